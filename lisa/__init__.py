@@ -1,0 +1,1 @@
+"""LISA: train, tune and ship a face parser of under two million parameters."""

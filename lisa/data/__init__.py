@@ -1,0 +1,1 @@
+"""Folders of faces: reading them, making them, checking them."""

@@ -1,0 +1,29 @@
+"""Bad input ends a command with one clear line, not a traceback."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+SHOWN = 20
+
+
+class InputError(ValueError):
+    """What the user gave can't be used. The message says what, where and what to do."""
+
+
+def listing(items: Sequence[str]) -> str:
+    """The first 20 items one per line, then how many more there are."""
+    lines = [f"  {item}" for item in items[:SHOWN]]
+    if len(items) > SHOWN:
+        lines.append(f"  ... and {len(items) - SHOWN} more ({len(items)} in all)")
+    return "\n".join(lines)
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Entry points run inside: InputError prints its message to stderr and exits with code 2."""
+    try:
+        yield
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        raise SystemExit(2) from None

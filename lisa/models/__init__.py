@@ -1,0 +1,1 @@
+"""Networks, one file each, built through timm's registry under the parameter cap."""
