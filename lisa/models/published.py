@@ -44,7 +44,8 @@ def our_key(published_key: str) -> str:
 def from_published(source: Mapping[str, Tensor] | str | Path) -> LISA:
     """The LISA network with the author's weights.
 
-    ``source`` is the published state dict, or the path of a file that holds it, loaded weights-only. The number of classes is read from the classifier. Raises InputError naming each missing, unknown or
+    ``source`` is the published state dict, or the path of a file that holds it, loaded weights-only. The
+    number of classes is read from the classifier. Raises InputError naming each missing, unknown or
     misshapen key as the published file spells it.
     """
     state = _read(Path(source)) if isinstance(source, (str, Path)) else source
