@@ -59,7 +59,8 @@ class _Depthwise(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             grad_input = _convolution_backward(grad, input, weight, (True, False))[0]
         if ctx.needs_input_grad[1]:
-            grad_weight = depthwise_weight_gradient(input, grad, weight)
+            # In the weight's own layout: DDP's buckets would have to copy any other.
+            grad_weight = torch.empty_like(weight).copy_(depthwise_weight_gradient(input, grad, weight))
         if ctx.has_bias and ctx.needs_input_grad[2]:
             grad_bias = grad.sum((0, 2, 3))
         return grad_input, grad_weight, grad_bias
