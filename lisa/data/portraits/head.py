@@ -1,0 +1,143 @@
+"""Neck, ears and the face's outline, with the soft light and shade on them."""
+
+import numpy as np
+
+from lisa.data.portraits.canvas import Array, Canvas, Patch, Points, ellipse, moved, smooth, stroke
+from lisa.data.portraits.look import Look
+from lisa.data.portraits.pose import EYE, Pose
+
+FACE = (
+    (0.0, -0.405), (0.11, -0.39), (0.19, -0.335), (0.24, -0.23), (0.257, -0.10), (0.252, 0.02),
+    (0.231, 0.115), (0.184, 0.205), (0.115, 0.262), (0.054, 0.283), (0.0, 0.287),
+)  # fmt: skip
+"""The right half of the face's outline, from the top of the forehead down to the chin."""
+
+
+def face_outline(rng: np.random.Generator) -> Points:
+    """A random face (N, 2) in head coordinates: width, jaw, chin and cheeks vary."""
+    half = np.array(FACE)
+    width, jaw, chin = rng.normal(1, 0.04), rng.normal(1, 0.09), rng.normal(0, 0.012)
+    lower = np.clip(half[:, 1] / 0.29, 0, 1)
+    half[:, 0] *= width * (1 + (jaw - 1) * lower)
+    half[:, 1] += chin * lower**2
+    left = half[1:-1][::-1] * (-1, 1)
+    return np.concatenate([half, left])
+
+
+def draw_neck(
+    canvas: Canvas, pose: Pose, look: Look, skin: Array, bare: bool, rng: np.random.Generator
+) -> None:
+    """The neck, and bare shoulders where no clothes cover them, darkened under the chin."""
+    width = rng.uniform(0.15, 0.2)
+    lean = rng.normal(0, 0.012)
+    shoulder = rng.uniform(0.02, 0.12) if bare else 0.05
+    right = [
+        (width, 0.05),
+        (width * 0.98, 0.24),
+        (width * 1.06, 0.36),
+        (width + shoulder, 0.42),
+        (width + 0.3, 0.5),
+    ]
+    left = [(-x, y) for x, y in reversed(right)]
+    outline = smooth(moved([*right, (width + 0.3, 0.7), (-width - 0.3, 0.7), *left], lean, 0))
+    neck = canvas.cover(pose.silhouette(outline))
+    canvas.paint(neck, skin * rng.uniform(0.82, 0.97), "neck")
+    _shade(canvas, neck, canvas.blob(pose.silhouette([(lean, 0.27)])[0], (0.17, 0.05)), 0.45 * look.contrast)
+    for side in (-1, 1):
+        tendon = [(side * 0.1 + lean, 0.3), (side * 0.05 + lean, 0.42)]
+        canvas.lit(canvas.cover(stroke(pose.silhouette(tendon), 0.02)), 1 - 0.12 * look.age * np.ones(3))
+
+
+def _shade(canvas: Canvas, inside: Patch, spot: Patch, strength: float) -> None:
+    """Darken by a Gaussian spot, inside a shape only."""
+    field = np.ones((canvas.size, canvas.size), np.float32)
+    field[spot.rows, spot.cols] -= strength * spot.alpha
+    canvas.lit(inside, field)
+
+
+def ear_center(pose: Pose, side: int) -> tuple[float, float]:
+    """The middle of an ear in silhouette coordinates; the far one hides behind the cheek."""
+    return side * 0.264 + side * 0.12 * min(0.0, -side * pose.turn) - 0.1 * max(
+        0.0, -side * pose.turn
+    ) * side, -0.03
+
+
+def lobe(pose: Pose, side: int) -> Points:
+    """Where an earring hangs, frame coordinates (2,)."""
+    x, y = ear_center(pose, side)
+    return pose.silhouette([(x + side * 0.012, y + 0.085)])[0]
+
+
+def draw_ear(canvas: Canvas, pose: Pose, look: Look, skin: Array, side: int) -> None:
+    """One ear: side 1 is the picture's right, the person's left. Turning away from it makes it wider."""
+    x, y = ear_center(pose, side)
+    open_to_view = max(0.0, -side * pose.turn)
+    wide, high = 0.044 + 0.045 * open_to_view, 0.092
+    shape = np.array([
+        (-0.6, 0.75), (-0.7, 0.0), (-0.5, -0.7), (0.2, -1.0), (0.95, -0.7), (1.0, -0.1), (0.7, 0.45),
+        (0.45, 0.9), (0.0, 1.0),
+    ])  # fmt: skip
+    outline = smooth(shape * (side * wide, high) + (x, y))
+    patch = canvas.cover(pose.silhouette(outline))
+    canvas.paint(patch, skin * np.array((1.0, 0.93, 0.92), np.float32), "l_ear" if side == 1 else "r_ear")
+    rim = np.array([(-0.1, -0.7), (0.5, -0.72), (0.68, -0.2), (0.45, 0.3)]) * (side * wide, high) + (x, y)
+    dark = np.array((0.72, 0.62, 0.6), np.float32)
+    canvas.lit(canvas.cover(stroke(pose.silhouette(smooth(rim, closed=False)), 0.012)), dark)
+    hollow = ellipse((x + side * wide * 0.05, y), (wide * 0.35, high * 0.3))
+    canvas.lit(canvas.cover(pose.silhouette(hollow)), dark)
+
+
+def draw_face(
+    canvas: Canvas,
+    pose: Pose,
+    look: Look,
+    skin: Array,
+    outline: Points,
+    rng: np.random.Generator,
+    beard: float,
+) -> Patch:
+    """Forehead, cheeks and chin in one shape, with sockets, blush, folds and a beard of strength 0..1."""
+    face = canvas.cover(pose.silhouette(smooth(outline)))
+    canvas.paint(face, skin, "skin")
+    for side in (-1, 1):
+        eye = pose.surface([(side * EYE[0], EYE[1] - 0.015)])[0]
+        _shade(canvas, face, canvas.blob(eye, (0.055, 0.035)), 0.10 + 0.2 * look.contrast)
+        cheek = pose.surface([(side * 0.13, 0.04)])[0]
+        canvas.paint(
+            canvas.blob(cheek, (0.045, 0.04)), look.skin * (1.02, 0.78, 0.76), opacity=0.1 + 0.2 * look.makeup
+        )
+        fold = pose.surface(
+            smooth([(side * 0.062, 0.05), (side * 0.098, 0.1), (side * 0.105, 0.15)], closed=False)
+        )
+        widths = np.linspace(0.004, 0.016, len(fold))
+        canvas.paint(canvas.cover(stroke(fold, widths)), look.skin * 0.72, opacity=0.15 + 0.35 * look.age)
+    for height in (-0.25, -0.28, -0.31)[: rng.integers(0, 4)]:
+        crease = pose.surface(
+            smooth([(-0.12, height + 0.01), (0.0, height), (0.12, height + 0.012)], closed=False)
+        )
+        canvas.paint(canvas.cover(stroke(crease, 0.007)), look.skin * 0.75, opacity=0.4 * look.age)
+    _shade(canvas, face, canvas.blob(pose.surface([(0.0, 0.215)])[0], (0.045, 0.014)), 0.25 * look.contrast)
+    if beard > 0:
+        _draw_beard(canvas, pose, look, face, rng, beard)
+    return face
+
+
+def _draw_beard(
+    canvas: Canvas, pose: Pose, look: Look, face: Patch, rng: np.random.Generator, strength: float
+) -> None:
+    """Stubble or a beard on the jaw and above the lip; CelebAMask-HQ calls it skin, and so does the mask."""
+    field = np.zeros((canvas.size, canvas.size), np.float32)
+    for x, y, rx, ry in (
+        (0.0, 0.25, 0.13, 0.06),
+        (-0.16, 0.14, 0.04, 0.09),
+        (0.16, 0.14, 0.04, 0.09),
+        (0, 0.1, 0.06, 0.017),
+    ):
+        spot = canvas.blob(pose.surface([(x, y)])[0], (rx, ry))
+        region = field[spot.rows, spot.cols]
+        np.maximum(region, spot.alpha, out=region)
+    grain = rng.uniform(0.6, 1.0, (128, 128)).astype(np.float32)
+    repeat = -(-canvas.size // 128)
+    field *= np.tile(grain, (repeat, repeat))[: canvas.size, : canvas.size]
+    opacity = np.clip(field * 1.5, 0, 1)[face.rows, face.cols] * strength
+    canvas.paint(Patch(face.rows, face.cols, face.alpha * opacity), look.hair * 0.9)

@@ -1,0 +1,77 @@
+"""From head coordinates to the frame: yaw and pitch over a rounded face, then tilt, scale and shift.
+
+Head coordinates have their origin between eyes and mouth and the frame's unit: eyes at y = -0.12, mouth at
+0.145, chin near 0.28, as CelebA-HQ's aligned crops have them. Positive x is the picture's right, the person's
+left.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from lisa.data.portraits.canvas import Points
+
+EYE = (0.112, -0.12)
+MOUTH_Y = 0.148
+DEPTH = 0.26
+CENTER = (0.5, 0.6)
+
+
+@dataclass(frozen=True)
+class Pose:
+    """How the head is turned and framed; angles in radians."""
+
+    yaw: float
+    """Positive: the face looks to the picture's right."""
+    pitch: float
+    tilt: float
+    scale: float
+    shift: tuple[float, float]
+
+    @property
+    def turn(self) -> float:
+        """Sine of the yaw."""
+        return float(np.sin(self.yaw))
+
+    def surface(self, points: ArrayLike, lift: float | ArrayLike = 0.0) -> Points:
+        """Frame coordinates (N, 2) of points (N, 2) on the front of the face, ``lift`` above its surface."""
+        x, y = np.asarray(points, np.float64).T
+        roundness = np.sqrt(np.clip(1 - (x / 0.29) ** 2, 0.05, 1))
+        depth = DEPTH * roundness + np.asarray(lift)
+        turned = x * np.cos(self.yaw) + (depth - _EYE_DEPTH) * self.turn
+        nodded = y + (depth - _EYE_DEPTH) * np.sin(self.pitch)
+        return self.place(np.stack([turned, nodded], axis=1))
+
+    def silhouette(self, points: ArrayLike) -> Points:
+        """Frame coordinates (N, 2) of points (N, 2) on the head's outline, which a turn hardly narrows."""
+        outline = np.array(points, np.float64)
+        outline[:, 0] -= _EYE_DEPTH * self.turn * 0.9
+        return self.place(outline)
+
+    def place(self, points: Points) -> Points:
+        """Tilt, scale and shift into the frame."""
+        cos, sin = np.cos(self.tilt), np.sin(self.tilt)
+        turned = points @ np.array([[cos, sin], [-sin, cos]])
+        return turned * self.scale + np.asarray(CENTER) + np.asarray(self.shift)
+
+
+_EYE_DEPTH = DEPTH * float(np.sqrt(1 - (EYE[0] / 0.29) ** 2))
+
+
+def draw_pose(rng: np.random.Generator, left_ear: bool, right_ear: bool) -> Pose:
+    """A random pose that lets the wanted ears show: both need a face that looks ahead."""
+    yaw = float(np.clip(rng.normal(0, 0.2), -0.42, 0.42))
+    if left_ear and right_ear:
+        yaw *= 0.4
+    elif left_ear:
+        yaw = -abs(yaw)
+    elif right_ear:
+        yaw = abs(yaw)
+    return Pose(
+        yaw=yaw,
+        pitch=float(rng.normal(0, 0.05)),
+        tilt=float(np.clip(rng.normal(0, 0.07), -0.2, 0.2)),
+        scale=float(rng.uniform(0.98, 1.09)),
+        shift=(float(rng.normal(0, 0.008)), float(rng.normal(0, 0.008))),
+    )

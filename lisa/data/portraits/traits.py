@@ -1,0 +1,74 @@
+"""What a synthetic portrait shows: drawn at random at the real set's rates, or planned for a whole set."""
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Traits:
+    """The attributes that decide which classes a portrait's mask holds."""
+
+    glasses: bool
+    """Clear glasses or sunglasses (eye_g)."""
+    hat: bool
+    """A cap, a woollen hat or a brimmed hat."""
+    necklace: bool
+    """A chain, with or without a pendant (neck_l)."""
+    earring: bool
+    """A stud, hoop or drop at each ear that shows, at least one (ear_r)."""
+    left_ear: bool
+    """The person's left ear, on the right half of the picture, shows."""
+    right_ear: bool
+    """The person's right ear shows."""
+    open_mouth: bool
+    """Teeth or the inside of the mouth show (mouth)."""
+    cloth: bool
+    """Clothes reach into the frame."""
+    bald: bool
+    """No hair at all."""
+
+
+RATES: dict[str, float] = {
+    "glasses": 0.058,
+    "hat": 0.053,
+    "necklace": 0.045,
+    "earring": 0.23,
+    "left_ear": 0.53,
+    "right_ear": 0.48,
+    "open_mouth": 0.57,
+    "cloth": 0.60,
+    "bald": 0.035,
+}
+"""Share of CelebAMask-HQ's pictures with each trait."""
+
+EARS_COUPLED = 0.24
+"""Share of pictures where one hairstyle decides on both ears; in the others each goes its own way."""
+
+
+def draw_traits(rng: np.random.Generator) -> Traits:
+    """Traits of one portrait on its own, each at its rate in the real set."""
+    return plan_traits(1, rng, at_least_one=False)[0]
+
+
+def plan_traits(count: int, rng: np.random.Generator, at_least_one: bool = True) -> list[Traits]:
+    """Traits of ``count`` portraits with exact rates; rare ones come at least once if ``at_least_one``."""
+    columns = {name: _column(count, rate, rng, at_least_one) for name, rate in RATES.items()}
+    right = np.where(rng.random(count) < EARS_COUPLED, columns["left_ear"], columns["right_ear"])
+    if at_least_one and not right.any():
+        right[rng.integers(count)] = True
+    columns["right_ear"] = right
+    # The only face of a tiny split has hair: its class must be there.
+    columns["bald"] &= ~columns["hat"] & (count > 1 or not at_least_one)
+    rows = zip(*(columns[field.name].tolist() for field in fields(Traits)), strict=True)
+    return [Traits(*row) for row in rows]
+
+
+def _column(count: int, rate: float, rng: np.random.Generator, at_least_one: bool) -> np.ndarray:
+    """A random column of booleans with ``rate * count`` of them true, the fraction settled by chance."""
+    number = int(rate * count + rng.random())
+    if at_least_one:
+        number = max(number, 1)
+    column = np.zeros(count, bool)
+    column[rng.permutation(count)[:number]] = True
+    return column
