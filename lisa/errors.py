@@ -1,7 +1,7 @@
 """Bad input ends a command with one clear line, not a traceback."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 
 SHOWN = 20
@@ -20,7 +20,7 @@ def listing(items: Sequence[str]) -> str:
 
 
 @contextmanager
-def one_line_errors() -> Iterator[None]:
+def one_line_errors() -> Generator[None]:
     """Entry points run inside: InputError prints its message to stderr and exits with code 2."""
     try:
         yield

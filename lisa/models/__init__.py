@@ -1,1 +1,7 @@
 """Networks, one file each, built through timm's registry under the parameter cap."""
+
+from lisa.models.lisa import LISA
+from lisa.models.published import from_published
+from lisa.models.registry import NETWORKS, build, count_parameters
+
+__all__ = ["LISA", "NETWORKS", "build", "count_parameters", "from_published"]

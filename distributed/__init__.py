@@ -1,0 +1,1 @@
+"""Training and evaluation over many processes: thin entries around lisa's loop."""

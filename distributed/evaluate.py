@@ -1,0 +1,69 @@
+"""Figures of a checkpoint on a split: ``python -m distributed.evaluate``, also under torchrun."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from distributed.exit import finish
+from lisa.errors import InputError
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Evaluates any checkpoint of lisa on a folder of faces."""
+
+    checkpoint: Path
+    """best.pt or last.pt of a run."""
+    data: Path
+    """Folder with the split."""
+    output: Path
+    """Where the figures go, as JSON."""
+    split: str = "val"
+    """train, val or test."""
+    size: Annotated[int | None, tyro.conf.arg(metavar="PX")] = None
+    """Side that the network sees, in pixels; the one it was trained at if not given."""
+
+
+def main() -> int:
+    """Parses, opens the world, evaluates, writes the figures, closes."""
+    arguments = tyro.cli(Arguments, prog="python -m distributed.evaluate")
+    from distributed.world import open_world  # torch takes seconds: a wrong argument need not wait for it
+    from lisa.checkpoint import load_network
+    from lisa.console import class_table, console
+    from lisa.data.faces import check_pairs, find_pairs
+    from lisa.evaluation import evaluate
+    from lisa.metrics import figures
+
+    with open_world() as world:
+        trained = world.agree(lambda: load_network(arguments.checkpoint))
+        pairs = world.agree(lambda: find_pairs(arguments.data, arguments.split))
+        check_pairs(pairs, world.gather, world.rank, world.size)
+        size = arguments.size or trained.config.data.size
+        result = evaluate(trained.network.to(world.device), size, pairs, world, workers=2)
+        record = figures(result.tally)
+        if world.is_main:
+            console.print(class_table(record, f"{arguments.checkpoint} on {arguments.split}"))
+            write_json(
+                {"checkpoint": str(arguments.checkpoint), "split": arguments.split, "size": size, **record},
+                arguments.output,
+            )
+    return 0
+
+
+def write_json(record: dict[str, object], path: Path) -> None:
+    """Writes whole or not at all."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(json.dumps(record, indent=2) + "\n")
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise InputError(f"--output {path} can't be written: {error.strerror}") from None
+
+
+if __name__ == "__main__":
+    finish(main)

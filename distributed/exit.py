@@ -1,0 +1,32 @@
+"""How a worker ends: by its exit code or, under launch.sh, peacefully with the code in a status file."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+from lisa.errors import InputError
+
+STATUS_FILE = "LISA_STATUS_FILE"
+
+
+def finish(main: Callable[[], int]) -> NoReturn:
+    """Runs main and ends the process with its code; an InputError is one line on rank 0 and code 2.
+
+    A worker that ends with a code makes torchrun print a traceback and start all workers again. Neither helps
+    against bad input or a request to stop, so under launch.sh the worker ends with 0 and launch.sh reads the
+    code from the file that LISA_STATUS_FILE names.
+    """
+    try:
+        code = main()
+    except InputError as error:
+        if os.environ.get("RANK", "0") == "0":
+            print(f"error: {error}", file=sys.stderr, flush=True)
+        code = 2
+    status = os.environ.get(STATUS_FILE)
+    if status is None:
+        raise SystemExit(code)
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        Path(status).write_text(f"{code}\n")
+    raise SystemExit(0)

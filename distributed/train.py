@@ -1,0 +1,32 @@
+"""Training under torchrun: ``./launch.sh`` starts it; ``python -m distributed.train`` is one process."""
+
+import os
+import sys
+from pathlib import Path
+
+from distributed.exit import finish
+from lisa.command_line import parse_training
+
+STOPPED = 75
+"""Exit code of a run that was asked to stop and can be resumed (sysexits' EX_TEMPFAIL)."""
+
+
+def main() -> int:
+    """Parses, opens the world, trains, draws the figures, closes."""
+    arguments = parse_training(sys.argv[1:])
+    from distributed.world import open_world  # torch takes seconds: a wrong argument need not wait for it
+    from lisa.pictures import draw_run
+    from lisa.training import fit
+
+    with open_world() as world:
+        restarted = world.any(int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0)
+        result = fit(arguments.config, world, resume=arguments.resume or restarted)
+        if not result.finished:
+            return STOPPED
+        if world.is_main:
+            draw_run(Path(arguments.config.output))
+    return 0
+
+
+if __name__ == "__main__":
+    finish(main)

@@ -1,0 +1,151 @@
+"""The World of a process group: what torchrun started, on NCCL or Gloo, with signals and teardown."""
+
+import ctypes
+import os
+import signal
+import warnings
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from types import FrameType
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from lisa.console import console
+from lisa.errors import InputError
+from lisa.world import World
+
+TIMEOUT = timedelta(minutes=5)
+"""A collective that waits longer fails on all ranks; torch's default is 30 minutes on Gloo."""
+
+SMALL_BATCH = 16
+"""Below this many pictures per rank BatchNorm's statistics are taken over all ranks, where torch can."""
+
+_TORCHRUN = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass
+class ProcessGroupWorld(World):
+    """Answers for ``torch.distributed``; a World of one if there is no process group."""
+
+    control: Any = None
+    """Gloo group for flags and objects, so that they never wait for the GPU."""
+    stop_asked: bool = False
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        """See World."""
+        if self.size > 1:
+            dist.all_reduce(tensor)
+        return tensor
+
+    def any(self, flag: bool) -> bool:
+        """See World."""
+        if self.size == 1:
+            return flag
+        seen = torch.tensor(int(flag))
+        dist.all_reduce(seen, op=dist.ReduceOp.MAX, group=self.control)
+        return bool(seen)
+
+    def gather(self, value: Any) -> list[Any]:
+        """See World."""
+        values: list[Any] = [value] * self.size
+        if self.size > 1:
+            dist.all_gather_object(values, value, group=self.control)
+        return values
+
+    def barrier(self) -> None:
+        """See World."""
+        if self.size > 1:
+            dist.barrier(group=self.control)
+
+    def wrap(self, network: nn.Module, pictures_per_rank: int) -> nn.Module:
+        """See World."""
+        if self.size == 1:
+            return network
+        if pictures_per_rank < SMALL_BATCH:
+            if self.device.type == "cuda":
+                network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+            elif self.is_main:
+                console.print(
+                    f"BatchNorm: each process normalises its own {pictures_per_rank} pictures "
+                    "(torch has no SyncBatchNorm for the CPU)",
+                    highlight=False,
+                )
+        devices = [self.device] if self.device.type == "cuda" else None
+        with warnings.catch_warnings():
+            # torch 2.15 renames broadcast_buffers; before it the new name does not exist.
+            warnings.simplefilter("ignore", FutureWarning)
+            return DistributedDataParallel(
+                network, devices, broadcast_buffers=False, gradient_as_bucket_view=True
+            )
+
+    def average_buffers(self, network: nn.Module) -> None:
+        """See World. One collective for all of them; SyncBatchNorm's are equal already."""
+        if self.size == 1 or any(isinstance(module, nn.SyncBatchNorm) for module in network.modules()):
+            return
+        buffers = [buffer for buffer in network.buffers() if buffer.is_floating_point()]
+        mean = torch.cat([buffer.flatten() for buffer in buffers])
+        dist.all_reduce(mean)
+        mean /= self.size
+        for buffer, part in zip(buffers, mean.split([buffer.numel() for buffer in buffers]), strict=True):
+            buffer.copy_(part.view_as(buffer))
+
+    def should_stop(self) -> bool:
+        """See World."""
+        return self.any(self.stop_asked)
+
+
+@contextmanager
+def open_world() -> Generator[ProcessGroupWorld]:
+    """The World that the environment describes, torn down at the end whatever happens.
+
+    Without torchrun it is a single process. Raises InputError for a half-set environment.
+    """
+    missing = [name for name in _TORCHRUN if name not in os.environ]
+    if "RANK" in os.environ and missing:
+        raise InputError(f"RANK is set, but not {', '.join(missing)}: start with ./launch.sh or torchrun")
+    alone = "RANK" in missing
+    world = ProcessGroupWorld(
+        rank=0 if alone else int(os.environ["RANK"]),
+        size=1 if alone else int(os.environ["WORLD_SIZE"]),
+        device=_device(0 if alone else int(os.environ["LOCAL_RANK"])),
+    )
+    _settle_process(world)
+    if world.size > 1:
+        backend = "nccl" if world.device.type == "cuda" else "gloo"
+        device_id = world.device if world.device.type == "cuda" else None
+        dist.init_process_group(backend, timeout=TIMEOUT, device_id=device_id)
+        world.control = dist.new_group(backend="gloo", timeout=TIMEOUT)
+    try:
+        yield world
+    finally:
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+
+def _device(local_rank: int) -> torch.device:
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    device = torch.device("cuda", local_rank)
+    torch.cuda.set_device(device)
+    return device
+
+
+def _settle_process(world: ProcessGroupWorld) -> None:
+    """Signals ask for a stop, a dead agent takes its workers along, denormals count as zero."""
+
+    def ask(signum: int, frame: FrameType | None) -> None:
+        world.stop_asked = True
+
+    signal.signal(signal.SIGTERM, ask)
+    signal.signal(signal.SIGINT, ask)
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        # torchrun's agent killed with -9 would leave its workers training.
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    torch.set_flush_denormal(True)  # the first steps are several times slower with them

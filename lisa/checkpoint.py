@@ -1,0 +1,93 @@
+"""Checkpoints: written atomically, loaded weights-only, complete in themselves.
+
+A checkpoint is a plain dict. ``weights`` are the evaluated ones (averaged where the config keeps an average),
+beside them ``config``, ``labels``, ``metrics`` and ``versions``. ``last.pt`` also holds ``training``: what a
+run needs to go on exactly where it stood.
+"""
+
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import timm
+import torch
+from torch import nn
+
+from lisa.config import Config
+from lisa.errors import InputError
+from lisa.labels import NAMES
+from lisa.models import build
+
+FORMAT = 1
+"""Raised when an older reader could misunderstand a newer file."""
+
+_REQUIRED = ("format", "weights", "config", "labels", "metrics", "versions")
+
+
+class Trained(NamedTuple):
+    """A network with its evaluated weights, how it was trained, and what it scored."""
+
+    network: nn.Module
+    config: Config
+    metrics: dict[str, Any]
+
+
+def payload(weights: dict[str, Any], config: Config, metrics: dict[str, Any]) -> dict[str, Any]:
+    """The part of a checkpoint that every reader needs."""
+    return {
+        "format": FORMAT,
+        "weights": weights,
+        "config": config.to_dict(),
+        "labels": list(NAMES),
+        "metrics": metrics,
+        "versions": {"torch": str(torch.__version__), "timm": timm.__version__},
+    }
+
+
+def save(checkpoint: dict[str, Any], path: Path) -> None:
+    """Writes under a temporary name, flushes to disk, renames: the file is whole or not there."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        with temporary.open("wb") as stream:
+            torch.save(checkpoint, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load(path: str | Path) -> dict[str, Any]:
+    """Reads a checkpoint of ours, weights-only, to the CPU. Raises InputError for anything else."""
+    path = Path(path)
+    try:
+        checkpoint: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}") from None
+    except Exception as error:  # torch.load raises a different class for each kind of damage
+        raise InputError(f"{path}: damaged or no LISA checkpoint ({str(error).splitlines()[0]})") from error
+    if not isinstance(checkpoint, dict) or any(key not in checkpoint for key in _REQUIRED):
+        raise InputError(f"{path}: no LISA checkpoint (it lacks {', '.join(_REQUIRED)})")
+    if checkpoint["format"] != FORMAT:
+        raise InputError(f"{path}: checkpoint format {checkpoint['format']}, this version reads {FORMAT}")
+    if checkpoint["labels"] != list(NAMES):
+        raise InputError(f"{path}: trained on other labels: {checkpoint['labels']}")
+    return checkpoint
+
+
+def load_network(path: str | Path) -> Trained:
+    """The checkpoint's network with its evaluated weights, in eval mode, on the CPU."""
+    checkpoint = load(path)
+    config = Config.from_dict(checkpoint["config"])
+    network = build(config.model)
+    load_weights(network, checkpoint["weights"], path)
+    return Trained(network.eval(), config, checkpoint["metrics"])
+
+
+def load_weights(network: nn.Module, weights: dict[str, Any], path: str | Path) -> None:
+    """load_state_dict with a message of one line for weights of another network."""
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
+        raise InputError(f"{path}: weights of another network ({first[:200]})") from None

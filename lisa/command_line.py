@@ -1,0 +1,75 @@
+"""The training command line: a recipe's name or a config file, short flags, every config field by its path.
+
+``python -m lisa.command_line ARGUMENTS`` only checks them: launch.sh does so before it starts processes.
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from lisa.config import RECIPES, Config, best
+from lisa.errors import InputError, one_line_errors
+
+SHORT_FLAGS = {
+    "--data": "--data.root",
+    "--size": "--data.size",
+    "--epochs": "--train.epochs",
+    "--batch-size": "--train.batch-size",
+    "--lr": "--optim.lr",
+}
+
+
+@dataclass(frozen=True)
+class TrainArguments:
+    """What a training command was asked for."""
+
+    config: Annotated[Config, tyro.conf.arg(name="")]
+    resume: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Go on with the run in --output."""
+
+
+def parse_training(arguments: Sequence[str]) -> TrainArguments:
+    """Parses ``[RECIPE | --config FILE] [--options]``; without either, the recipe is ``best``."""
+    words = list(arguments)
+    config = _starting_config(words)
+    return tyro.cli(
+        TrainArguments,
+        prog=f"./launch.sh [{' | '.join(RECIPES)} | --config FILE]",
+        description="Trains a face parser. Short for the paths below: "
+        + ", ".join(f"{short} = {path}" for short, path in SHORT_FLAGS.items())
+        + ". Without any argument: a demonstration on synthetic faces.",
+        args=[_long_flag(word) for word in words],
+        default=TrainArguments(config),
+    )
+
+
+def _starting_config(words: list[str]) -> Config:
+    """The recipe or file that the command begins with, taken off the words."""
+    if words and words[0] in RECIPES:
+        return RECIPES[words.pop(0)]()
+    if words and words[0] == "--config":
+        if len(words) < 2:
+            raise InputError("--config: which file?")
+        path = Path(words[1])
+        del words[:2]
+        try:
+            return Config.from_json(path.read_text())
+        except OSError as error:
+            raise InputError(f"--config {path}: {error.strerror}") from None
+    if words and not words[0].startswith("-"):
+        raise InputError(f"no recipe {words[0]!r}: one of {', '.join(RECIPES)}")
+    return best()
+
+
+def _long_flag(word: str) -> str:
+    flag, equals, value = word.partition("=")
+    return SHORT_FLAGS.get(flag, flag) + equals + value
+
+
+if __name__ == "__main__":
+    with one_line_errors():
+        parse_training(sys.argv[1:])

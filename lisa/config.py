@@ -1,0 +1,248 @@
+"""Every setting of a training run: frozen dataclasses, recipes as functions, JSON in and out.
+
+Bad values are refused when the config is made, with the field's dotted name and the value.
+"""
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from lisa.errors import InputError
+
+
+def _require(condition: bool, name: str, value: object, rule: str) -> None:
+    if not condition:
+        raise InputError(f"{name} = {value!r}: {rule}")
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where the faces are and how they are read."""
+
+    root: str = "data/synthetic"
+    """Folder with {train,val,test}/{images,masks} or {train,val,test}_{image,mask}."""
+    size: int = 512
+    """Side of the square that the network sees, in pixels. Other pictures are stretched to it."""
+    workers: int = 2
+    """Decoding processes per rank; 0 decodes in the training process."""
+
+    def __post_init__(self) -> None:
+        _require(self.size >= 16, "data.size", self.size, "at least 16 pixels")
+        _require(self.workers >= 0, "data.workers", self.workers, "0 or more")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Which network is trained."""
+
+    name: str = "lisa"
+    """A network of lisa.models, by its name in timm's registry."""
+    activation: Literal["prelu", "relu", "gelu"] = "prelu"
+    """Activation of LISA's units (the report's Table 5)."""
+    hamburger: Literal["bottleneck", "nmf"] = "bottleneck"
+    """LISA's Hamburger: as published, or with the matrix decomposition that the report cites."""
+    max_parameters: int = 2_000_000
+    """Networks with this many trainable parameters or more are refused."""
+
+    def __post_init__(self) -> None:
+        _require(self.max_parameters > 0, "model.max_parameters", self.max_parameters, "above 0")
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """Random changes of a training picture; 0 switches an operation off."""
+
+    flip: float = 0.5
+    """Probability of a mirrored picture (left and right labels change places)."""
+    rotation: float = 10.0
+    """Largest rotation either way, in degrees."""
+    scale: float = 0.0
+    """Largest relative change of size: 0.25 draws factors from 0.75 to 1.25."""
+    shift: float = 0.0
+    """Largest shift, as a fraction of the side."""
+    brightness: float = 0.2
+    """Factors from 1 - b to 1 + b."""
+    contrast: float = 0.2
+    """Factors from 1 - c to 1 + c."""
+    saturation: float = 0.2
+    """Factors from 1 - s to 1 + s."""
+    hue: float = 0.1
+    """Largest change of hue, as a fraction of a full turn."""
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.flip <= 1, "augment.flip", self.flip, "a probability, 0 to 1")
+        _require(0 <= self.rotation <= 180, "augment.rotation", self.rotation, "0 to 180 degrees")
+        _require(0 <= self.hue <= 0.5, "augment.hue", self.hue, "0 to 0.5 of a turn")
+        for name in ("scale", "shift", "brightness", "contrast", "saturation"):
+            value = getattr(self, name)
+            _require(0 <= value < 1, f"augment.{name}", value, "0 to below 1")
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Weights of the loss's terms (the report's Section 2.3)."""
+
+    cross_entropy: float = 1.0
+    """Weight of the cross entropy (Eq. 1)."""
+    dice: float = 1.0
+    """Weight of the soft Dice loss (Eq. 2)."""
+    dice_lambda: float = 1e-4
+    """Eq. 2's lambda, added to its denominator."""
+
+    def __post_init__(self) -> None:
+        for name in ("cross_entropy", "dice"):
+            value = getattr(self, name)
+            _require(value >= 0, f"loss.{name}", value, "0 or more")
+        _require(self.cross_entropy + self.dice > 0, "loss", "all weights 0", "one must be above 0")
+        _require(self.dice_lambda > 0, "loss.dice_lambda", self.dice_lambda, "above 0")
+
+
+@dataclass(frozen=True)
+class OptimConfig:
+    """Optimizer and schedule, both timm's."""
+
+    name: Literal["adam", "adamw"] = "adamw"
+    """Optimizer."""
+    lr: float = 2e-3
+    """Learning rate after warm-up."""
+    weight_decay: float = 1e-2
+    """Weight decay; biases, norms and PReLU slopes have none."""
+    schedule: Literal["cosine", "poly", "plateau"] = "cosine"
+    """How the rate falls; plateau follows the validation loss (factor 0.1, patience 5 epochs)."""
+    warmup: float = 0.05
+    """Share of all steps in which the rate rises linearly; plateau has no warm-up."""
+    min_lr: float = 1e-5
+    """The rate never falls below this."""
+    clip_norm: float = 5.0
+    """Gradients are scaled down to this norm; 0 leaves them alone."""
+    ema_decay: float = 0.999
+    """Decay per step of the averaged weights, the ones evaluated and exported; 0 keeps none."""
+
+    def __post_init__(self) -> None:
+        _require(self.lr > 0, "optim.lr", self.lr, "above 0")
+        _require(self.weight_decay >= 0, "optim.weight_decay", self.weight_decay, "0 or more")
+        _require(0 <= self.warmup < 1, "optim.warmup", self.warmup, "0 to below 1")
+        _require(0 <= self.min_lr <= self.lr, "optim.min_lr", self.min_lr, "0 to optim.lr")
+        _require(self.clip_norm >= 0, "optim.clip_norm", self.clip_norm, "0 or more")
+        _require(0 <= self.ema_decay < 1, "optim.ema_decay", self.ema_decay, "0 to below 1")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """The loop."""
+
+    epochs: int = 100
+    """Passes over the training split."""
+    batch_size: int = 16
+    """Pictures per step over all ranks."""
+    patience: int = 20
+    """Epochs without a better val mIoU before training stops early (the report's 20)."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """auto: bf16 autocast on GPUs that have it, fp32 elsewhere (on the CPU bf16 training is slower)."""
+    seed: int = 0
+    """Seed of the weights, the order of the pictures and the augmentation."""
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "patience"):
+            value = getattr(self, name)
+            _require(value >= 1, f"train.{name}", value, "at least 1")
+        _require(0 <= self.seed < 2**31, "train.seed", self.seed, "0 to 2**31 - 1")
+
+
+@dataclass(frozen=True)
+class Config:
+    """A training run."""
+
+    data: DataConfig = field(default_factory=DataConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    output: str = "runs/lisa"
+    """Run folder: checkpoints, logs, figures."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Nested plain values, as JSON holds them."""
+        return dataclasses.asdict(self)
+
+    def to_json(self) -> str:
+        """The config as indented JSON."""
+        return json.dumps(self.to_dict(), indent=2)
+
+    @staticmethod
+    def from_dict(values: Mapping[str, Any]) -> "Config":
+        """The inverse of to_dict. Missing fields keep their defaults; unknown ones are InputErrors."""
+        return _from_dict(Config, values, "")
+
+    @staticmethod
+    def from_json(text: str) -> "Config":
+        """The inverse of to_json."""
+        try:
+            values = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise InputError(f"config is not JSON: {error}") from None
+        if not isinstance(values, dict):
+            raise InputError(f"config must be a JSON object, not {type(values).__name__}")
+        return Config.from_dict(values)
+
+
+def _from_dict(cls: type[Any], values: Mapping[str, Any], prefix: str) -> Any:
+    hints = get_type_hints(cls)
+    arguments: dict[str, Any] = {}
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        if key not in hints:
+            raise InputError(f"{name} is no field of the config (known here: {', '.join(hints)})")
+        if dataclasses.is_dataclass(hints[key]):
+            _require(isinstance(value, Mapping), name, value, "must be an object")
+            arguments[key] = _from_dict(hints[key], value, f"{name}.")  # pyright: ignore[reportArgumentType]
+        else:
+            arguments[key] = _checked(hints[key], value, name)
+    return cls(**arguments)
+
+
+def _checked(kind: Any, value: Any, name: str) -> Any:
+    """The value if it is of the field's type; whole numbers pass as floats."""
+    if get_origin(kind) is Literal:
+        _require(value in get_args(kind), name, value, f"one of {', '.join(get_args(kind))}")
+        return value
+    if kind is float and type(value) is int:
+        return float(value)
+    _require(type(value) is kind, name, value, f"must be of type {kind.__name__}")
+    return value
+
+
+def report() -> Config:
+    """The report's recipe (Section 3.1 and the published training script)."""
+    return Config(
+        optim=OptimConfig(
+            name="adam", lr=1e-3, weight_decay=1e-4, schedule="plateau", min_lr=0, clip_norm=0, ema_decay=0
+        ),
+        train=TrainConfig(epochs=100, batch_size=40, patience=20),
+    )
+
+
+def best() -> Config:
+    """Ours: AdamW, warm-up and cosine, EMA, stronger geometry."""
+    return Config(
+        augment=AugmentConfig(rotation=15, scale=0.2, shift=0.05, hue=0.05),
+        train=TrainConfig(epochs=300, batch_size=16, patience=60),
+    )
+
+
+def demo() -> Config:
+    """A few minutes on two CPU cores, on synthetic faces."""
+    return Config(
+        data=DataConfig(size=96, workers=1),
+        augment=AugmentConfig(hue=0.05),
+        optim=OptimConfig(lr=4e-3, ema_decay=0.98),
+        train=TrainConfig(epochs=6, batch_size=16),
+        output="runs/demo",
+    )
+
+
+RECIPES: dict[str, Callable[[], Config]] = {"report": report, "best": best, "demo": demo}
+"""What the command line's first word may be."""

@@ -1,0 +1,128 @@
+"""What a person and the log files see of a run: progress lines, a table per epoch, JSONL, TensorBoard."""
+
+import json
+import os
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from lisa.labels import NAMES
+
+PROGRESS_SECONDS = 2.0
+
+console = Console(width=None if os.environ.get("COLUMNS") or Console().is_terminal else 110)
+
+
+class RunLog:
+    """Writes ``metrics.jsonl`` and TensorBoard events and prints progress, on rank 0 alone.
+
+    ``metrics.jsonl`` holds nothing that depends on the clock but the key ``timing``, so that the logs of two
+    equal runs can be compared. ``offset`` is the file's length: a resumed run cuts off what a killed one
+    wrote after its last checkpoint.
+    """
+
+    def __init__(self, folder: Path, active: bool, offset: int = 0, step: int = 0) -> None:
+        self.active = active
+        if not active:
+            return
+        from torch.utils.tensorboard import SummaryWriter  # takes a second that other ranks need not wait
+
+        self._file = (folder / "metrics.jsonl").open("ab")
+        self._file.truncate(offset)
+        self._events = SummaryWriter(str(folder / "tensorboard"), purge_step=step)
+        self._started = self._printed = time.monotonic()
+        self._pictures = self._pictures_at_print = 0
+
+    @property
+    def offset(self) -> int:
+        """Bytes of the log written so far."""
+        return self._file.tell() if self.active else 0
+
+    def note(self, message: str) -> None:
+        """A line for the person at the terminal."""
+        if self.active:
+            console.print(message, highlight=False)
+
+    def count(self, pictures: int) -> bool:
+        """Counts a step's pictures (over all ranks); True when a progress line is due."""
+        if not self.active:
+            return False
+        self._pictures += pictures
+        return time.monotonic() - self._printed >= PROGRESS_SECONDS
+
+    def progress(self, epoch: int, epochs: int, step: int, steps: int, loss: float) -> None:
+        """Prints the line: epoch, step, loss, images/s since the last line, time to the end of all epochs."""
+        now = time.monotonic()
+        rate = (self._pictures - self._pictures_at_print) / (now - self._printed)
+        self._printed, self._pictures_at_print = now, self._pictures
+        done = (epoch - 1) * steps + step
+        eta = (now - self._started) * (epochs * steps - done) / max(1, done - self._first_step)
+        console.print(
+            f"epoch {epoch}/{epochs}  step {step}/{steps}  loss {loss:.4f}  "
+            f"{rate:.1f} images/s  ETA {timedelta(seconds=round(eta))}",
+            highlight=False,
+        )
+
+    _first_step = 0
+
+    def starts_at(self, step: int) -> None:
+        """The run begins at this step (above 0 after a resume); ETAs count from here."""
+        self._first_step = step
+
+    def step(self, epoch: int, step: int, loss: float, lr: float) -> None:
+        """Logs a training step; ``step`` counts over the whole run."""
+        self._write({"event": "step", "epoch": epoch, "step": step, "loss": loss, "lr": lr})
+        self._scalars({"train/loss": loss, "train/lr": lr}, step)
+
+    def epoch(self, record: dict[str, Any], step: int) -> None:
+        """Logs an epoch's figures and prints its table."""
+        if not self.active:
+            return
+        self._write({"event": "epoch", **record})
+        scalars = {f"val/{key}": record[key] for key in ("loss", "miou", "mean_f1", "report_f1")}
+        scalars |= {f"iou/{name}": value for name, value in record["iou"].items() if value is not None}
+        self._scalars({**scalars, "train/epoch_loss": record["train_loss"]}, step)
+        console.print(class_table(record, f"epoch {record['epoch']}"))
+        self._events.flush()
+        self._printed = time.monotonic()
+        self._pictures_at_print = self._pictures
+
+    def close(self) -> None:
+        """Flushes and closes the files."""
+        if self.active:
+            self._file.close()
+            self._events.close()
+
+    def _write(self, record: dict[str, Any]) -> None:
+        if self.active:
+            self._file.write(json.dumps(record).encode() + b"\n")
+            self._file.flush()
+
+    def _scalars(self, scalars: dict[str, float], step: int) -> None:
+        if self.active:
+            for name, value in scalars.items():
+                self._events.add_scalar(name, value, step)
+
+
+def class_table(record: dict[str, Any], title: str) -> Table:
+    """IoU and F1 of each class, and the means, as a rich table of two halves side by side."""
+    table = Table(title=title, title_justify="left")
+    for _ in range(2):
+        table.add_column("class")
+        table.add_column("IoU", justify="right")
+        table.add_column("F1", justify="right")
+    cells = [(name, _percent(record["iou"][name]), _percent(record["f1"][name])) for name in NAMES]
+    cells.append(("[bold]mean", f"[bold]{_percent(record['miou'])}", f"[bold]{_percent(record['mean_f1'])}"))
+    half = len(cells) // 2
+    for left, right in zip(cells[:half], cells[half:], strict=True):
+        table.add_row(*left, *right)
+    table.caption = f"per-image F1 as the report counts it: {_percent(record['report_f1'])}"
+    return table
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.2f}"

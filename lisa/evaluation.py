@@ -1,0 +1,77 @@
+"""Evaluation of a network on a split, each rank its own pictures, at the masks' own resolution."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Subset
+
+from lisa.data.faces import Face, FaceDataset, Pair, ignore_signals, only_one
+from lisa.losses import SegmentationLoss
+from lisa.metrics import Tally
+from lisa.parser import FaceParser, argmax_at
+from lisa.world import World
+
+
+class Evaluation(NamedTuple):
+    """Counts over all ranks, and each picture's loss at the network's resolution, (pictures,) float64."""
+
+    tally: Tally
+    losses: Tensor
+
+
+def evaluate(
+    network: nn.Module,
+    size: int,
+    pairs: Sequence[Pair],
+    world: World,
+    loss: SegmentationLoss | None = None,
+    workers: int = 0,
+    bf16: bool = False,
+    on_picture: Callable[[], None] | None = None,
+) -> Evaluation:
+    """The same result on every rank; ``losses`` are zeros where no loss is given.
+
+    Pictures pass the network one by one, so that neither the number of ranks nor a batch's composition can
+    change a bit; each prediction is compared at its mask's own resolution, as the predictor writes it.
+    """
+    parser = FaceParser(network, size).to(world.device).eval()
+    tally = Tally(len(pairs), world.device)
+    losses = torch.zeros(len(pairs), dtype=torch.float64, device=world.device)
+    own = range(world.rank, len(pairs), world.size)
+    loader = DataLoader(
+        Subset(FaceDataset(pairs, size=None), own),
+        collate_fn=only_one,
+        num_workers=workers if len(own) else 0,
+        worker_init_fn=ignore_signals,
+    )
+    with torch.inference_mode():
+        for face in loader:
+            losses[face.number] = _count(face, parser, tally, loss, bf16, world.device)
+            if on_picture is not None:
+                on_picture()
+    # Each rank filled its own rows, the others are 0: these sums have no rounding, whatever the world's size.
+    for tensor in (tally.confusion, tally.per_picture, losses):
+        world.sum(tensor)
+    return Evaluation(tally, losses)
+
+
+def _count(
+    face: Face,
+    parser: FaceParser,
+    tally: Tally,
+    loss: SegmentationLoss | None,
+    bf16: bool,
+    device: torch.device,
+) -> Tensor | float:
+    """Counts one picture and returns its loss."""
+    image, mask = face.image[None].to(device), face.mask.to(device)
+    with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+        logits = parser.logits(image)
+    tally.add(face.number, argmax_at(logits, mask.shape[0], mask.shape[1])[0], mask)
+    if loss is None:
+        return 0.0
+    target = F.interpolate(mask[None, None], logits.shape[-2:], mode="nearest-exact")[:, 0]
+    return loss(logits, target)

@@ -1,0 +1,91 @@
+"""Blocks that the networks share: activation, multi-scale attention, matrix decomposition."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lisa.models.depthwise import DepthwiseConv2d
+
+ACTIVATIONS = ("prelu", "relu", "gelu")
+
+
+def make_activation(name: str, channels: int) -> nn.Module:
+    """Activation of the report's Table 5; PReLU has one slope per channel (He et al., ICCV 2015)."""
+    if name == "prelu":
+        return nn.PReLU(channels)
+    if name == "relu":
+        return nn.ReLU(inplace=True)
+    if name == "gelu":
+        return nn.GELU()
+    raise ValueError(f"activation {name!r} is not one of {', '.join(ACTIVATIONS)}")
+
+
+class MSCA(nn.Module):
+    """Multi-scale convolutional attention (SegNeXt, NeurIPS 2022, https://arxiv.org/abs/2209.08575).
+
+    A depthwise 5x5, three pairs of depthwise strips on top of it, a 1x1 convolution over their sum; the
+    result weights the input. (B,C,H,W) to the same shape.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.local = DepthwiseConv2d(channels, (5, 5))
+        self.strips7 = _strips(channels, 7)
+        self.strips11 = _strips(channels, 11)
+        self.strips21 = _strips(channels, 21)
+        self.mix = nn.Conv2d(channels, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B,C,H,W) to the same shape."""
+        local = self.local(x)
+        attention = local + self.strips7(local) + self.strips11(local) + self.strips21(local)
+        return x * self.mix(attention)
+
+
+def _strips(channels: int, length: int) -> nn.Sequential:
+    return nn.Sequential(
+        DepthwiseConv2d(channels, (1, length)),
+        DepthwiseConv2d(channels, (length, 1)),
+    )
+
+
+class NMF2d(nn.Module):
+    """Low-rank reconstruction of a non-negative map by multiplicative updates.
+
+    The Hamburger's "ham" (Geng et al., ICLR 2021, https://arxiv.org/abs/2109.04553): X ~ D C with D
+    (channels x rank), C (rank x pixels). The gradient flows through the last coefficient update alone, as in
+    the paper's one-step gradient. The published code draws the first D at random in each call, so that its
+    results differ from run to run; ours is drawn once, from ``seed``.
+    """
+
+    bases: Tensor
+
+    def __init__(
+        self, channels: int, rank: int = 64, train_steps: int = 6, eval_steps: int = 7, seed: int = 0
+    ) -> None:
+        super().__init__()
+        self.train_steps = train_steps
+        self.eval_steps = eval_steps
+        bases = torch.rand(channels, rank, generator=torch.Generator().manual_seed(seed))
+        self.register_buffer("bases", F.normalize(bases, dim=0), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Non-negative (B,C,H,W) to the same shape; computed in float32 whatever autocast says."""
+        batch, channels, height, width = x.shape
+        flat = x.reshape(batch, channels, height * width).float()
+        steps = self.train_steps if self.training else self.eval_steps
+        with torch.no_grad():
+            bases = self.bases.float().unsqueeze(0).expand(batch, -1, -1)
+            coefficients = torch.softmax(flat.transpose(1, 2) @ bases, dim=-1)
+            for _ in range(steps):
+                coefficients = _update_coefficients(flat, bases, coefficients)
+                bases = _update_coefficients(flat.transpose(1, 2), coefficients, bases)
+        coefficients = _update_coefficients(flat, bases, coefficients)
+        return (bases @ coefficients.transpose(1, 2)).reshape(batch, channels, height, width).to(x.dtype)
+
+
+def _update_coefficients(x: Tensor, bases: Tensor, coefficients: Tensor) -> Tensor:
+    """One multiplicative update of C (B,N,R) for X (B,D,N) ~ D (B,D,R) C^T."""
+    numerator = x.transpose(1, 2) @ bases
+    denominator = coefficients @ (bases.transpose(1, 2) @ bases)
+    return coefficients * numerator / (denominator + 1e-6)

@@ -1,0 +1,124 @@
+"""Depthwise convolution whose weight gradient is fast on the CPU.
+
+oneDNN's weight gradient of a depthwise kernel wider than three columns is 10 to 60 times slower than that
+of the transposed kernel. Here a 1xk kernel's is taken on transposed tensors, and a kxk kernel's column by
+column, each as a kx1 kernel over shifted inputs. The forward pass and the input's gradient stay torch's own;
+on other devices, and under TorchScript, the module is a plain ``nn.Conv2d``.
+"""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+WIDEST_FAST_KERNEL = 3
+
+
+class DepthwiseConv2d(nn.Conv2d):
+    """Depthwise convolution, stride 1, "same" zero padding, odd kernel (height, width)."""
+
+    def __init__(self, channels: int, kernel_size: tuple[int, int], bias: bool = True) -> None:
+        height, width = kernel_size
+        super().__init__(
+            channels, channels, kernel_size, padding=(height // 2, width // 2), groups=channels, bias=bias
+        )
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(B,C,H,W) to the same shape."""
+        if not torch.jit.is_scripting() and self._weight_gradient_is_slow(input):
+            return _Depthwise.apply(input, self.weight, self.bias)
+        return self._conv_forward(input, self.weight, self.bias)
+
+    @torch.jit.unused
+    def _weight_gradient_is_slow(self, input: Tensor) -> bool:
+        return (
+            self.kernel_size[1] > WIDEST_FAST_KERNEL
+            and input.device.type == "cpu"
+            and torch.is_grad_enabled()
+            and self.weight.requires_grad
+            and not torch.jit.is_tracing()
+            and not torch.is_autocast_enabled("cpu")
+        )
+
+
+class _Depthwise(torch.autograd.Function):
+    """Same-padded depthwise convolution with the weight gradient described above."""
+
+    @staticmethod
+    def forward(ctx: Any, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(input, weight)
+        ctx.has_bias = bias is not None
+        return F.conv2d(input, weight, bias, padding=_same(weight), groups=weight.shape[0])
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        input, weight = ctx.saved_tensors
+        (grad,) = grad_outputs
+        grad_input = grad_weight = grad_bias = None
+        if ctx.needs_input_grad[0]:
+            grad_input = _convolution_backward(grad, input, weight, (True, False))[0]
+        if ctx.needs_input_grad[1]:
+            # In the weight's own layout: DDP's buckets would have to copy any other.
+            grad_weight = torch.empty_like(weight).copy_(depthwise_weight_gradient(input, grad, weight))
+        if ctx.has_bias and ctx.needs_input_grad[2]:
+            grad_bias = grad.sum((0, 2, 3))
+        return grad_input, grad_weight, grad_bias
+
+
+def depthwise_weight_gradient(input: Tensor, grad: Tensor, weight: Tensor) -> Tensor:
+    """Gradient of a same-padded depthwise convolution to its weight.
+
+    ``input`` and ``grad`` are (B,C,H,W), ``weight`` is (C,1,kh,kw) and so is the result.
+    """
+    height, width = weight.shape[-2:]
+    if height == 1:
+        transposed = weight.transpose(2, 3)
+        return _tall_weight_gradient(input.transpose(2, 3), grad.transpose(2, 3), transposed).transpose(2, 3)
+    columns: list[Tensor] = []
+    for column in range(width):
+        shift = column - width // 2
+        columns.append(_tall_weight_gradient(_shifted(input, shift), grad, weight[..., column : column + 1]))
+    return torch.cat(columns, dim=3)
+
+
+def _shifted(input: Tensor, shift: int) -> Tensor:
+    """The input moved ``shift`` columns to the left, zeros following."""
+    if shift == 0:
+        return input
+    moved = torch.zeros_like(input)
+    if shift > 0:
+        moved[..., :-shift] = input[..., shift:]
+    else:
+        moved[..., -shift:] = input[..., :shift]
+    return moved
+
+
+def _tall_weight_gradient(input: Tensor, grad: Tensor, weight: Tensor) -> Tensor:
+    # A transposed view of a channels_last tensor is neither layout: oneDNN would fall to its slow reference.
+    input = input.contiguous(memory_format=torch.channels_last)
+    grad = grad.contiguous(memory_format=torch.channels_last)
+    return _convolution_backward(grad, input, weight.contiguous(), (False, True))[1]
+
+
+def _convolution_backward(
+    grad: Tensor, input: Tensor, weight: Tensor, mask: tuple[bool, bool]
+) -> tuple[Tensor, Tensor]:
+    grad_input, grad_weight, _ = torch.ops.aten.convolution_backward(
+        grad,
+        input,
+        weight,
+        None,
+        [1, 1],
+        _same(weight),
+        [1, 1],
+        False,
+        [0, 0],
+        weight.shape[0],
+        [*mask, False],
+    )
+    return grad_input, grad_weight
+
+
+def _same(weight: Tensor) -> tuple[int, int]:
+    return weight.shape[2] // 2, weight.shape[3] // 2

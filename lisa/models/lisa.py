@@ -1,0 +1,138 @@
+"""LISA, the Lightweight SkipNeXt for face parsing (the report's Section 2.2, Table 1, Figures 2 and 3).
+
+Five encoder stages of depthwise separable units with multi-scale attention, a Hamburger at 1/16, four decoder
+stages over skip connections, one 1x1 classifier: exactly 1,999,551 trainable parameters for 19 classes.
+"""
+
+from typing import Final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lisa.models.blocks import MSCA, NMF2d, make_activation
+from lisa.models.depthwise import DepthwiseConv2d
+
+WIDTHS = (32, 64, 142, 320, 512)
+DEPTHS = (1, 2, 2, 3, 1)
+HAMBURGERS = ("bottleneck", "nmf")
+
+
+class SeparableUnit(nn.Module):
+    """Depthwise 3x3, BatchNorm, activation, pointwise 1x1, BatchNorm; no residual, no activation after it."""
+
+    def __init__(self, in_channels: int, out_channels: int, activation: str) -> None:
+        super().__init__()
+        self.depthwise = DepthwiseConv2d(in_channels, (3, 3), bias=False)
+        self.depthwise_norm = nn.BatchNorm2d(in_channels)
+        self.activation = make_activation(activation, in_channels)
+        self.pointwise = nn.Conv2d(in_channels, out_channels, 1, bias=False)
+        self.pointwise_norm = nn.BatchNorm2d(out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B,in,H,W) to (B,out,H,W)."""
+        x = self.activation(self.depthwise_norm(self.depthwise(x)))
+        return self.pointwise_norm(self.pointwise(x))
+
+
+class EncoderBlock(nn.Module):
+    """u = unit(x); u + MSCA(u) (Figure 2)."""
+
+    def __init__(self, in_channels: int, out_channels: int, activation: str) -> None:
+        super().__init__()
+        self.unit = SeparableUnit(in_channels, out_channels, activation)
+        self.msca = MSCA(out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B,in,H,W) to (B,out,H,W)."""
+        x = self.unit(x)
+        return x + self.msca(x)
+
+
+class Hamburger(nn.Module):
+    """Three 1x1 convolutions around a bottleneck, plus the input.
+
+    As published there is nothing between the "breads". With ``decompose`` the matrix decomposition that the
+    report cites (:class:`~lisa.models.blocks.NMF2d`, no parameters) stands between the first and the second.
+    """
+
+    def __init__(self, channels: int, inner: int, decompose: bool) -> None:
+        super().__init__()
+        self.reduce = nn.Conv2d(channels, inner, 1)
+        self.ham = NMF2d(inner) if decompose else nn.Identity()
+        self.inner = nn.Conv2d(inner, inner, 1)
+        self.expand = nn.Conv2d(inner, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B,C,H,W) to the same shape."""
+        inner = self.ham(F.relu(self.reduce(x)))
+        return x + self.expand(F.relu(self.inner(inner)))
+
+
+class DecoderBlock(nn.Module):
+    """Bilinear upsampling to the skip's size, concatenation, one separable unit (Figure 3)."""
+
+    def __init__(self, in_channels: int, skip_channels: int, activation: str) -> None:
+        super().__init__()
+        self.unit = SeparableUnit(in_channels + skip_channels, skip_channels, activation)
+
+    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        """(B,in,H/2,W/2) and the skip (B,skip,H,W) to (B,skip,H,W)."""
+        x = F.interpolate(x, size=skip.shape[-2:], mode="bilinear", align_corners=True)
+        return self.unit(torch.cat([x, skip], dim=1))
+
+
+class LISA(nn.Module):
+    """The network: (B,3,H,W) normalised RGB to logits (B,num_classes,H,W), any H and W.
+
+    ``activation`` is one of prelu, relu, gelu (Table 5). ``hamburger`` is "bottleneck" (as published) or
+    "nmf". ``widths`` and ``depths`` are the five stages' channels and blocks (Table 1).
+    """
+
+    stride: Final[int] = 16
+    """The encoder halves its input four times; other sizes are padded to a multiple of this."""
+
+    def __init__(
+        self,
+        num_classes: int = 19,
+        activation: str = "prelu",
+        hamburger: str = "bottleneck",
+        widths: tuple[int, ...] = WIDTHS,
+        depths: tuple[int, ...] = DEPTHS,
+    ) -> None:
+        super().__init__()
+        if hamburger not in HAMBURGERS:
+            raise ValueError(f"hamburger {hamburger!r} is not one of {', '.join(HAMBURGERS)}")
+        w1, w2, w3, w4, w5 = widths
+        d1, d2, d3, d4, d5 = depths
+        self.enc1 = _stage(3, w1, d1, activation)
+        self.enc2 = _stage(w1, w2, d2, activation)
+        self.enc3 = _stage(w2, w3, d3, activation)
+        self.enc4 = _stage(w3, w4, d4, activation)
+        self.enc5 = _stage(w4, w5, d5, activation)
+        self.hamburger = Hamburger(w5, w5 // 2, decompose=hamburger == "nmf")
+        self.dec4 = DecoderBlock(w5, w4, activation)
+        self.dec3 = DecoderBlock(w4, w3, activation)
+        self.dec2 = DecoderBlock(w3, w2, activation)
+        self.dec1 = DecoderBlock(w2, w1, activation)
+        self.final = nn.Conv2d(w1, num_classes, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B,3,H,W) to logits (B,num_classes,H,W); sides not divisible by 16 are padded and cropped back."""
+        height, width = x.shape[-2:]
+        down, right = -height % self.stride, -width % self.stride
+        if down > 0 or right > 0:
+            x = F.pad(x, [0, right, 0, down], mode="replicate")
+        e1 = self.enc1(x)
+        e2 = self.enc2(F.max_pool2d(e1, 2))
+        e3 = self.enc3(F.max_pool2d(e2, 2))
+        e4 = self.enc4(F.max_pool2d(e3, 2))
+        e5 = self.hamburger(self.enc5(F.max_pool2d(e4, 2)))
+        d1 = self.dec1(self.dec2(self.dec3(self.dec4(e5, e4), e3), e2), e1)
+        return self.final(d1)[..., :height, :width]
+
+
+def _stage(in_channels: int, out_channels: int, depth: int, activation: str) -> nn.Sequential:
+    blocks = [EncoderBlock(in_channels, out_channels, activation)]
+    blocks += [EncoderBlock(out_channels, out_channels, activation) for _ in range(depth - 1)]
+    return nn.Sequential(*blocks)

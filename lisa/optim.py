@@ -1,0 +1,64 @@
+"""Optimizer and learning rate: timm's groups, optimizers and schedules, torch's plateau."""
+
+from typing import Any
+
+import torch
+from timm.optim import create_optimizer_v2
+from timm.scheduler import create_scheduler_v2
+from torch import nn
+
+from lisa.config import OptimConfig
+
+WARMUP_START = 1e-6
+PLATEAU_FACTOR, PLATEAU_PATIENCE = 0.1, 5  # the published training script's
+
+
+def make_optimizer(network: nn.Module, config: OptimConfig) -> torch.optim.Optimizer:
+    """Adam or AdamW; 1-D parameters (norms, biases, PReLU slopes) have no weight decay."""
+    return create_optimizer_v2(network, config.name, lr=config.lr, weight_decay=config.weight_decay)
+
+
+class Schedule:
+    """The learning rate at each step.
+
+    Cosine and poly are functions of the step. Plateau follows the validation loss; it is torch's, since
+    timm's keeps no state in checkpoints.
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer, config: OptimConfig, steps: int) -> None:
+        self._plateau = self._by_step = None
+        if config.schedule == "plateau":
+            self._plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
+                optimizer, factor=PLATEAU_FACTOR, patience=PLATEAU_PATIENCE, min_lr=config.min_lr
+            )
+        else:
+            # One "epoch" of timm's is one step here, so that warm-up may be any share of them.
+            self._by_step, _ = create_scheduler_v2(
+                optimizer,
+                sched=config.schedule,
+                num_epochs=steps,
+                warmup_epochs=round(config.warmup * steps),
+                warmup_lr=min(WARMUP_START, config.lr),
+                min_lr=config.min_lr,
+                step_on_epochs=False,
+                updates_per_epoch=1,
+            )
+
+    def before_step(self, step: int) -> None:
+        """Sets the optimizer's rate for optimizer step number ``step``, counted from 0."""
+        if self._by_step is not None:
+            self._by_step.step_update(step)
+
+    def after_epoch(self, val_loss: float) -> None:
+        """Tells plateau the epoch's validation loss."""
+        if self._plateau is not None:
+            self._plateau.step(val_loss)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plateau's counters; the others have no state."""
+        return dict(self._plateau.state_dict()) if self._plateau is not None else {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """The inverse of state_dict."""
+        if self._plateau is not None:
+            self._plateau.load_state_dict(state)
