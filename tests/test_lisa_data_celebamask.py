@@ -78,8 +78,12 @@ def test_masks_are_exact_and_pictures_close_to_lanczos(raw: Path, undisturbed: P
 
 
 def test_official_split_follows_the_mapping(undisturbed: Path):
-    assert sorted(path.stem for path in undisturbed.glob("val/images/*")) == [f"{index:05d}" for index in range(8, FACES, 10)]
-    assert sorted(path.stem for path in undisturbed.glob("test/masks/*")) == [f"{index:05d}" for index in range(9, FACES, 10)]
+    assert sorted(path.stem for path in undisturbed.glob("val/images/*")) == [
+        f"{index:05d}" for index in range(8, FACES, 10)
+    ]
+    assert sorted(path.stem for path in undisturbed.glob("test/masks/*")) == [
+        f"{index:05d}" for index in range(9, FACES, 10)
+    ]
     assert len(list(undisturbed.glob("train/images/*"))) == FACES * 8 // 10
 
 
@@ -247,7 +251,7 @@ def test_killed_twenty_times_equals_undisturbed(raw: Path, undisturbed: Path, tm
         goal = finished_files(output) + moments.randrange(3)
         process = subprocess.Popen(command(raw, output), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         while finished_files(output) <= goal and process.poll() is None:
-            time.sleep(0.001)
+            time.sleep(0.005)
         time.sleep(moments.uniform(0, 0.02))
         assert process.poll() is None, "finished before it could be killed: give it more faces"
         os.kill(process.pid, signal.SIGKILL)
