@@ -32,8 +32,8 @@ class DataConfig:
     """Order of the masks' ids: celebamask-hq, face-parsing.pytorch, or your own names from id 0 on, comma
     separated."""
     exclude: str = ""
-    """File with paths to leave out, one a line from root on, as lisa.data.doctor --exclude-to writes it; empty
-    for none."""
+    """File with paths to leave out, one a line from root on, as lisa.data.doctor --exclude-to writes it;
+    empty for none."""
 
     def __post_init__(self) -> None:
         _require(self.size >= 16, "data.size", self.size, "at least 16 pixels")
