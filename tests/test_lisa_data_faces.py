@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ import torch
 from PIL import Image
 
 from conftest import save_mask
-from lisa.data.faces import EpochBatches, FaceDataset, Pair, check_pairs, find_pairs, read_image
+from lisa.data.faces import EpochBatches, FaceDataset
+from lisa.data.pairs import Pair, check_pairs, find_pairs, read_image
 from lisa.errors import InputError
 from lisa.world import World
 
@@ -81,10 +83,14 @@ def test_long_lists_are_cut_at_twenty(make_faces: Callable[..., Path]):
         check(root)
 
 
+def with_a_bad_neighbour(own: Any) -> list[Any]:
+    return [own, (["elsewhere: bad"], np.zeros(256, np.int64))]
+
+
 def test_faults_of_other_ranks_are_raised_here_too(make_faces: Callable[..., Path]):
     pairs = find_pairs(make_faces(), "train")
     with pytest.raises(InputError, match="elsewhere"):
-        check_pairs(pairs, lambda own: [own, ["elsewhere: bad"]], 0, 2)
+        check_pairs(pairs, with_a_bad_neighbour, 0, 2)
 
 
 @pytest.mark.parametrize("mode", ["L", "RGBA", "CMYK", "P", "I;16", "1", "LA"])
