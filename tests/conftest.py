@@ -41,8 +41,8 @@ def make_faces(tmp_path: Path) -> Callable[..., Path]:
             masks.mkdir()
             for number in range(count):
                 cells = np.where(generator.random((5, 5)) < 0.5, 1, generator.integers(0, 19, (5, 5)))
-            ids = np.kron(cells, np.ones((8, 8), int))[: size[0], : size[1]]
-            colors = np.array(PALETTE).reshape(-1, 3)[ids]
+                ids = np.kron(cells, np.ones((8, 8), int))[: size[0], : size[1]]
+                colors = np.array(PALETTE).reshape(-1, 3)[ids]
                 Image.fromarray(colors.astype(np.uint8)).save(images / f"{number}.png")
                 save_mask(ids, masks / f"{number}.png")
         return root

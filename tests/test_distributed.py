@@ -41,9 +41,8 @@ def test_dry_run_prints_the_line():
     assert "--nproc-per-node=" in single.stdout
     assert single.stdout.rstrip().endswith("-m distributed.train report --data my\\ faces")
     several = launch("--dry-run", "report", NNODES="2", NODE_RANK="1", MASTER_ADDR="10.0.0.1", NPROC="8")
-    assert (
-        "--nnodes=2 --nproc-per-node=8 --rdzv-backend=c10d --rdzv-endpoint=10.0.0.1:29500" in several.stdout
-    )
+    assert "--nnodes=2 --nproc-per-node=8 " in several.stdout
+    assert "--rdzv-backend=c10d --rdzv-endpoint=10.0.0.1:29500" in several.stdout
     assert "is_host=0" in several.stdout
 
 
@@ -97,10 +96,8 @@ def test_bad_data_is_one_line_and_exit_code_2(make_faces: Callable[..., Path], t
 
 def evaluate(best: Path, data: Path, output: Path, processes: int) -> dict[str, Any]:
     command = ["torchrun", "--standalone", f"--nproc-per-node={processes}", "-m", "distributed.evaluate"]
-    options = ["--checkpoint", str(best), "--data", str(data), "--split", "val", "--output", str(output)]
-    subprocess.run(
-        [*command, *options], env=environment(), check=True, capture_output=True, cwd=ROOT, timeout=200
-    )
+    command += ["--checkpoint", str(best), "--data", str(data), "--split", "val", "--output", str(output)]
+    subprocess.run(command, env=environment(), check=True, capture_output=True, cwd=ROOT, timeout=200)
     return json.loads(output.read_text())
 
 
@@ -112,15 +109,8 @@ def test_two_processes_train_and_any_number_evaluates(make_faces: Callable[..., 
     assert result.returncode == 0, result.stderr
     assert "2 x cpu" in result.stdout
     assert "torch has no SyncBatchNorm for the CPU" in result.stdout
-    for name in (
-        "best.pt",
-        "last.pt",
-        "config.json",
-        "metrics.jsonl",
-        "curves.png",
-        "grid.png",
-        "tensorboard",
-    ):
+    files = ("best.pt", "last.pt", "config.json", "metrics.jsonl", "curves.png", "grid.png", "tensorboard")
+    for name in files:
         assert (run / name).exists(), name
     printed = checkpoint.load(run / "best.pt")["metrics"]
     records = [evaluate(run / "best.pt", root, tmp_path / f"{n}.json", n) for n in (1, 2, 3)]
