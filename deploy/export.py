@@ -32,7 +32,7 @@ from deploy.predict import (
 )
 from deploy.rewrite import for_inference
 from lisa.checkpoint import Trained, load_network
-from lisa.data.faces import split_folders
+from lisa.data.pairs import split_folders
 from lisa.data.synthetic import draw_face
 from lisa.errors import InputError, one_line_errors
 from lisa.labels import FLIP_PAIRS, NAMES, PALETTE

@@ -8,7 +8,7 @@ from typing import Annotated
 import tyro
 
 from distributed.exit import finish
-from lisa.errors import InputError
+from lisa.label_orders import CELEBAMASK
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,8 @@ class Arguments:
     """Where the figures go, as JSON."""
     split: str = "val"
     """train, val or test."""
+    label_order: str = CELEBAMASK
+    """Order of the masks' ids: celebamask-hq, face-parsing.pytorch, or your own names, comma separated."""
     size: Annotated[int | None, tyro.conf.arg(metavar="PX")] = None
     """Side that the network sees, in pixels; the one it was trained at if not given."""
 
@@ -33,36 +35,24 @@ def main() -> int:
     from distributed.world import open_world  # torch takes seconds: a wrong argument need not wait for it
     from lisa.checkpoint import load_network
     from lisa.console import class_table, console
-    from lisa.data.faces import check_pairs, find_pairs
+    from lisa.data.files import make_folders, write_whole
+    from lisa.data.pairs import check_pairs, find_pairs
     from lisa.evaluation import evaluate
     from lisa.metrics import figures
 
     with open_world() as world:
         trained = world.agree(lambda: load_network(arguments.checkpoint))
-        pairs = world.agree(lambda: find_pairs(arguments.data, arguments.split))
+        pairs = world.agree(lambda: find_pairs(arguments.data, arguments.split, arguments.label_order))
         check_pairs(pairs, world.gather, world.rank, world.size)
         size = arguments.size or trained.config.data.size
         result = evaluate(trained.network.to(world.device), size, pairs, world, workers=2)
         record = figures(result.tally)
         if world.is_main:
             console.print(class_table(record, f"{arguments.checkpoint} on {arguments.split}"))
-            write_json(
-                {"checkpoint": str(arguments.checkpoint), "split": arguments.split, "size": size, **record},
-                arguments.output,
-            )
+            asked = {"checkpoint": str(arguments.checkpoint), "split": arguments.split, "size": size}
+            make_folders([arguments.output.parent])
+            write_whole(arguments.output, (json.dumps({**asked, **record}, indent=2) + "\n").encode())
     return 0
-
-
-def write_json(record: dict[str, object], path: Path) -> None:
-    """Writes whole or not at all."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(record, indent=2) + "\n")
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise InputError(f"--output {path} can't be written: {error.strerror}") from None
 
 
 if __name__ == "__main__":

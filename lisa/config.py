@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from lisa.errors import InputError
+from lisa.label_orders import CELEBAMASK
 
 
 def _require(condition: bool, name: str, value: object, rule: str) -> None:
@@ -27,6 +28,12 @@ class DataConfig:
     """Side of the square that the network sees, in pixels. Other pictures are stretched to it."""
     workers: int = 2
     """Decoding processes per rank; 0 decodes in the training process."""
+    label_order: str = CELEBAMASK
+    """Order of the masks' ids: celebamask-hq, face-parsing.pytorch, or your own names from id 0 on, comma
+    separated."""
+    exclude: str = ""
+    """File with paths to leave out, one a line from root on, as lisa.data.doctor --exclude-to writes it;
+    empty for none."""
 
     def __post_init__(self) -> None:
         _require(self.size >= 16, "data.size", self.size, "at least 16 pixels")
@@ -239,7 +246,7 @@ def demo() -> Config:
         data=DataConfig(size=96, workers=1),
         augment=AugmentConfig(hue=0.05),
         optim=OptimConfig(lr=4e-3, ema_decay=0.98),
-        train=TrainConfig(epochs=6, batch_size=16),
+        train=TrainConfig(epochs=6, batch_size=8),
         output="runs/demo",
     )
 

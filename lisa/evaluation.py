@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
 
-from lisa.data.faces import Face, FaceDataset, Pair, ignore_signals, only_one
+from lisa.data.faces import Face, FaceDataset, ignore_signals, only_one
+from lisa.data.pairs import Pair
 from lisa.losses import SegmentationLoss
 from lisa.metrics import Tally
 from lisa.parser import FaceParser, argmax_at

@@ -70,7 +70,7 @@ def label_names(order: str | Sequence[str]) -> tuple[str, ...]:
 
 
 def lookup_table(order: str | Sequence[str]) -> NDArray[np.uint8]:
-    """``table[id in that order]`` is the id in ours: uint8 (256,); 255 stays 255, no such id gives UNKNOWN."""
+    """``table[id in that order]`` is the id in ours: uint8 (256,); 255 stays, no such id gives UNKNOWN."""
     table = np.full(256, UNKNOWN, np.uint8)
     for theirs, name in enumerate(label_names(order)):
         table[theirs] = IDS[name]

@@ -10,7 +10,7 @@ import torch
 from PIL import Image, ImageDraw
 
 from lisa.checkpoint import Trained, load_network
-from lisa.data.faces import find_pairs, read_image, read_mask
+from lisa.data.pairs import find_pairs, read_image, read_mask
 from lisa.labels import PALETTE
 from lisa.parser import FaceParser
 
@@ -42,13 +42,14 @@ def draw_run(folder: Path) -> None:
 
 def draw_grid(trained: Trained, path: Path) -> None:
     """Six validation pictures, evenly spread: picture | truth | prediction | overlay, under a header."""
-    pairs = find_pairs(trained.config.data.root, "val")
+    data = trained.config.data
+    pairs = find_pairs(data.root, "val", data.label_order, data.exclude)
     chosen = [pairs[index] for index in np.linspace(0, len(pairs) - 1, min(GRID_ROWS, len(pairs)), dtype=int)]
     rows: list[np.ndarray] = []
     for pair in chosen:
         image = np.asarray(read_image(pair.image))
         prediction = predict(trained, image)
-        panels = (image, colored(np.asarray(read_mask(pair.mask))), colored(prediction))
+        panels = (image, colored(np.asarray(read_mask(pair.mask, pair.label_order))), colored(prediction))
         rows.append(np.hstack([_fit(panel) for panel in (*panels, overlay(image, prediction))]))
     grid = Image.new("RGB", (4 * GRID_SIDE, HEADER + len(rows) * GRID_SIDE), "white")
     draw = ImageDraw.Draw(grid)

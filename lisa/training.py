@@ -13,15 +13,8 @@ from lisa import checkpoint
 from lisa.augment import Augmentation
 from lisa.config import Config
 from lisa.console import RunLog
-from lisa.data.faces import (
-    EpochBatches,
-    FaceDataset,
-    Pair,
-    check_pairs,
-    collate_same_size,
-    find_pairs,
-    ignore_signals,
-)
+from lisa.data.faces import EpochBatches, FaceDataset, collate_same_size, ignore_signals
+from lisa.data.pairs import Pair, check_pairs, find_pairs
 from lisa.errors import InputError
 from lisa.evaluation import evaluate
 from lisa.losses import SegmentationLoss
@@ -54,8 +47,8 @@ def fit(
     Every rank calls it with the same config. ``on_epoch`` hears each epoch's figures on every rank. Raises
     InputError for data, settings or a folder that can't be used, before the first step.
     """
-    folder = world.agree(lambda: prepare_folder(config, world, resume))
     train_pairs, val_pairs = load_pairs(config, world)
+    folder = world.agree(lambda: prepare_folder(config, world, resume))
     torch.manual_seed(config.train.seed)
     network = world.agree(lambda: build(config.model))
     network = network.to(world.device, memory_format=torch.channels_last)  # pyright: ignore
@@ -221,7 +214,10 @@ def prepare_folder(config: Config, world: World, resume: bool) -> Path:
 
 def load_pairs(config: Config, world: World) -> tuple[list[Pair], list[Pair]]:
     """Training and validation pairs, every file of which has been decoded once."""
-    train, val = world.agree(lambda: [find_pairs(config.data.root, split) for split in ("train", "val")])
+    data = config.data
+    train, val = world.agree(
+        lambda: [find_pairs(data.root, split, data.label_order, data.exclude) for split in ("train", "val")]
+    )
     check_pairs([*train, *val], world.gather, world.rank, world.size)
     return train, val
 

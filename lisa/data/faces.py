@@ -1,31 +1,17 @@
-"""Folders of faces to tensors: pairing, checking, decoding, and the order in which ranks see them."""
+"""Pairs of files to tensors, and the order in which ranks see them."""
 
 import signal
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from lisa.errors import InputError, listing
-from lisa.labels import IGNORE_INDEX, NUM_CLASSES
-
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
-MASK_MODES = ("L", "P", "I", "I;16")
-
-_REMEDY = "repair or remove them, then start again"
-
-
-class Pair(NamedTuple):
-    """A picture and its mask."""
-
-    image: Path
-    mask: Path
+from lisa.data.pairs import Pair, read_image, read_mask
+from lisa.errors import InputError
 
 
 class Face(NamedTuple):
@@ -34,98 +20,6 @@ class Face(NamedTuple):
     image: Tensor
     mask: Tensor
     number: int
-
-
-def split_folders(root: Path, split: str) -> tuple[Path, Path]:
-    """The split's picture and mask folders, in either layout. Raises InputError if there are none."""
-    candidates = (
-        (root / split / "images", root / split / "masks"),
-        (root / f"{split}_image", root / f"{split}_mask"),
-    )
-    for images, masks in candidates:
-        if images.is_dir() and masks.is_dir():
-            return images, masks
-    tried = " nor ".join(f"{images} with {masks}" for images, masks in candidates)
-    raise InputError(f"{root}: no split {split!r} here (neither {tried})")
-
-
-def find_pairs(root: str | Path, split: str) -> list[Pair]:
-    """The split's pairs by stem, sorted. Raises InputError for an empty folder and for unpaired files."""
-    images_folder, masks_folder = split_folders(Path(root), split)
-    faults: list[str] = []
-    images = _by_stem(images_folder, IMAGE_SUFFIXES, faults)
-    masks = _by_stem(masks_folder, (".png",), faults)
-    faults += [f"{images[stem]}: no mask {masks_folder / stem}.png" for stem in sorted(images - masks.keys())]
-    faults += [f"{masks[stem]}: no picture of this stem" for stem in sorted(masks - images.keys())]
-    if faults:
-        raise InputError(f"unpaired files in split {split!r}; {_REMEDY}:\n{listing(faults)}")
-    if not images:
-        raise InputError(f"{images_folder}: no pictures ({', '.join(IMAGE_SUFFIXES)})")
-    return [Pair(images[stem], masks[stem]) for stem in sorted(images)]
-
-
-def _by_stem(folder: Path, suffixes: Sequence[str], faults: list[str]) -> dict[str, Path]:
-    found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() not in suffixes or path.name.startswith("."):
-            continue
-        if path.stem in found:
-            faults.append(f"{path}: second file of this stem, beside {found[path.stem].name}")
-        found[path.stem] = path
-    return found
-
-
-def read_image(path: Path) -> Image.Image:
-    """The picture as 8-bit RGB, EXIF rotation applied, whatever mode it was stored in."""
-    with Image.open(path) as stored:
-        image = ImageOps.exif_transpose(stored)
-        if image.mode.startswith("I"):  # 16-bit grey: convert("RGB") would clip it
-            image = Image.fromarray((np.asarray(image).clip(0, 65535) / 257).round().astype(np.uint8))
-        return image.convert("RGB")
-
-
-def read_mask(path: Path) -> Image.Image:
-    """The mask as 8-bit ids. Raises ValueError for colour masks and for ids that are no class and not 255."""
-    with Image.open(path) as stored:
-        if stored.mode not in MASK_MODES:
-            raise ValueError(f"mode {stored.mode}, must be single-channel or palette")
-        ids = np.asarray(stored)
-    wrong = np.unique(ids[(ids >= NUM_CLASSES) & (ids != IGNORE_INDEX)])
-    if wrong.size or ids.min() < 0:
-        shown = ", ".join(str(value) for value in wrong[:5])
-        raise ValueError(f"ids {shown} are out of range (0 to {NUM_CLASSES - 1}, 255 = ignore)")
-    return Image.fromarray(ids.astype(np.uint8))
-
-
-def fault_of(pair: Pair) -> str | None:
-    """What is wrong with a pair, after decoding all of it; None if nothing is."""
-    path = pair.image
-    try:
-        image = read_image(path)
-        path = pair.mask
-        mask = read_mask(path)
-    except (
-        OSError,
-        ValueError,
-        SyntaxError,
-        Image.DecompressionBombError,
-    ) as error:  # Pillow's ways to say no
-        return f"{path}: {str(error) or type(error).__name__}"
-    if image.size != mask.size:
-        return f"{pair.mask}: {mask.width}x{mask.height}, its picture is {image.width}x{image.height}"
-    return None
-
-
-def check_pairs(pairs: Sequence[Pair], gather: Callable[[Any], list[Any]], rank: int, size: int) -> None:
-    """Decodes every pair once, each rank its share, and raises the same InputError on all ranks.
-
-    ``gather`` collects an object from every rank (``World.gather``).
-    """
-    with ThreadPoolExecutor() as pool:
-        own = [fault for fault in pool.map(fault_of, pairs[rank::size]) if fault]
-    faults = sorted(fault for share in gather(own) for fault in share)
-    if faults:
-        raise InputError(f"{len(faults)} of {len(pairs)} pairs can't be used; {_REMEDY}:\n{listing(faults)}")
 
 
 class FaceDataset(Dataset[Face]):
@@ -142,7 +36,8 @@ class FaceDataset(Dataset[Face]):
         return len(self.pairs)
 
     def __getitem__(self, index: int) -> Face:
-        image, mask = read_image(self.pairs[index].image), read_mask(self.pairs[index].mask)
+        pair = self.pairs[index]
+        image, mask = read_image(pair.image), read_mask(pair.mask, pair.label_order)
         if self.size is not None and image.size != (self.size, self.size):
             image = image.resize((self.size, self.size), Image.Resampling.BILINEAR)
             mask = mask.resize((self.size, self.size), Image.Resampling.NEAREST)

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -21,8 +22,9 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _die_with_parent() -> None:
+def _start_worker() -> None:
     """A killed parent can't stop its workers, and they would wait for it forever."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     parent = multiprocessing.parent_process()
     assert parent is not None, "runs in workers only"
 
@@ -67,7 +69,7 @@ def parallel_map(
             return
         context = multiprocessing.get_context("spawn")
         chunk = max(1, min(32, len(jobs) // (workers * CHUNKS_PER_WORKER)))
-        with ProcessPoolExecutor(workers, mp_context=context, initializer=_die_with_parent) as pool:
+        with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker) as pool:
             try:
                 yield from counted(pool.map(function, jobs, chunksize=chunk))
             except BaseException:

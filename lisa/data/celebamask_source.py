@@ -1,0 +1,159 @@
+"""What the raw CelebAMask-HQ release holds: pictures, part masks and the official split.
+
+Layout: ``CelebA-HQ-img/{0..29999}.jpg``, ``CelebAMask-HQ-mask-anno/{0..14}/{index:05d}_{part}.png`` and
+``CelebA-HQ-to-CelebA-mapping.txt``. Source: https://github.com/switchablenorms/CelebAMask-HQ
+"""
+
+import os
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from lisa.errors import InputError, listing
+from lisa.labels import NAMES
+
+PICTURES = "CelebA-HQ-img"
+PARTS = "CelebAMask-HQ-mask-anno"
+MAPPING = "CelebA-HQ-to-CelebA-mapping.txt"
+
+SPLITS = ("train", "val", "test")
+FIRST_VAL, FIRST_TEST = 162771, 182638
+"""CelebA's official split: train up to the first, val from there, test from the second index on."""
+REPORT_SIZES = {"train": 5000, "val": 1000, "test": 100}
+"""The report's split of the first experiments."""
+
+
+def find_folder(source: Path, name: str) -> Path:
+    """The folder ``name`` in ``source``.
+
+    Raises:
+        InputError: it isn't there; the message points at what looks like it.
+    """
+    folder = source / name
+    if folder.is_dir():
+        return folder
+    if not source.is_dir():
+        raise InputError(f"--source {source} is not a folder; give the unpacked CelebAMask-HQ release")
+    folders = sorted(item.name for item in source.iterdir() if item.is_dir())
+    alike = [item for item in folders if _letters(item) == _letters(name)]
+    if alike:
+        raise InputError(f"{source} has a folder {alike[0]}, which should be called {name}: rename it")
+    inner = [item for item in folders if (source / item / name).is_dir()]
+    if inner:
+        raise InputError(
+            f"{folder} is missing, but {source / inner[0] / name} is there; give --source {source / inner[0]}"
+        )
+    raise InputError(
+        f"{folder} is missing ({source} has {', '.join(folders[:5]) or 'no folders'}); "
+        "give the unpacked CelebAMask-HQ release as --source"
+    )
+
+
+def _letters(name: str) -> str:
+    return "".join(character for character in name.lower() if character.isalnum())
+
+
+def list_pictures(folder: Path) -> dict[int, Path]:
+    """Path of each picture by its index."""
+    pictures = {int(path.stem): path for path in folder.glob("*.jpg") if path.stem.isdecimal()}
+    if not pictures:
+        raise InputError(f"{folder} has no pictures named 0.jpg, 1.jpg, ...; is the release unpacked fully?")
+    return dict(sorted(pictures.items()))
+
+
+def list_parts(folder: Path) -> dict[int, dict[str, Path]]:
+    """Paths of the part masks by index and part name.
+
+    Raises:
+        InputError: a part that CelebAMask-HQ doesn't have, or an unreadable folder.
+    """
+    parts: dict[int, dict[str, Path]] = defaultdict(dict)
+    strange: list[str] = []
+    for subfolder in sorted(folder.iterdir()):
+        if not subfolder.name.isdecimal():
+            continue
+        try:
+            names = sorted(entry.name for entry in os.scandir(subfolder) if entry.name.endswith(".png"))
+        except OSError as error:
+            raise InputError(
+                f"can't list {subfolder}: {error.strerror}; repair or unpack it again"
+            ) from error
+        for name in names:
+            number, _, part = name.removesuffix(".png").partition("_")
+            if number.isdecimal() and part in NAMES[1:]:
+                parts[int(number)][part] = subfolder / name
+            else:
+                strange.append(str(subfolder / name))
+    if strange:
+        raise InputError(
+            f"files that aren't INDEX_PART.png with a part of CelebAMask-HQ ({', '.join(NAMES[1:])}); "
+            f"move them away:\n{listing(strange)}"
+        )
+    return dict(parts)
+
+
+def check_complete(pictures: Mapping[int, Path], parts: Mapping[int, Mapping[str, Path]]) -> None:
+    """Refuse pictures without part masks and the reverse: a download or an unpacking stopped early."""
+    bare = [str(path) for index, path in pictures.items() if index not in parts]
+    orphans = [str(next(iter(parts[index].values()))) for index in sorted(parts) if index not in pictures]
+    if bare:
+        raise InputError(
+            f"{len(bare)} pictures have no part masks; unpack the release again:\n{listing(bare)}"
+        )
+    if orphans:
+        raise InputError(f"{len(orphans)} faces have part masks but no picture:\n{listing(orphans)}")
+
+
+def official_split(source: Path, indices: Sequence[int]) -> dict[int, str]:
+    """CelebA's own split for each index, through the release's mapping file.
+
+    Raises:
+        InputError: no mapping, a line that can't be read, or an index that it doesn't list.
+    """
+    path = source / MAPPING
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise InputError(
+            f"can't read {path}: {error.strerror}; put the release's mapping there, or give --split report"
+        ) from error
+    original: dict[int, int] = {}
+    for number, line in enumerate(lines[1:], start=2):
+        words = line.split()
+        if not words:
+            continue
+        if len(words) < 2 or not (words[0].isdecimal() and words[1].isdecimal()):
+            raise InputError(f"{path} line {number} is {line!r}; expected 'idx orig_idx orig_file'")
+        original[int(words[0])] = int(words[1])
+    unlisted = [str(index) for index in indices if index not in original]
+    if unlisted:
+        raise InputError(f"{path} doesn't list {len(unlisted)} of the pictures:\n{listing(unlisted)}")
+    return {index: _split_of(original[index]) for index in indices}
+
+
+def _split_of(original: int) -> str:
+    if original < FIRST_VAL:
+        return "train"
+    return "val" if original < FIRST_TEST else "test"
+
+
+def report_split(indices: Sequence[int], seed: int) -> dict[int, str]:
+    """5,000 train, 1,000 val and 100 test faces drawn with ``seed``, disjoint; the rest is left out.
+
+    Raises:
+        InputError: fewer faces than that.
+    """
+    needed = sum(REPORT_SIZES.values())
+    if len(indices) < needed:
+        raise InputError(
+            f"--split report needs {needed:,} pictures and the source has {len(indices):,}; "
+            "unpack the whole release or give --split official"
+        )
+    shuffled = np.random.default_rng(seed).permutation(np.array(sorted(indices))).tolist()
+    chosen: dict[int, str] = {}
+    for split, size in REPORT_SIZES.items():
+        taken, shuffled = shuffled[:size], shuffled[size:]
+        chosen.update(dict.fromkeys(taken, split))
+    return dict(sorted(chosen.items()))

@@ -1,0 +1,226 @@
+"""Examines a folder of faces: what can't be used, what is labelled wrongly, what comes twice.
+
+    python -m lisa.data.doctor --data data/celebamask --json report.json --exclude-to exclude.txt
+
+Exit code 0 if nothing was found, 1 if something was, 2 if the folder can't be examined.
+"""
+
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from lisa.data.duplicates import near_pairs
+from lisa.data.examination import Examination, Finding, examine
+from lisa.data.files import write_json, write_whole
+from lisa.data.pairs import ENOUGH_FOR_ORDER, match_files, split_folders, stored_order_hint
+from lisa.data.parallel import parallel_map
+from lisa.errors import InputError, one_line_errors
+from lisa.label_orders import CELEBAMASK, lookup_table
+from lisa.labels import NAMES, NUM_CLASSES
+
+SPLITS = ("train", "val", "test")
+KINDS = {
+    "unpaired": "picture or mask without its partner",
+    "unreadable": "file that can't be decoded",
+    "size": "mask of another size than its picture",
+    "ids": "mask with ids that are no class, or in colour",
+    "label-order": "masks in another label order",
+    "left-right": "left and right labels reversed",
+    "missing": "large face without eyes or nose",
+    "speckle": "mask with many tiny islands",
+    "duplicate": "picture that comes twice in a split",
+    "leak": "picture that is in two splits",
+}
+"""Every kind of finding, in the order of the report."""
+SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """All findings in a folder, and how often each class comes."""
+
+    root: Path
+    findings: list[Finding]
+    pictures: dict[str, int]
+    """Readable pairs per split."""
+    presence: dict[str, NDArray[np.int64]]
+    """Pictures that hold each class, (19,) per split."""
+    pixels: dict[str, NDArray[np.int64]]
+    """Pixels of each class, (19,) per split."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything, with paths from the root on."""
+        return {
+            "root": str(self.root),
+            "pictures": self.pictures,
+            "findings": [
+                {"kind": finding.kind, "file": relative(finding.file, self.root), "detail": finding.detail}
+                for finding in self.findings
+            ],
+            "classes": {
+                split: {
+                    name: {
+                        "pictures": int(self.presence[split][index]),
+                        "pixels": int(self.pixels[split][index]),
+                    }
+                    for index, name in enumerate(NAMES)
+                }
+                for split in self.pictures
+            },
+        }
+
+
+def relative(path: Path, root: Path) -> str:
+    """The path from the root on, with forward slashes."""
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
+
+
+def diagnose(root: Path, label_order: str = CELEBAMASK, workers: int | None = None) -> Diagnosis:
+    """Examine every split under ``root``, in either layout.
+
+    Raises:
+        InputError: no split there, or an unknown label order.
+    """
+    lookup_table(label_order)
+    findings: list[Finding] = []
+    splits = [split for split in SPLITS if _has(root, split)]
+    if not splits:
+        split_folders(root, SPLITS[0])  # raises, and says where it looked
+    seen: dict[str, list[Examination]] = {}
+    matched = {split: match_files(root, split, label_order) for split in splits}
+    jobs = [pair for pairs, _ in matched.values() for pair in pairs]
+    results = parallel_map(examine, jobs, "examining faces", workers)
+    for split, (pairs, misfits) in matched.items():
+        findings += [Finding("unpaired", misfit.path, misfit.problem) for misfit in misfits]
+        seen[split] = [next(results) for _ in pairs]
+        findings += [finding for examination in seen[split] for finding in examination.findings]
+    next(results, None)  # ends the progress bar
+    counts = {split: _counts(examinations) for split, examinations in seen.items()}
+    for split in splits:
+        if len(counts[split]) >= ENOUGH_FOR_ORDER:
+            hint = stored_order_hint(counts[split].sum(0), label_order)
+            findings += [Finding("label-order", split_folders(root, split)[1], hint)] if hint else []
+    findings += _copies(root, seen)
+    order = list(KINDS)
+    findings.sort(key=lambda finding: (order.index(finding.kind), str(finding.file)))
+    classes = {split: rows[:, :NUM_CLASSES] for split, rows in counts.items()}
+    return Diagnosis(
+        root,
+        findings,
+        {split: len(rows) for split, rows in classes.items()},
+        {split: (rows > 0).sum(0) for split, rows in classes.items()},
+        {split: rows.sum(0) for split, rows in classes.items()},
+    )
+
+
+def _has(root: Path, split: str) -> bool:
+    try:
+        split_folders(root, split)
+    except InputError:
+        return False
+    return True
+
+
+def _counts(examinations: Sequence[Examination]) -> NDArray[np.int64]:
+    """Pixels per id of the readable pairs, (N, 256)."""
+    rows = [examination.counts for examination in examinations if examination.counts is not None]
+    return np.array(rows, np.int64).reshape(-1, 256)
+
+
+def _copies(root: Path, seen: dict[str, list[Examination]]) -> Iterator[Finding]:
+    """Duplicates, one finding per superfluous picture. Of a leak the copy in the earlier split is at fault:
+    a picture that is also in val or test must not be trained on."""
+    flat = [(split, one) for split, many in seen.items() for one in many if one.fingerprint is not None]
+    prints = np.array([one.fingerprint for _, one in flat], bool)
+    blamed: set[int] = set()
+    for first, second, bits in near_pairs(prints):
+        (split, one), (other_split, other) = flat[first], flat[second]
+        # Splits come in the order train, val, test, so that of a leak ``first`` is the one to leave out.
+        kind, culprit, twin = ("leak", first, other) if split != other_split else ("duplicate", second, one)
+        if culprit in blamed:
+            continue
+        blamed.add(culprit)
+        likeness = "the same picture as" if bits == 0 else f"nearly ({bits} of 256 bits differ)"
+        yield Finding(kind, flat[culprit][1].pair.image, f"{likeness} {relative(twin.pair.image, root)}")
+
+
+def show(diagnosis: Diagnosis, console: Console) -> None:
+    """The findings by kind with some examples, and the classes of each split."""
+    table = Table(title=f"findings in {diagnosis.root}", show_lines=True)
+    table.add_column("kind")
+    table.add_column("files", justify="right")
+    table.add_column("what it means")
+    table.add_column("examples", overflow="fold")
+    by_kind = Counter(finding.kind for finding in diagnosis.findings)
+    for kind, meaning in KINDS.items():
+        examples = [finding for finding in diagnosis.findings if finding.kind == kind]
+        shown = [f"{relative(item.file, diagnosis.root)}: {item.detail}" for item in examples[:SHOWN]]
+        more = [f"... and {len(examples) - SHOWN} more"] if len(examples) > SHOWN else []
+        table.add_row(kind, str(by_kind[kind]), meaning, "\n".join(shown + more))
+    console.print(table)
+    classes = Table(title="classes: % of the split's pictures, % of its pixels")
+    classes.add_column("class")
+    for split, count in diagnosis.pictures.items():
+        classes.add_column(f"{split} ({count:,})", justify="right")
+    for index, name in enumerate(NAMES):
+        cells = [
+            f"{100 * diagnosis.presence[split][index] / max(count, 1):5.1f} "
+            f"{100 * diagnosis.pixels[split][index] / max(diagnosis.pixels[split].sum(), 1):6.2f}"
+            for split, count in diagnosis.pictures.items()
+        ]
+        classes.add_row(name, *cells)
+    console.print(classes)
+
+
+def exclusions(diagnosis: Diagnosis) -> str:
+    """The list that ``data.exclude`` takes: each file at fault once, its reasons as comments above it."""
+    reasons: dict[str, list[str]] = {}
+    for finding in diagnosis.findings:
+        if finding.kind != "label-order":  # the whole set is at fault, and --data.label-order the cure
+            reasons.setdefault(relative(finding.file, diagnosis.root), []).append(
+                f"{finding.kind}: {finding.detail}"
+            )
+    lines = [f"# {len(reasons)} files to leave out, found by lisa.data.doctor"]
+    for file, why in sorted(reasons.items()):
+        lines += [*(f"# {reason}" for reason in why), file]
+    return "\n".join(lines) + "\n"
+
+
+def main(
+    data: Path,
+    json: Path | None = None,
+    exclude_to: Path | None = None,
+    label_order: str = CELEBAMASK,
+    workers: int | None = None,
+) -> None:
+    """Examine a folder of faces.
+
+    Args:
+        data: Folder with {train,val,test}/{images,masks} or {train,val,test}_{image,mask}.
+        json: Write all findings and class counts to this file.
+        exclude_to: Write the files at fault to this list, for training with --data.exclude.
+        label_order: Order of the masks' ids: celebamask-hq, face-parsing.pytorch, or names, comma separated.
+        workers: Processes; all available cores by default.
+    """
+    with one_line_errors():
+        diagnosis = diagnose(data, label_order, workers)
+        show(diagnosis, Console())
+        if json is not None:
+            write_json(json, diagnosis.to_json())
+        if exclude_to is not None:
+            write_whole(exclude_to, exclusions(diagnosis).encode())
+        sys.exit(1 if diagnosis.findings else 0)
+
+
+if __name__ == "__main__":
+    import tyro
+
+    tyro.cli(main)

@@ -1,0 +1,175 @@
+"""What the doctor looks for in one picture and its mask."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import imagehash
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from scipy import ndimage
+
+from lisa.data.pairs import Pair, count_labels, read_image, read_mask
+from lisa.errors import InputError
+from lisa.labels import FLIP_PAIRS, IDS, IGNORE_INDEX, NAMES
+
+Mask = NDArray[np.uint8]
+Vector = NDArray[np.float64]
+
+HASH_SIDE = 16
+"""Perceptual hashes of 16x16 bits: with 8x8, portraits of different people collide."""
+LARGE_SKIN = 0.08
+"""Share of the picture from which skin must come with eyes and a nose."""
+SPECK = 1e-4
+"""Components smaller than this share of the picture are specks: 26 pixels at 512x512."""
+SPECKLED = 40
+"""More specks than this are a fault; the 99th percentile of CelebAMask-HQ is 35."""
+TOLERANCE = 0.03
+"""Distance, as a share of the picture's side, by which a part must be on the wrong side."""
+WRONG_SHARE = 0.35
+"""Share of a lone part's pixels beyond the midline from which it is called wrong."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One fault: its kind, the file at fault, and what exactly was seen."""
+
+    kind: str
+    file: Path
+    detail: str
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What was seen in one pair."""
+
+    pair: Pair
+    findings: tuple[Finding, ...]
+    counts: NDArray[np.int64] | None = None
+    """Pixels per id (256,), None if it couldn't be read."""
+    fingerprint: NDArray[np.bool_] | None = field(default=None, compare=False)
+    """Perceptual hash of the picture (256,)."""
+
+
+def examine(pair: Pair) -> Examination:
+    """Read one pair and look at it; unreadable, mis-sized and bad ids end it early."""
+    try:
+        counts = count_labels(pair)
+    except InputError as error:
+        return Examination(pair, (_unusable(pair, str(error)),))
+    mask = np.asarray(read_mask(pair.mask, pair.label_order))
+    picture = read_image(pair.image)
+    findings = [
+        Finding(kind, pair.image, detail)
+        for kind, detail in (
+            ("left-right", reversed_parts(mask)),
+            ("missing", missing_parts(counts)),
+            ("speckle", speckle(mask)),
+        )
+        if detail
+    ]
+    return Examination(pair, tuple(findings), counts, fingerprint(picture))
+
+
+def _unusable(pair: Pair, message: str) -> Finding:
+    """Which of the reading faults it was: :func:`count_labels` puts the file first in its message."""
+    file = pair.mask if message.startswith(f"{pair.mask}: ") else pair.image
+    detail = message.removeprefix(f"{file}: ")
+    if "its picture is" in detail:
+        kind = "size"
+    elif detail.startswith(("ids ", "mode ")):
+        kind = "ids"
+    else:
+        kind = "unreadable"
+    return Finding(kind, file, detail)
+
+
+def fingerprint(picture: Image.Image) -> NDArray[np.bool_]:
+    """Perceptual hash (256,): copies differ in few bits after recompression, scaling or brightening."""
+    return imagehash.phash(picture, hash_size=HASH_SIDE).hash.ravel()
+
+
+def missing_parts(counts: NDArray[np.int64]) -> str:
+    """Eyes or a nose that a large face lacks; glasses may hide the eyes. Empty if nothing is missing."""
+    total = counts[:IGNORE_INDEX].sum()
+    if total == 0 or counts[IDS["skin"]] < LARGE_SKIN * total:
+        return ""
+    present = {name for name in NAMES if counts[IDS[name]] > 0}
+    lacking = [] if present & {"l_eye", "r_eye", "eye_g"} else ["eyes"]
+    lacking += [] if "nose" in present else ["nose"]
+    share = 100 * counts[IDS["skin"]] / total
+    return f"no {' and no '.join(lacking)}, though {share:.0f} % is skin" if lacking else ""
+
+
+def speckle(mask: Mask) -> str:
+    """Many tiny islands of a label; empty if there are few."""
+    limit = SPECK * mask.size
+    specks: dict[str, int] = {}
+    for index, box in enumerate(ndimage.find_objects(mask.astype(np.int32) + 1)):
+        if box is None or index == IGNORE_INDEX:
+            continue
+        components = np.empty(mask[box].shape, np.int32)
+        ndimage.label(mask[box] == index, structure=np.ones((3, 3)), output=components)
+        areas = np.bincount(components.ravel())[1:]
+        specks[NAMES[index]] = int((areas < limit).sum())
+    total = sum(specks.values())
+    if total <= SPECKLED:
+        return ""
+    worst = sorted(specks, key=lambda name: -specks[name])[:2]
+    return f"{total} islands under {limit:.0f} pixels, most in {' and '.join(worst)}"
+
+
+def reversed_parts(mask: Mask) -> str:
+    """Left and right eyes, brows and ears that lie on the wrong sides; empty if none do.
+
+    The person's left is the picture's right of the face's own midline, however it is tilted. Where both of a
+    pair show, their order decides, which holds for profiles too. A lone one is compared with the midline
+    through nose and mouth, and with tolerance: in a profile the nose stands far out.
+    """
+    center, across = _midline(mask)
+    if center is None:
+        return ""
+    margin = TOLERANCE * min(mask.shape)
+    wrong: list[str] = []
+    for left, right in FLIP_PAIRS:
+        sides = [_offsets(mask, index, center, across) for index in (left, right)]
+        name = NAMES[left].removeprefix("l_")
+        if all(len(side) for side in sides):
+            if sides[0].mean() - sides[1].mean() < -margin:
+                wrong.append(f"{name}s")
+        elif len(sides[0]) and (sides[0] < -margin).mean() > WRONG_SHARE:
+            wrong.append(NAMES[left])
+        elif len(sides[1]) and (sides[1] > margin).mean() > WRONG_SHARE:
+            wrong.append(NAMES[right])
+    return f"{', '.join(wrong)} on the wrong side of the face" if wrong else ""
+
+
+def _offsets(mask: Mask, index: int, center: Vector, across: Vector) -> Vector:
+    """How far each pixel of a label lies towards the person's left of the midline, (N,) pixels."""
+    rows, columns = np.nonzero(mask == index)
+    if len(rows) < 1e-5 * mask.size:
+        return np.zeros(0)
+    return (columns - center[0]) * across[0] + (rows - center[1]) * across[1]
+
+
+def _midline(mask: Mask) -> tuple[Vector | None, Vector]:
+    """A point (x, y) on the face's midline, and the unit vector from it to the person's left.
+
+    Upright unless nose and mouth say otherwise; no point without a nose or a mouth.
+    """
+    nose = _middle(mask, ("nose",))
+    mouth = _middle(mask, ("mouth", "u_lip", "l_lip"))
+    left, right = (_middle(mask, (name,)) for name in ("l_eye", "r_eye"))
+    upper = nose if left is None or right is None else (left + right) / 2
+    across = np.array((1.0, 0.0))
+    if upper is not None and mouth is not None:
+        down = mouth - upper
+        length = float(np.hypot(*down))
+        if length > TOLERANCE * min(mask.shape):
+            across = np.array((down[1], -down[0])) / length
+    return (nose if nose is not None else mouth), across
+
+
+def _middle(mask: Mask, names: tuple[str, ...]) -> Vector | None:
+    rows, columns = np.nonzero(np.isin(mask, [IDS[name] for name in names]))
+    return np.array((columns.mean(), rows.mean())) if len(rows) else None

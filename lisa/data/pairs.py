@@ -1,0 +1,213 @@
+"""Folders of faces: which picture belongs to which mask, whether all can be read, and what to leave out."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from lisa.errors import InputError, listing
+from lisa.label_orders import CELEBAMASK, UNKNOWN, inverse_table, lookup_table, order_hint
+from lisa.labels import IGNORE_INDEX, NUM_CLASSES
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+MASK_MODES = ("L", "P", "I", "I;16")
+
+ENOUGH_FOR_ORDER = 20
+"""Masks from which their pixels tell a wrong label order beyond doubt; fewer may just be odd faces."""
+
+_REMEDY = "repair or remove them, then start again"
+
+
+class Pair(NamedTuple):
+    """A picture and its mask."""
+
+    image: Path
+    mask: Path
+    label_order: str = CELEBAMASK
+    """What the mask's ids mean: see lisa.label_orders."""
+
+
+class Misfit(NamedTuple):
+    """A file that has no partner."""
+
+    path: Path
+    problem: str
+
+
+def split_folders(root: Path, split: str) -> tuple[Path, Path]:
+    """The split's picture and mask folders, in either layout. Raises InputError if there are none."""
+    candidates = (
+        (root / split / "images", root / split / "masks"),
+        (root / f"{split}_image", root / f"{split}_mask"),
+    )
+    for images, masks in candidates:
+        if images.is_dir() and masks.is_dir():
+            return images, masks
+    tried = " nor ".join(f"{images} with {masks}" for images, masks in candidates)
+    raise InputError(f"{root}: no split {split!r} here (neither {tried})")
+
+
+def find_pairs(
+    root: str | Path, split: str, label_order: str = CELEBAMASK, exclude: str | Path = ""
+) -> list[Pair]:
+    """The split's pairs by stem, sorted, without the files listed in ``exclude``.
+
+    Raises:
+        InputError: an empty folder, unpaired files, a list that can't be read or an unknown label order.
+    """
+    lookup_table(label_order)
+    pairs, misfits = match_files(Path(root), split, label_order)
+    excluded = read_exclusions(Path(exclude), Path(root)) if exclude else frozenset[Path]()
+    faults = [f"{misfit.path}: {misfit.problem}" for misfit in misfits if misfit.path not in excluded]
+    if faults:
+        raise InputError(f"unpaired files in split {split!r}; {_REMEDY}:\n{listing(faults)}")
+    kept = [pair for pair in pairs if excluded.isdisjoint((pair.image, pair.mask))]
+    if not kept:
+        folder, _ = split_folders(Path(root), split)
+        why = (
+            f"all {len(pairs)} pictures are excluded"
+            if pairs
+            else f"no pictures ({', '.join(IMAGE_SUFFIXES)})"
+        )
+        raise InputError(f"{folder}: {why}")
+    return kept
+
+
+def match_files(root: Path, split: str, label_order: str = CELEBAMASK) -> tuple[list[Pair], list[Misfit]]:
+    """The split's pairs by stem, sorted, and the files without a partner."""
+    images_folder, masks_folder = split_folders(root, split)
+    misfits: list[Misfit] = []
+    images = _by_stem(images_folder, IMAGE_SUFFIXES, misfits)
+    masks = _by_stem(masks_folder, (".png",), misfits)
+    for stem in sorted(images - masks.keys()):
+        misfits.append(Misfit(images[stem], f"no mask {masks_folder / stem}.png"))
+    for stem in sorted(masks - images.keys()):
+        misfits.append(Misfit(masks[stem], "no picture of this stem"))
+    return [Pair(images[stem], masks[stem], label_order) for stem in sorted(images.keys() & masks)], misfits
+
+
+def read_exclusions(path: Path, root: Path) -> frozenset[Path]:
+    """Files to leave out: one path a line, from ``root`` on; lines that start with # are comments.
+
+    Raises:
+        InputError: the list can't be read, or names a file that isn't there.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"can't read data.exclude = {path}: {error}") from None
+    files = [root / line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    absent = [str(file) for file in files if not file.exists() and not file.is_symlink()]
+    if absent:
+        raise InputError(
+            f"{path} excludes files that are not there; was it made for another set?\n{listing(absent)}"
+        )
+    return frozenset(files)
+
+
+def _by_stem(folder: Path, suffixes: Sequence[str], misfits: list[Misfit]) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() not in suffixes or path.name.startswith("."):
+            continue
+        if path.stem in found:
+            misfits.append(Misfit(path, f"second file of this stem, beside {found[path.stem].name}"))
+            continue
+        found[path.stem] = path
+    return found
+
+
+def read_image(path: Path) -> Image.Image:
+    """The picture as 8-bit RGB, EXIF rotation applied, whatever mode it was stored in."""
+    with Image.open(path) as stored:
+        image = ImageOps.exif_transpose(stored)
+        if image.mode.startswith("I"):  # 16-bit grey: convert("RGB") would clip it
+            image = Image.fromarray((np.asarray(image).clip(0, 65535) / 257).round().astype(np.uint8))
+        return image.convert("RGB")
+
+
+def read_mask(path: Path, label_order: str = CELEBAMASK) -> Image.Image:
+    """The mask as 8-bit ids of ours. Raises ValueError for colour masks and for ids that are no class."""
+    with Image.open(path) as stored:
+        if stored.mode not in MASK_MODES:
+            raise ValueError(f"mode {stored.mode}, must be single-channel or palette")
+        ids = np.asarray(stored)
+    if label_order != CELEBAMASK:
+        return Image.fromarray(_converted(ids, label_order))
+    wrong = np.unique(ids[(ids >= NUM_CLASSES) & (ids != IGNORE_INDEX)])
+    if wrong.size or ids.min() < 0:
+        shown = ", ".join(str(value) for value in wrong[:5])
+        raise ValueError(f"ids {shown} are out of range (0 to {NUM_CLASSES - 1}, 255 = ignore)")
+    return Image.fromarray(ids.astype(np.uint8))
+
+
+def _converted(ids: np.ndarray, label_order: str) -> np.ndarray:
+    """Ids of another order to ours, uint8; ValueError for ids that the order doesn't name."""
+    table = lookup_table(label_order)
+    known = (ids >= 0) & (ids < 256) & (table[ids & 255] != UNKNOWN)
+    if not known.all():
+        shown = ", ".join(str(value) for value in np.unique(ids[~known])[:5])
+        raise ValueError(f"ids {shown} have no name in the label order {label_order}")
+    return table[ids]
+
+
+def count_labels(pair: Pair) -> np.ndarray:
+    """Pixels per id (256,) of a pair, after decoding all of it. Raises InputError if it can't be used."""
+    path = pair.image
+    try:
+        image = read_image(path)
+        path = pair.mask
+        mask = read_mask(path, pair.label_order)
+    except (
+        OSError,
+        ValueError,
+        SyntaxError,
+        Image.DecompressionBombError,
+    ) as error:  # Pillow's ways to say no
+        raise InputError(f"{path}: {str(error) or type(error).__name__}") from error
+    if image.size != mask.size:
+        sizes = f"{mask.width}x{mask.height}, its picture is {image.width}x{image.height}"
+        raise InputError(f"{pair.mask}: {sizes}")
+    return np.bincount(np.asarray(mask).ravel(), minlength=256)
+
+
+def _counts_or_fault(pair: Pair) -> np.ndarray | str:
+    try:
+        return count_labels(pair)
+    except InputError as error:
+        return str(error)
+
+
+def check_pairs(pairs: Sequence[Pair], gather: Callable[[Any], list[Any]], rank: int, size: int) -> None:
+    """Decodes every pair once, each rank its share, and raises the same InputError on all ranks.
+
+    Masks that clearly are in another label order are refused too. ``gather`` collects an object from every
+    rank (``World.gather``).
+    """
+    own_faults: list[str] = []
+    own_counts = np.zeros(256, np.int64)
+    with ThreadPoolExecutor() as pool:
+        for result in pool.map(_counts_or_fault, pairs[rank::size]):
+            if isinstance(result, str):
+                own_faults.append(result)
+            else:
+                own_counts += result
+    shares = gather((own_faults, own_counts))
+    faults = sorted(fault for share, _ in shares for fault in share)
+    if faults:
+        raise InputError(f"{len(faults)} of {len(pairs)} pairs can't be used; {_REMEDY}:\n{listing(faults)}")
+    if len(pairs) >= ENOUGH_FOR_ORDER:
+        hint = stored_order_hint(np.sum([counts for _, counts in shares], axis=0), pairs[0].label_order)
+        if hint:
+            raise InputError(f"{pairs[0].mask.parent}: {hint}")
+
+
+def stored_order_hint(counts: np.ndarray, label_order: str) -> str | None:
+    """:func:`order_hint` for pixels per id (256,) that were counted after reading in ``label_order``."""
+    stored = np.zeros(256)
+    stored[inverse_table(label_order)[:NUM_CLASSES]] = counts[:NUM_CLASSES]
+    stored[UNKNOWN] = 0  # labels that the order lacks: their count is 0
+    return order_hint(stored, label_order)

@@ -1,0 +1,333 @@
+import hashlib
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmarks.raw_celebamask import MAPPING, PARTS, PICTURES, write_raw
+from lisa.data import celebamask_source
+from lisa.data.celebamask import MANIFEST, convert, merge_parts
+from lisa.data.celebamask_source import report_split
+from lisa.data.synthetic import draw_face
+from lisa.errors import InputError
+from lisa.labels import IDS, PALETTE
+
+FACES = 60
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    source = tmp_path_factory.mktemp("raw") / "CelebAMask-HQ"
+    write_raw(source, FACES, drawn=128)
+    return source
+
+
+@pytest.fixture(scope="module")
+def undisturbed(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("undisturbed") / "out"
+    convert(raw, output, workers=2)
+    return output
+
+
+@pytest.fixture
+def small(raw: Path, tmp_path: Path) -> Path:
+    """Three faces that a test may break."""
+    source = tmp_path / "raw"
+    for index in range(3):
+        for path in [raw / PICTURES / f"{index}.jpg", *(raw / PARTS / "0").glob(f"{index:05d}_*.png")]:
+            copy = source / path.relative_to(raw)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, copy)
+    shutil.copy(raw / MAPPING, source / MAPPING)
+    return source
+
+
+def refused(source: Path, output: Path) -> str:
+    with pytest.raises(InputError) as caught:
+        convert(source, output, workers=1)
+    assert not (output / MANIFEST).exists()
+    return str(caught.value)
+
+
+def test_masks_are_exact_and_pictures_close_to_lanczos(raw: Path, undisturbed: Path):
+    for index, split in ((0, "train"), (8, "val"), (9, "test")):
+        expected = Image.fromarray(draw_face(index, 128)[1]).resize((512, 512), Image.Resampling.NEAREST)
+        with Image.open(undisturbed / split / "masks" / f"{index:05d}.png") as mask:
+            assert np.array_equal(np.asarray(mask), np.asarray(expected))
+            assert tuple(mask.getpalette() or ())[: len(PALETTE)] == PALETTE
+        with Image.open(raw / PICTURES / f"{index}.jpg") as large:
+            reference = np.asarray(large.resize((512, 512), Image.Resampling.LANCZOS), float)
+        with Image.open(undisturbed / split / "images" / f"{index:05d}.jpg") as picture:
+            assert picture.size == (512, 512)
+            assert np.mean((np.asarray(picture, float) - reference) ** 2) < 6.5  # 40 dB
+
+
+def test_official_split_follows_the_mapping(undisturbed: Path):
+    assert sorted(path.stem for path in undisturbed.glob("val/images/*")) == [
+        f"{index:05d}" for index in range(8, FACES, 10)
+    ]
+    assert sorted(path.stem for path in undisturbed.glob("test/masks/*")) == [
+        f"{index:05d}" for index in range(9, FACES, 10)
+    ]
+    assert len(list(undisturbed.glob("train/images/*"))) == FACES * 8 // 10
+
+
+def test_later_parts_are_painted_over_earlier_ones(tmp_path: Path):
+    parts = []
+    for name, columns in (("skin", slice(0, 400)), ("hair", slice(300, 512))):
+        pixels = np.zeros((512, 512), np.uint8)
+        pixels[:, columns] = 255
+        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
+        parts.append((name, tmp_path / f"{name}.png"))
+    merged = merge_parts(tuple(parts))
+    assert (merged[:, :300] == IDS["skin"]).all()
+    assert (merged[:, 300:] == IDS["hair"]).all()
+
+
+def test_manifest_lists_every_file_with_its_hash(undisturbed: Path):
+    head, *rows = (json.loads(line) for line in (undisturbed / MANIFEST).read_text().splitlines())
+    assert head["merge_order"][0] == "skin"
+    assert head["split"] == "official"
+    assert [row["source_index"] for row in rows] == list(range(FACES))
+    for row in rows:
+        for kind, suffix in (("image", "jpg"), ("mask", "png")):
+            path = undisturbed / row["split"] / f"{kind}s" / f"{row['source_index']:05d}.{suffix}"
+            assert hashlib.sha256(path.read_bytes()).hexdigest() == row[f"{kind}_sha256"]
+
+
+def test_report_split_is_seeded_disjoint_and_of_the_right_sizes():
+    split = report_split(range(7000), seed=1)
+    assert {name: list(split.values()).count(name) for name in ("train", "val", "test")} == {
+        "train": 5000, "val": 1000, "test": 100,
+    }  # fmt: skip
+    assert split == report_split(range(7000), seed=1)
+    assert split != report_split(range(7000), seed=2)
+
+
+def test_report_split_needs_enough_faces(raw: Path, tmp_path: Path):
+    with pytest.raises(InputError, match=f"needs 6,100 pictures and the source has {FACES}"):
+        convert(raw, tmp_path / "out", split="report")
+    assert not (tmp_path / "out").exists()
+
+
+def test_report_split_converts_only_what_it_drew(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(celebamask_source, "REPORT_SIZES", {"train": 1, "val": 1, "test": 0})
+    (small / MAPPING).unlink()
+    assert convert(small, tmp_path / "out", split="report", workers=1) == 2
+    assert len(list((tmp_path / "out").rglob("*.jpg"))) == 2
+
+
+def test_unicode_and_spaces_in_paths(small: Path, tmp_path: Path):
+    source, output = tmp_path / "Gesichter äöü 顔" / "raw", tmp_path / "out put" / "ñ"
+    shutil.copytree(small, source)
+    convert(source, output, workers=2)
+    assert len(list(output.rglob("*.png"))) == 3
+
+
+def test_misspelt_part_folder_is_pointed_at(small: Path, tmp_path: Path):
+    (small / PARTS).rename(small / "CelebAMaskHQ-mask-anno")
+    message = refused(small, tmp_path / "out")
+    assert "CelebAMaskHQ-mask-anno" in message
+    assert f"should be called {PARTS}" in message
+
+
+def test_missing_folders_name_what_is_missing(small: Path, tmp_path: Path):
+    assert "not a folder" in refused(tmp_path / "nowhere", tmp_path / "out")
+    assert f"give --source {small}" in refused(small.parent, tmp_path / "out")
+    shutil.rmtree(small / PARTS)
+    assert str(small / PARTS) in refused(small, tmp_path / "out")
+
+
+def test_missing_or_broken_mapping(small: Path, tmp_path: Path):
+    mapping = small / MAPPING
+    mapping.write_text("idx orig_idx orig_file\n0 ten 000011.jpg\n")
+    assert "line 2" in refused(small, tmp_path / "out")
+    mapping.write_text("idx orig_idx orig_file\n0 10 000011.jpg\n")
+    assert "doesn't list 2" in refused(small, tmp_path / "out")
+    mapping.unlink()
+    assert "--split report" in refused(small, tmp_path / "out")
+
+
+def test_part_of_another_size(small: Path, tmp_path: Path):
+    part = small / PARTS / "0" / "00001_skin.png"
+    Image.new("L", (256, 512)).save(part)
+    message = refused(small, tmp_path / "out")
+    assert str(part) in message
+    assert "256x512" in message
+
+
+@pytest.mark.parametrize("name", [f"{PARTS}/0/00002_nose.png", f"{PICTURES}/1.jpg"])
+@pytest.mark.parametrize("damage", ["empty", "cut", "loop"])
+def test_damaged_files_are_named(small: Path, tmp_path: Path, name: str, damage: str):
+    victim = small / name
+    content = victim.read_bytes()
+    victim.unlink()
+    if damage == "loop":
+        victim.symlink_to(victim)
+    else:
+        victim.write_bytes(b"" if damage == "empty" else content[: len(content) // 2])
+    message = refused(small, tmp_path / "out")
+    assert str(victim) in message
+    assert {"empty": "empty", "cut": "damaged", "loop": "symbolic links"}[damage] in message
+
+
+def test_part_folder_that_is_a_symlink_loop(small: Path, tmp_path: Path):
+    (small / PARTS / "1").symlink_to(small / PARTS / "1")
+    assert "symbolic links" in refused(small, tmp_path / "out")
+
+
+def test_unknown_parts_and_incomplete_faces(small: Path, tmp_path: Path):
+    stranger = small / PARTS / "0" / "00001_moustache.png"
+    Image.new("L", (512, 512)).save(stranger)
+    assert str(stranger) in refused(small, tmp_path / "out")
+    stranger.unlink()
+    (small / PICTURES / "1.jpg").unlink()
+    assert "no picture" in refused(small, tmp_path / "out")
+    shutil.copy(small / PICTURES / "0.jpg", small / PICTURES / "7.jpg")
+    assert "7.jpg" in refused(small, tmp_path / "out")
+
+
+def test_other_settings_in_a_begun_output_are_refused(small: Path, tmp_path: Path):
+    convert(small, tmp_path / "out", workers=1)
+    with pytest.raises(InputError, match="seed=0, not seed=5"):
+        convert(small, tmp_path / "out", seed=5, workers=1)
+
+
+def test_source_is_left_alone_and_may_be_read_only(small: Path, tmp_path: Path):
+    before = contents(small)
+    folders = [small, *(path for path in small.rglob("*") if path.is_dir())]
+    for folder in folders:
+        folder.chmod(0o555)
+    try:
+        convert(small, tmp_path / "out", workers=2)
+    finally:
+        for folder in folders:
+            folder.chmod(0o755)
+    assert contents(small) == before
+
+
+def test_command_ends_with_one_line(small: Path, tmp_path: Path):
+    (small / PARTS / "0" / "00000_skin.png").write_bytes(b"")
+    done = run_conversion(small, tmp_path / "out")
+    assert done.returncode == 2
+    assert "error: can't read part mask" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def command(source: Path, output: Path) -> list[str]:
+    return [sys.executable, "-m", "lisa.data.celebamask", "--source", str(source), "--output", str(output)]
+
+
+def run_conversion(source: Path, output: Path, **options: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(source, output), capture_output=True, text=True, check=False, **options)  # type: ignore[call-overload]
+
+
+def finished_files(output: Path) -> int:
+    return len(list(output.glob("*/*/[!.]*")))
+
+
+@pytest.mark.slow
+def test_killed_twenty_times_equals_undisturbed(raw: Path, undisturbed: Path, tmp_path: Path):
+    """SIGKILL at random moments while files are being written; each run gets a few files further."""
+    output, moments = tmp_path / "out", random.Random(0)
+    for _ in range(20):
+        goal = finished_files(output) + moments.randrange(3)
+        process = subprocess.Popen(command(raw, output), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        while finished_files(output) <= goal and process.poll() is None:
+            time.sleep(0.005)
+        time.sleep(moments.uniform(0, 0.02))
+        assert process.poll() is None, "finished before it could be killed: give it more faces"
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        for path in output.glob("*/*/[!.]*"):
+            Image.open(path).load()
+    assert not (output / MANIFEST).exists()
+    assert run_conversion(raw, output).returncode == 0
+    assert contents(output) == contents(undisturbed)
+
+
+@pytest.mark.slow
+def test_orphaned_workers_end_with_their_killed_parent(raw: Path, tmp_path: Path):
+    process = subprocess.Popen(command(raw, tmp_path / "out"), stderr=subprocess.DEVNULL)
+    while not list((tmp_path / "out").rglob("*.jpg")):
+        assert process.poll() is None
+        time.sleep(0.005)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    if not children.exists():
+        process.kill()
+        process.wait()
+        pytest.skip("no /proc here")
+    workers = [int(word) for word in children.read_text().split()]
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + 20
+    while any(Path(f"/proc/{worker}").exists() for worker in workers) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    alive = [worker for worker in workers if Path(f"/proc/{worker}").exists()]
+    assert len(workers) >= 2
+    assert all("Z" in Path(f"/proc/{worker}/stat").read_text().split()[2] for worker in alive)
+
+
+@pytest.mark.slow
+def test_file_size_limit_leaves_no_half_files(small: Path, tmp_path: Path):
+    """Masks fit under the limit and pictures don't, as on a disk that fills up."""
+    output = tmp_path / "out"
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (12_000, 12_000))
+
+    done = run_conversion(small, output, preexec_fn=limit)
+    assert done.returncode == 2
+    assert "can't write" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(output.rglob("*.png"))
+    assert not list(output.rglob("*.jpg"))
+    assert not list(output.rglob(".*.part"))
+    assert run_conversion(small, output).returncode == 0
+    convert(small, tmp_path / "reference", workers=1)
+    assert contents(output) == contents(tmp_path / "reference")
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(disk)]
+    try:
+        mounted = subprocess.run(mount, capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:
+        mounted = False
+    if not mounted:
+        pytest.skip("can't mount a small disk here")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+@pytest.mark.slow
+def test_disk_full_is_one_line_and_going_on_works(raw: Path, undisturbed: Path, tiny_disk: Path):
+    done = run_conversion(raw, tiny_disk / "out")
+    assert done.returncode == 2
+    assert "No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list((tiny_disk / "out").rglob("*.jpg"))
+    assert not list((tiny_disk / "out").rglob(".*.part"))
+    subprocess.run(["mount", "-o", "remount,size=30m", str(tiny_disk)], check=True)
+    assert run_conversion(raw, tiny_disk / "out").returncode == 0
+    assert contents(tiny_disk / "out") == contents(undisturbed)
