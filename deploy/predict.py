@@ -7,9 +7,13 @@ This one file and an exported model are all it takes, in an environment that hol
 rich. The model file carries its labels, palette and input size. It is also a program: run only model files
 that you trust (``--sha256`` pins one).
 
-Each picture becomes a palette PNG of class ids at the picture's own size (after EXIF rotation), in the same
-subfolder, under the same stem. A picture that can't be read is named and skipped. A run that was interrupted
-goes on where it stopped. Exit code: 0 all done, 1 some pictures failed, 2 nothing could start.
+Each picture becomes a palette PNG of class ids at the picture's own size (after EXIF rotation; of an
+animation, the first frame), in the same subfolder, under the same stem. What can't be read is named and
+skipped. A run that was interrupted goes on where it stopped; pictures that changed since are done anew, and
+so are all of them for other options or another model. Exit code: 0 all done, 1 some failed, 2 nothing
+could start, 130 interrupted.
+
+The network was trained on pictures in which the face fills the frame: cut faces out of larger scenes first.
 
 From top to bottom: errors, machine, model, pictures, outputs, run, command line.
 """
@@ -17,6 +21,7 @@ From top to bottom: errors, machine, model, pictures, outputs, run, command line
 import argparse
 import contextlib
 import ctypes
+import glob
 import hashlib
 import io
 import json
@@ -45,6 +50,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 Pixels = NDArray[np.uint8]
 """(H,W,3) RGB, or (H,W) class ids."""
+
+Probabilities = NDArray[np.float16]
+"""(C,size,size), at the network's own resolution."""
 
 # --- errors ---------------------------------------------------------------------------------------------
 
@@ -146,11 +154,27 @@ def read_metadata(path: Path) -> dict[str, Any]:
 
 
 class Parser:
-    """An exported model on one device: a batch of pictures of one size in, their class ids out."""
+    """An exported model on one device: a batch of pictures of one size in, their class ids out.
 
-    def __init__(self, path: Path, device: torch.device, precision: str) -> None:
+    ``flip`` averages the logits with those of the mirrored pictures, left and right labels swapped back.
+    ``probabilities`` returns them too.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        device: torch.device,
+        precision: str,
+        flip: bool = False,
+        probabilities: bool = False,
+    ) -> None:
         self.metadata = read_metadata(path)
         self.device = device
+        self.flip = flip
+        self.probabilities = probabilities
+        self.swapped = list(range(len(self.metadata["labels"])))
+        for left, right in self.metadata["flip_pairs"]:
+            self.swapped[left], self.swapped[right] = right, left
         try:
             with warnings.catch_warnings():
                 # TorchScript is deprecated upstream; each release warns in its own category.
@@ -167,10 +191,17 @@ class Parser:
             raise CannotStartError(f"{path}: can't be loaded ({reason[:200]})") from None
 
     @torch.inference_mode()
-    def __call__(self, pictures: Pixels) -> Pixels:
-        """(B,H,W,3) uint8 RGB to (B,H,W) uint8 ids."""
+    def __call__(self, pictures: Pixels) -> tuple[Pixels, Probabilities | None]:
+        """(B,H,W,3) uint8 RGB to (B,H,W) uint8 ids, and (B,C,size,size) probabilities if asked for."""
         images = torch.from_numpy(pictures).to(self.device).permute(0, 3, 1, 2)
-        return self.model(images).cpu().numpy()
+        if not (self.flip or self.probabilities):
+            return self.model(images).cpu().numpy(), None
+        logits = self.model.logits(images)
+        if self.flip:
+            mirrored = self.model.logits(images.flip(3)).flip(3)
+            logits = (logits + mirrored[:, self.swapped]) / 2
+        labels = self.model.labels(logits, images.shape[2], images.shape[3]).cpu().numpy()
+        return labels, logits.softmax(1).half().cpu().numpy() if self.probabilities else None
 
     def warm_up(self) -> None:
         """TorchScript optimises during its first calls: they are slow."""
@@ -205,37 +236,66 @@ class Job:
     name: str
 
 
-def find_pictures(root: Path, output: Path) -> list[Job]:
-    """Every picture under ``root``, sorted; subfolders are kept. Raises CannotStartError for none."""
+def find_pictures(source: str, output: Path) -> list[Job]:
+    """The pictures that ``--input`` names, sorted. Raises CannotStartError if there are none.
+
+    A folder (with its subfolders, which are kept), one picture, a pattern such as "a/**/*.jpg", or a .txt
+    file with one path per line, relative to the file's folder.
+    """
+    path = Path(source)
     try:
-        sources = [root] if root.is_file() else sorted(_walk(root, output.resolve()))
-    except OSError as error:
-        raise CannotStartError(f"--input {root}: {error.strerror or error}") from None
-    base = root.parent if root.is_file() else root
+        if path.is_dir():
+            sources, base = sorted(_walk(path, output.resolve())), path
+        elif path.suffix.lower() == ".txt" and path.is_file():
+            lines = path.read_text(encoding="utf-8").splitlines()
+            sources = list(dict.fromkeys(path.parent / line.strip() for line in lines if line.strip()))
+            base = _common_folder(sources)
+        elif not path.exists() and glob.has_magic(source):
+            sources = [Path(name) for name in sorted(glob.glob(source, recursive=True))]  # noqa: PTH207
+            base = _common_folder(sources)
+        else:
+            path.lstat()
+            sources, base = [path], path.parent
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise CannotStartError(f"--input {source}: {reason}") from None
     if not sources:
-        raise CannotStartError(f"--input {root}: no pictures there ({', '.join(sorted(SUFFIXES))})")
+        raise CannotStartError(f"--input {source}: no pictures there ({', '.join(sorted(SUFFIXES))})")
     return _named(sources, base)
 
 
+def _common_folder(paths: list[Path]) -> Path:
+    if not paths:
+        return Path()
+    folders = [os.path.abspath(path.parent) for path in paths]  # noqa: PTH100 - resolve would follow links
+    return Path(os.path.commonpath(folders))
+
+
 def _walk(root: Path, output: Path) -> Iterator[Path]:
-    """Picture files, and folders named like one. Folders behind links are not entered: no loops."""
+    """Pictures, and what only looks like one: folders of that name, folders that can't be read.
+
+    Folders behind links are not entered: no loops. The output folder isn't either.
+    """
     with os.scandir(root) as entries:
-        for entry in entries:
+        for entry in sorted(entries, key=lambda entry: entry.name):
             path = Path(entry.path)
             if path.suffix.lower() in SUFFIXES:
                 yield path
             if entry.is_dir(follow_symlinks=False) and path.resolve() != output:
-                with contextlib.suppress(PermissionError):
+                try:
                     yield from _walk(path, output)
+                except PermissionError:
+                    yield path  # reading it as a picture fails too, and that is what the report will say
 
 
 def _named(sources: list[Path], base: Path) -> list[Job]:
     """Output names: the stem, or the whole file name where inputs share a stem."""
-    stems = [path.relative_to(base).with_suffix("").as_posix() for path in sources]
+    names = [Path(os.path.relpath(path, base)) for path in sources]
+    stems = [name.with_suffix("").as_posix() for name in names]
     shared = Counter(stem.casefold() for stem in stems)
     return [
-        Job(path, stem if shared[stem.casefold()] == 1 else path.relative_to(base).as_posix())
-        for path, stem in zip(sources, stems, strict=True)
+        Job(path, stem if shared[stem.casefold()] == 1 else name.as_posix())
+        for path, name, stem in zip(sources, names, stems, strict=True)
     ]
 
 
@@ -268,6 +328,40 @@ def _as_rgb(picture: Image.Image) -> Image.Image:
     if picture.mode == "F":
         raise BadPictureError("floating-point samples: their range is unknown")
     return picture.convert("RGB")
+
+
+def to_frame(picture: Pixels, fit: str) -> Pixels:
+    """What of the picture the network sees, which stretches it to its own square.
+
+    stretch: all of it. pad: all of it in a grey square. crop: the square in its middle.
+    """
+    height, width = picture.shape[:2]
+    if fit == "crop":
+        return np.ascontiguousarray(picture[_middle(picture.shape, min(height, width))])
+    if fit == "pad":
+        side = max(height, width)
+        frame = np.full((side, side, 3), 127, np.uint8)
+        frame[_middle(frame.shape, height, width)] = picture
+        return frame
+    return picture
+
+
+def from_frame(labels: Pixels, shape: tuple[int, ...], fit: str) -> Pixels:
+    """The label map of the whole picture of ``shape``; around a crop everything is background."""
+    if fit == "crop":
+        whole = np.zeros(shape[:2], np.uint8)
+        whole[_middle(shape, *labels.shape)] = labels
+        return whole
+    if fit == "pad":
+        return labels[_middle(labels.shape, *shape[:2])]
+    return labels
+
+
+def _middle(shape: tuple[int, ...], height: int, width: int | None = None) -> tuple[slice, slice]:
+    """A height x width window in the middle of an array."""
+    width = height if width is None else width
+    top, left = (shape[0] - height) // 2, (shape[1] - width) // 2
+    return slice(top, top + height), slice(left, left + width)
 
 
 # --- outputs --------------------------------------------------------------------------------------------
@@ -305,27 +399,71 @@ def _encoded(picture: Image.Image, **options: Any) -> bytes:
     return stream.getvalue()
 
 
-class Writer:
-    """Turns a label map into the files that the user asked for."""
+ZLLRUNNING = (
+    *("background", "skin", "l_brow", "r_brow", "l_eye", "r_eye", "eye_g", "l_ear", "r_ear", "ear_r", "nose"),
+    *("mouth", "u_lip", "l_lip", "neck", "neck_l", "cloth", "hair", "hat"),
+)
+"""The order of ids in zllrunning/face-parsing.PyTorch, which many tools expect."""
 
-    def __init__(self, folder: Path, palette: list[int], overlay: bool) -> None:
-        self.folder = folder
-        self.palette = palette
-        self.overlay = overlay
+
+class Writer:
+    """Turns a label map into the files that the user asked for. Raises CannotStartError for unknown parts."""
+
+    def __init__(self, metadata: dict[str, Any], options: argparse.Namespace) -> None:
+        self.folder: Path = options.output
+        self.names: list[str] = metadata["labels"]
+        self.palette: list[int] = metadata["palette"]
+        self.overlay: bool = options.overlay
+        self.color: bool = options.color
+        self.probabilities: bool = options.probabilities
+        self.parts: list[str] = [part for part in options.parts.split(",") if part]
+        for part in self.parts:
+            if part not in self.names:
+                raise CannotStartError(f"--parts {part}: one of {', '.join(self.names)}")
+        order = ZLLRUNNING if options.labels == "zllrunning" else self.names
+        if sorted(order) != sorted(self.names):
+            raise CannotStartError(f"--labels {options.labels}: this model has other labels")
+        self.renumbered = np.array([order.index(name) for name in self.names], np.uint8)
+        colors = np.array(self.palette).reshape(-1, 3)
+        self.out_palette = [int(value) for name in order for value in colors[self.names.index(name)]]
 
     def targets(self, job: Job) -> list[Path]:
         """The files of a picture, the label map last: where it stands, the picture is done."""
-        overlays = [self.folder / "overlay" / f"{job.name}.jpg"] if self.overlay else []
-        return [*overlays, self.folder / f"{job.name}.png"]
+        kinds = [("overlay", ".jpg")] * self.overlay + [("color", ".png")] * self.color
+        kinds += [(f"parts/{part}", ".png") for part in self.parts]
+        kinds += [("probabilities", ".npz")] * self.probabilities
+        return [self.folder / kind / f"{job.name}{suffix}" for kind, suffix in [*kinds, (".", ".png")]]
 
-    def write(self, job: Job, picture: Pixels, labels: Pixels) -> None:
+    def write(self, job: Job, picture: Pixels, labels: Pixels, probabilities: Probabilities | None) -> None:
         """Raises OSError."""
-        ids = Image.fromarray(labels)
-        ids.putpalette(self.palette)
-        contents = [_encoded(_blended(picture, ids), format="JPEG", quality=90)] if self.overlay else []
-        contents.append(_encoded(ids, format="PNG", compress_level=PNG_LEVEL))
+        contents = self._contents(picture, labels, probabilities)
         for path, content in zip(self.targets(job), contents, strict=True):
             write_whole(path, content)
+
+    def _contents(
+        self, picture: Pixels, labels: Pixels, probabilities: Probabilities | None
+    ) -> Iterator[bytes]:
+        """In the order of ``targets``."""
+        ids = _with_palette(labels, self.palette)
+        if self.overlay:
+            yield _encoded(_blended(picture, ids), format="JPEG", quality=90)
+        if self.color:
+            yield _encoded(ids.convert("RGB"), format="PNG", compress_level=PNG_LEVEL)
+        for part in self.parts:
+            mask = (labels == self.names.index(part)) * np.uint8(255)
+            yield _encoded(Image.fromarray(mask), format="PNG", compress_level=PNG_LEVEL)
+        if probabilities is not None:
+            stream = io.BytesIO()
+            np.savez_compressed(stream, probabilities=probabilities)
+            yield stream.getvalue()
+        renumbered = _with_palette(self.renumbered[labels], self.out_palette)
+        yield _encoded(renumbered, format="PNG", compress_level=PNG_LEVEL)
+
+
+def _with_palette(labels: Pixels, palette: list[int]) -> Image.Image:
+    image = Image.fromarray(labels)
+    image.putpalette(palette)
+    return image
 
 
 def _blended(picture: Pixels, ids: Image.Image) -> Image.Image:
@@ -342,7 +480,7 @@ MAX_STREAMS = 8
 
 @dataclass
 class Outcome:
-    """What became of one picture; ``reason`` is empty where all went well."""
+    """What became of one picture; ``reason`` is empty if all went well."""
 
     job: Job
     reason: str = ""
@@ -390,6 +528,7 @@ class Stream:
     writer: Writer
     turn: contextlib.AbstractContextManager[Any]
     threads: int
+    fit: str
     max_pixels: int
 
     def work(self, batches: Iterable[list[Job]], report: Callable[[Outcome], None]) -> Seconds:
@@ -414,20 +553,27 @@ class Stream:
             yield from self._group(group, seconds)
 
     def _group(self, group: list[tuple[Job, Pixels]], seconds: Seconds) -> Iterator[Outcome]:
+        """Pictures of one size."""
         try:
             with self.turn, seconds.spent_on("network"):
-                maps = self.parser(np.stack([picture for _, picture in group]))
+                frames = np.stack([to_frame(picture, self.fit) for _, picture in group])
+                maps, probabilities = self.parser(frames)
         except (RuntimeError, MemoryError) as error:  # torch reports missing memory as a RuntimeError
             if len(group) > 1:
                 for pair in group:
                     yield from self._group([pair], seconds)
             else:
-                yield Outcome(group[0][0], f"network: {str(error).strip().splitlines()[0][:200]}")
+                yield Outcome(
+                    group[0][0], f"network: {(str(error).strip() or 'out of memory').splitlines()[0][:200]}"
+                )
             return
-        for (job, picture), labels in zip(group, maps, strict=True):
+        for index, (job, picture) in enumerate(group):
+            labels = from_frame(maps[index], picture.shape, self.fit)
             try:
                 with seconds.spent_on("encode"):
-                    self.writer.write(job, picture, labels)
+                    self.writer.write(
+                        job, picture, labels, None if probabilities is None else probabilities[index]
+                    )
                 yield Outcome(job)
             except OSError as error:
                 yield Outcome(job, f"not written: {error.strerror or error}")
@@ -485,6 +631,19 @@ def run(streams: list[Stream], batches: Batches, on_outcome: Callable[[Outcome],
 
 # --- command line ---------------------------------------------------------------------------------------
 
+SETTINGS_FILE = ".predict.json"
+"""In the output folder: what made its label maps. Maps older than this file are of other settings."""
+
+GPU_BATCH = 16
+
+
+def _automatic(text: str) -> int:
+    """An argument that is "auto" (0) or a number above 0."""
+    value = 0 if text == "auto" else int(text)
+    if value < 0 or (value == 0 and text != "auto"):
+        raise ValueError
+    return value
+
 
 def arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
@@ -492,27 +651,39 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
         description="Parses faces: pictures in, palette PNGs of class ids out.",
         epilog="A model file is a program: run only those that you trust.",
     )
-    parser.add_argument("--model", type=Path, required=True, help="file made by deploy.export")
-    parser.add_argument("--input", type=Path, required=True, help="folder of pictures, or one picture")
-    parser.add_argument("--output", type=Path, required=True, help="folder for the label maps")
-    parser.add_argument(
-        "--overlay", action="store_true", help="also OUTPUT/overlay: the classes' colours blended in"
+    add = parser.add_argument
+    add("--model", type=Path, required=True, help="file made by deploy.export")
+    add("--input", required=True, help="folder, picture, quoted pattern, or .txt file with a path per line")
+    add("--output", type=Path, required=True, help="folder for the label maps")
+    add("--overlay", action="store_true", help="also OUTPUT/overlay: the classes' colours over the picture")
+    add("--color", action="store_true", help="also OUTPUT/color: RGB pictures of the classes' colours")
+    add("--parts", default="", help="also OUTPUT/parts/NAME: masks of 0 and 255 of these classes: hair,hat")
+    add(
+        "--probabilities",
+        action="store_true",
+        help="also OUTPUT/probabilities: fp16 npz at the network's size",
     )
-    parser.add_argument(
-        "--device", default="auto", help="auto (every GPU, else the CPU), cpu, cuda or cuda:N"
+    add("--labels", choices=("celebamask", "zllrunning"), default="celebamask", help="the ids' order")
+    add(
+        "--fit",
+        choices=("stretch", "pad", "crop"),
+        default="stretch",
+        help="how a picture fills the network's square: stretched as in training, padded, or its middle",
     )
-    parser.add_argument(
+    add("--tta", choices=("none", "flip"), default="none", help="flip: averages with the mirrored picture")
+    add("--device", default="auto", help="auto (every GPU, else the CPU), cpu, cuda or cuda:N")
+    add(
         "--precision",
         choices=("auto", "fp32", "bf16"),
         default="fp32",
         help="fp32 gives training's labels; auto takes bf16 where the device multiplies it in hardware: "
-        "faster, a few labels per thousand differ",
+        "twice as fast, a few labels per thousand differ",
     )
-    parser.add_argument("--overwrite", action="store_true", help="do pictures again that are done already")
-    parser.add_argument("--sha256", help="refuse a model file with another SHA-256")
-    parser.add_argument(
-        "--max-pixels", type=int, default=MAX_PIXELS, help="refuse larger pictures (default: %(default)s)"
-    )
+    add("--batch-size", type=_automatic, default=0, help="pictures at once; auto: 1 on CPUs, 16 on GPUs")
+    add("--workers", type=_automatic, default=0, help="streams per device; auto: one per core, at most 8")
+    add("--overwrite", action="store_true", help="do pictures again that are done already")
+    add("--sha256", help="refuse a model file with another SHA-256")
+    add("--max-pixels", type=int, default=MAX_PIXELS, help="refuse larger pictures (default: %(default)s)")
     return parser.parse_args(argv)
 
 
@@ -537,76 +708,124 @@ def choose_precision(name: str, device: torch.device) -> str:
 
 
 def make_streams(
-    options: argparse.Namespace, devices: list[torch.device], writer: Writer, pictures: int
+    options: argparse.Namespace, devices: list[torch.device], writer: Writer, jobs: int
 ) -> list[Stream]:
-    """One stream per core (at most 8), as many threads in each as the cores allow; batches on GPUs only."""
-    streams = min(MAX_STREAMS, cores(), pictures)
+    """The streams of all devices; on the CPU they share its cores."""
+    streams = min(options.workers or min(MAX_STREAMS, cores()), jobs)
     threads = max(1, cores() // streams)
     made: list[Stream] = []
     for device in devices:
-        parser = Parser(options.model, device, choose_precision(options.precision, device))
+        precision = choose_precision(options.precision, device)
+        parser = Parser(options.model, device, precision, options.tta == "flip", options.probabilities)
         torch.set_num_threads(threads)
         parser.warm_up()
         turn = contextlib.nullcontext() if device.type == "cpu" else threading.Lock()
-        made += [Stream(parser, writer, turn, threads, options.max_pixels) for _ in range(streams)]
+        stream = Stream(parser, writer, turn, threads, options.fit, options.max_pixels)
+        made += [stream] * streams
     return made
 
 
-def already_done(writer: Writer, job: Job) -> bool:
-    """Whether all outputs stand and are newer than the picture."""
+def settings_of(options: argparse.Namespace, digest: str, devices: list[torch.device]) -> dict[str, Any]:
+    """Whatever changes a label map."""
+    precision = choose_precision(options.precision, devices[0])
+    chosen = {name: getattr(options, name) for name in ("fit", "tta", "labels")}
+    return {"model_sha256": digest, "precision": precision, **chosen}
+
+
+def claim(folder: Path, settings: dict[str, Any], overwrite: bool) -> float:
+    """Notes the settings in the output folder. The time since when its label maps are of these settings."""
+    path = folder / SETTINGS_FILE
+    content = json.dumps(settings, indent=1).encode()
     try:
-        changed = job.source.stat().st_mtime
+        if overwrite or not path.is_file() or path.read_bytes() != content:
+            write_whole(path, content)
+        return path.stat().st_mtime
+    except OSError as error:
+        raise CannotStartError(f"--output {folder}: {error.strerror or error}") from None
+
+
+def already_done(writer: Writer, job: Job, since: float) -> bool:
+    """Whether all outputs stand and are newer than the picture and the settings."""
+    try:
+        changed = max(since, job.source.stat().st_mtime)
         return all(path.is_file() and path.stat().st_mtime >= changed for path in writer.targets(job))
     except OSError:
         return False
 
 
+def refuse_collisions(writer: Writer, jobs: list[Job]) -> None:
+    """Raises CannotStartError if an output would replace another one."""
+    seen: dict[str, Job] = {}
+    for job in jobs:
+        for path in writer.targets(job):
+            other = seen.setdefault(str(path).casefold(), job)
+            if other is not job:
+                raise CannotStartError(
+                    f"{job.source} and {other.source} would both be written to {path}: rename one"
+                )
+
+
 def predict(options: argparse.Namespace, console: Console) -> Report:
     """The whole run. Raises CannotStartError."""
     digest = check_sha256(options.model, options.sha256)
-    metadata = read_metadata(options.model)
+    writer = Writer(read_metadata(options.model), options)
     devices = choose_devices(options.device)
-    if options.output.resolve() == options.input.resolve():
+    if options.output.resolve() == Path(options.input).resolve():
         raise CannotStartError(
             f"--output {options.output}: is the input folder, outputs would replace pictures"
         )
     jobs = find_pictures(options.input, options.output)
+    refuse_collisions(writer, jobs)
     prepare_output(options.output)
-    writer = Writer(options.output, metadata["palette"], options.overlay)
-    todo = [job for job in jobs if options.overwrite or not already_done(writer, job)]
+    settings = settings_of(options, digest, devices)
+    since = claim(options.output, settings, options.overwrite)
+    todo = [job for job in jobs if not already_done(writer, job, since)]
     report = Report(skipped=len(jobs) - len(todo))
     if todo:
         streams = make_streams(options, devices, writer, len(todo))
-        batches = Batches(todo, 1 if devices[0].type == "cpu" else 16)
-        signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
+        size = options.batch_size or (1 if devices[0].type == "cpu" else GPU_BATCH)
         start = time.perf_counter()
-        _drive(streams, batches, report, len(todo), console)
+        _drive(streams, Batches(todo, size), report, len(todo), console)
         report.seconds = time.perf_counter() - start
-    content = {"model": str(options.model), "sha256": digest, **asdict(report)}
+    content = {"model": str(options.model), "settings": settings, **asdict(report)}
     try:
-        write_whole(options.output / "report.json", json.dumps(content, indent=2).encode())
+        write_whole(options.output / "report.json", json.dumps(content, indent=1).encode())
     except OSError as error:
         report.failed["report.json"] = f"not written: {error.strerror or error}"
     return report
 
 
 def _drive(streams: list[Stream], batches: Batches, report: Report, total: int, console: Console) -> None:
+    """Runs the streams under a progress bar; Ctrl-C and SIGTERM let them finish what they have begun."""
+
+    def interrupt(number: int, frame: object) -> None:
+        if report.interrupted:
+            raise KeyboardInterrupt  # the second time: at once
+        report.interrupted = True
+        batches.stop()
+
     columns = (TextColumn("parsing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console) as progress:
-        task = progress.add_task("", total=total)
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with Progress(*columns, console=console) as progress:
+            task = progress.add_task("", total=total)
 
-        def note(outcome: Outcome) -> None:
-            if outcome.reason:
-                report.failed[str(outcome.job.source)] = outcome.reason
-            else:
-                report.done += 1
-            progress.advance(task)
+            def note(outcome: Outcome) -> None:
+                if outcome.reason:
+                    report.failed[printable(outcome.job.source)] = outcome.reason
+                else:
+                    report.done += 1
+                progress.advance(task)
 
-        try:
             report.split = run(streams, batches, note)
-        except KeyboardInterrupt:
-            batches.stop()
-            report.interrupted = True
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def printable(path: Path) -> str:
+    """The path with bytes that are no UTF-8 escaped."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def summarise(report: Report, console: Console) -> None:
@@ -622,7 +841,10 @@ def summarise(report: Report, console: Console) -> None:
     split = asdict(report.split)
     busy = sum(split.values())
     shares = ", ".join(f"{part} {100 * value / busy:.0f} %" for part, value in split.items()) if busy else ""
-    console.print(f"{counts}; {rate:.1f} pictures/s" + (f" ({shares})" if shares else ""), highlight=False)
+    line = f"{counts}; {rate:.1f} pictures/s" + (f" ({shares})" if shares else "")
+    console.print(line, highlight=False, soft_wrap=True)
+    if report.interrupted:
+        console.print("interrupted: the same command goes on from here")
 
 
 def main(argv: list[str] | None = None) -> int:

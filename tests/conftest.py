@@ -8,6 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
+from deploy.export import export
+from deploy_helpers import write_checkpoint
 from lisa.labels import PALETTE
 
 MINI = Path(__file__).parents[2] / "shared" / "celebamask_mini"
@@ -55,3 +57,11 @@ def seeded() -> None:
     """Each test starts from the same random numbers, on one thread: two beside a busy process crawl."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An exported model of random weights."""
+    folder = tmp_path_factory.mktemp("model")
+    export(write_checkpoint(folder / "best.pt"), folder / "lisa.ts")
+    return folder / "lisa.ts"

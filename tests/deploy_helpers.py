@@ -7,6 +7,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from deploy.predict import main
 from lisa.checkpoint import payload, save
 from lisa.config import Config, DataConfig, ModelConfig
 from lisa.data.synthetic import draw_face
@@ -58,3 +59,22 @@ def read_ids(path: Path) -> np.ndarray:
     with Image.open(path) as image:
         assert image.mode == "P"
         return np.asarray(image)
+
+
+def face(size: int = 64) -> Image.Image:
+    """A synthetic face."""
+    return Image.fromarray(draw_face(0, size)[0])
+
+
+def parse(model: Path, source: Path, output: Path, *options: str) -> int:
+    return main(
+        ["--model", str(model), "--input", str(source), "--output", str(output), "--device", "cpu", *options]
+    )
+
+
+def files(folder: Path) -> list[str]:
+    """All but the two notes that every run leaves."""
+    found = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    assert ".predict.json" in found
+    assert "report.json" in found
+    return [name for name in found if name not in (".predict.json", "report.json")]
