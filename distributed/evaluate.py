@@ -8,7 +8,6 @@ from typing import Annotated
 import tyro
 
 from distributed.exit import finish
-from lisa.errors import InputError
 from lisa.label_orders import CELEBAMASK
 
 
@@ -36,6 +35,7 @@ def main() -> int:
     from distributed.world import open_world  # torch takes seconds: a wrong argument need not wait for it
     from lisa.checkpoint import load_network
     from lisa.console import class_table, console
+    from lisa.data.files import make_folders, write_whole
     from lisa.data.pairs import check_pairs, find_pairs
     from lisa.evaluation import evaluate
     from lisa.metrics import figures
@@ -49,23 +49,10 @@ def main() -> int:
         record = figures(result.tally)
         if world.is_main:
             console.print(class_table(record, f"{arguments.checkpoint} on {arguments.split}"))
-            write_json(
-                {"checkpoint": str(arguments.checkpoint), "split": arguments.split, "size": size, **record},
-                arguments.output,
-            )
+            asked = {"checkpoint": str(arguments.checkpoint), "split": arguments.split, "size": size}
+            make_folders([arguments.output.parent])
+            write_whole(arguments.output, (json.dumps({**asked, **record}, indent=2) + "\n").encode())
     return 0
-
-
-def write_json(record: dict[str, object], path: Path) -> None:
-    """Writes whole or not at all."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(record, indent=2) + "\n")
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise InputError(f"--output {path} can't be written: {error.strerror}") from None
 
 
 if __name__ == "__main__":

@@ -246,7 +246,7 @@ def demo() -> Config:
         data=DataConfig(size=96, workers=1),
         augment=AugmentConfig(hue=0.05),
         optim=OptimConfig(lr=4e-3, ema_decay=0.98),
-        train=TrainConfig(epochs=6, batch_size=16),
+        train=TrainConfig(epochs=6, batch_size=8),
         output="runs/demo",
     )
 

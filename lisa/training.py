@@ -47,8 +47,8 @@ def fit(
     Every rank calls it with the same config. ``on_epoch`` hears each epoch's figures on every rank. Raises
     InputError for data, settings or a folder that can't be used, before the first step.
     """
-    folder = world.agree(lambda: prepare_folder(config, world, resume))
     train_pairs, val_pairs = load_pairs(config, world)
+    folder = world.agree(lambda: prepare_folder(config, world, resume))
     torch.manual_seed(config.train.seed)
     network = world.agree(lambda: build(config.model))
     network = network.to(world.device, memory_format=torch.channels_last)  # pyright: ignore

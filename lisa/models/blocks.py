@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lisa.models.depthwise import DepthwiseConv2d
+from lisa.models.prelu import ChannelPReLU
 
 ACTIVATIONS = ("prelu", "relu", "gelu")
 
@@ -12,7 +13,7 @@ ACTIVATIONS = ("prelu", "relu", "gelu")
 def make_activation(name: str, channels: int) -> nn.Module:
     """Activation of the report's Table 5; PReLU has one slope per channel (He et al., ICCV 2015)."""
     if name == "prelu":
-        return nn.PReLU(channels)
+        return ChannelPReLU(channels)
     if name == "relu":
         return nn.ReLU(inplace=True)
     if name == "gelu":

@@ -1,0 +1,57 @@
+"""Fixtures that several test files share: small folders of faces, trained checkpoints."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from lisa.labels import PALETTE
+
+MINI = Path(__file__).parents[2] / "shared" / "celebamask_mini"
+
+
+@pytest.fixture
+def mini() -> Path:
+    """The real pictures, where they are."""
+    if not MINI.is_dir():
+        pytest.skip("celebamask_mini is not here")
+    return MINI
+
+
+def save_mask(ids: np.ndarray, path: Path) -> None:
+    """Writes ids as a palette PNG."""
+    image = Image.fromarray(ids.astype(np.uint8))
+    image.putpalette(PALETTE)
+    image.save(path)
+
+
+@pytest.fixture
+def make_faces(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a folder of random blocky pictures, half of them skin, in the first layout."""
+
+    def make(train: int = 4, val: int = 2, size: tuple[int, int] = (40, 40), name: str = "faces") -> Path:
+        root = tmp_path / name
+        generator = np.random.default_rng(0)
+        for split, count in (("train", train), ("val", val), ("test", val)):
+            images, masks = root / split / "images", root / split / "masks"
+            images.mkdir(parents=True)
+            masks.mkdir()
+            for number in range(count):
+                cells = np.where(generator.random((5, 5)) < 0.5, 1, generator.integers(0, 19, (5, 5)))
+                ids = np.kron(cells, np.ones((8, 8), int))[: size[0], : size[1]]
+                colors = np.array(PALETTE).reshape(-1, 3)[ids]
+                Image.fromarray(colors.astype(np.uint8)).save(images / f"{number}.png")
+                save_mask(ids, masks / f"{number}.png")
+        return root
+
+    return make
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """Each test starts from the same random numbers, on one thread: two beside a busy process crawl."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)

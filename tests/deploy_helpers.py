@@ -1,0 +1,58 @@
+"""What the deploy room's tests share: a checkpoint of a calibrated random network, and pictures."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+
+from lisa.checkpoint import payload, save
+from lisa.config import Config, DataConfig, ModelConfig
+from lisa.data.synthetic import draw_face
+from lisa.models import build
+from lisa.parser import FaceParser
+
+SIZE = 64
+
+
+def calibrated_network(config: Config) -> nn.Module:
+    """Seeded weights, with every vector (norms, biases, slopes) off its start and BatchNorm's statistics set.
+
+    A fresh network would hide a fault in folding: its biases are 0, its statistics 0 and 1, its slopes equal.
+    """
+    torch.manual_seed(0)
+    network = build(config.model)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            if parameter.dim() == 1:
+                parameter.add_(0.1 * torch.randn_like(parameter))
+        faces = [torch.from_numpy(draw_face(seed, config.data.size)[0].copy()) for seed in range(8)]
+        parser = FaceParser(network.train(), config.data.size)
+        for _ in range(3):
+            parser.logits(torch.stack(faces).permute(0, 3, 1, 2))
+    return network.eval()
+
+
+def write_checkpoint(path: Path, hamburger: str = "bottleneck", activation: str = "prelu") -> Path:
+    """A checkpoint of that network, for pictures of SIZE."""
+    model = ModelConfig(hamburger=hamburger, activation=activation)  # pyright: ignore[reportArgumentType]
+    config = Config(data=DataConfig(root=str(path.parent / "no-data"), size=SIZE), model=model)
+    save(payload(calibrated_network(config).state_dict(), config, {"miou": 0.5}), path)
+    return path
+
+
+def write_faces(folder: Path, count: int, size: tuple[int, int] = (48, 64)) -> list[Path]:
+    """Synthetic faces as JPEGs, stretched to ``size`` (width, height)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"face{index}.jpg" for index in range(count)]
+    for index, path in enumerate(paths):
+        Image.fromarray(draw_face(index, 64)[0]).resize(size).save(path, quality=95)
+    return paths
+
+
+def read_ids(path: Path) -> np.ndarray:
+    """The ids in a palette PNG."""
+    with Image.open(path) as image:
+        assert image.mode == "P"
+        return np.asarray(image)

@@ -1,0 +1,93 @@
+"""Augmentation: masks stay exact and move with their pictures."""
+
+import dataclasses
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from lisa.augment import Augmentation
+from lisa.config import AugmentConfig
+from lisa.labels import FLIP_PAIRS, PALETTE
+
+NONE = AugmentConfig(**{field.name: 0.0 for field in dataclasses.fields(AugmentConfig)})
+COLORS = torch.tensor(PALETTE, dtype=torch.uint8).view(-1, 3)
+
+
+def blocks(batch: int = 4, side: int = 64) -> torch.Tensor:
+    ids = torch.randint(0, 19, (batch, side // 8, side // 8), dtype=torch.uint8)
+    return ids.repeat_interleave(8, 1).repeat_interleave(8, 2)
+
+
+def test_nothing_switched_on_changes_nothing():
+    images, masks = torch.randint(0, 256, (2, 3, 8, 8), dtype=torch.uint8), blocks(2, 8)
+    changed, moved = Augmentation(NONE)(images, masks)
+    assert torch.equal(changed, images.float())
+    assert torch.equal(moved, masks)
+
+
+def test_flip_swaps_left_and_right():
+    masks = blocks()
+    images = COLORS[masks.long()].permute(0, 3, 1, 2)
+    changed, moved = Augmentation(dataclasses.replace(NONE, flip=1.0))(images, masks)
+    assert torch.equal(changed.round().to(torch.uint8), images.flip(3))
+    mirrored = masks.flip(2)
+    for left, right in FLIP_PAIRS:
+        assert torch.equal(moved == left, mirrored == right)
+        assert torch.equal(moved == right, mirrored == left)
+    others = ~torch.isin(mirrored, torch.tensor(FLIP_PAIRS).flatten())
+    assert torch.equal(moved[others], mirrored[others])
+
+
+def test_flip_is_drawn_per_sample():
+    masks = blocks(32, 16)
+    images = masks[:, None].expand(-1, 3, -1, -1).contiguous()
+    changed, moved = Augmentation(dataclasses.replace(NONE, flip=0.5))(images, masks)
+    flipped = (changed[:, 0].round() != masks).flatten(1).any(1)
+    assert 0 < flipped.sum() < 32
+    assert torch.equal(moved[~flipped], masks[~flipped])
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+def test_mask_and_picture_move_together(autocast: bool):
+    """The mask's own colours, augmented as a picture, agree with the augmented mask away from edges."""
+    masks = blocks()
+    images = COLORS[masks.long()].permute(0, 3, 1, 2).contiguous()
+    geometry = dataclasses.replace(NONE, flip=0.5, rotation=20, scale=0.2, shift=0.1)
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        changed, moved = Augmentation(geometry)(images, masks)
+    assert set(moved.unique().tolist()) <= {*range(19), 255}
+    assert (moved == 255).any()
+    pure = torch.zeros_like(moved, dtype=torch.bool)
+    swapped = torch.cat([COLORS, torch.zeros(256 - 19, 3, dtype=torch.uint8)])
+    for left, right in FLIP_PAIRS:  # colours don't swap on a flip, ids do
+        pure |= (moved == left) | (moved == right)
+    error = (changed - swapped[moved.long()].permute(0, 3, 1, 2)).abs().amax(1)
+    inside = ~pure & (moved != 255)
+    assert (error[inside] < 1).float().mean() > 0.7
+    spread = F.max_pool2d(changed, 3, 1, 1) + F.max_pool2d(-changed, 3, 1, 1)
+    same_color = spread.amax(1) < 0.01
+    assert (inside & same_color).float().mean() > 0.2
+    assert (error[inside & same_color] < 1).all()
+
+
+def test_the_same_seed_draws_the_same():
+    augment = Augmentation(AugmentConfig(rotation=10, scale=0.2))
+    images, masks = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8), blocks(2, 32)
+    results: list[torch.Tensor] = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        results.append(augment(images, masks)[0])
+    assert torch.equal(results[0], results[1])
+    assert not torch.equal(results[0], results[2])
+
+
+def test_colour_jitter_leaves_masks_alone():
+    masks = blocks()
+    jitter = dataclasses.replace(NONE, brightness=0.2, contrast=0.2, saturation=0.2, hue=0.1)
+    images = torch.randint(0, 256, (4, 3, 64, 64), dtype=torch.uint8)
+    changed, moved = Augmentation(jitter)(images, masks)
+    assert torch.equal(moved, masks)
+    assert not torch.allclose(changed, images.float(), atol=5)
+    assert changed.min() >= 0
+    assert changed.max() <= 255

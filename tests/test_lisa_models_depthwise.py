@@ -1,0 +1,52 @@
+"""The fast backward passes give torch's gradients."""
+
+import pytest
+import torch
+from torch import nn
+
+from lisa.models.depthwise import DepthwiseConv2d
+from lisa.models.prelu import ChannelPReLU
+
+
+@pytest.mark.parametrize("kernel", [(1, 7), (1, 21), (5, 5), (7, 1), (3, 3)])
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("bias", [True, False])
+def test_depthwise_gradients_equal_torchs(
+    kernel: tuple[int, int], memory_format: torch.memory_format, bias: bool
+):
+    fast = DepthwiseConv2d(6, kernel, bias=bias)
+    plain = nn.Conv2d(6, 6, kernel, padding=(kernel[0] // 2, kernel[1] // 2), groups=6, bias=bias)
+    plain.load_state_dict(fast.state_dict())
+    picture = torch.randn(2, 6, 9, 30).contiguous(memory_format=memory_format)
+    upstream = torch.randn(2, 6, 9, 30)
+    gradients: list[list[torch.Tensor]] = []
+    for layer in (fast, plain):
+        leaf = picture.clone().requires_grad_()
+        output = layer(leaf)
+        gradients.append([output, *torch.autograd.grad(output, [leaf, *layer.parameters()], upstream)])
+    for ours, theirs in zip(*gradients, strict=True):
+        assert torch.allclose(ours, theirs, rtol=2e-6, atol=2e-5)
+
+
+def test_depthwise_gradcheck():
+    layer = DepthwiseConv2d(2, (1, 5)).double()
+    picture = torch.randn(1, 2, 3, 7, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(layer, (picture,))
+
+
+def test_prelu_gradcheck():
+    layer = ChannelPReLU(3).double()
+    picture = torch.randn(2, 3, 4, 5, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(layer, (picture,))
+
+
+def test_prelu_gradients_equal_torchs():
+    fast, plain = ChannelPReLU(3), nn.PReLU(3)
+    picture = torch.randn(2, 3, 4, 5).contiguous(memory_format=torch.channels_last)
+    picture[0, 0, 0, 0] = 0.0
+    gradients: list[list[torch.Tensor]] = []
+    for layer in (fast, plain):
+        leaf = picture.clone().requires_grad_()
+        gradients.append(list(torch.autograd.grad(layer(leaf).square().sum(), [leaf, layer.weight])))
+    for ours, theirs in zip(*gradients, strict=True):
+        assert torch.allclose(ours, theirs, atol=1e-5)

@@ -1,0 +1,126 @@
+"""The loop in one process: what it leaves behind, and that a stopped run ends as if nothing had happened."""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from lisa import checkpoint
+from lisa.config import Config, DataConfig, ModelConfig, OptimConfig, TrainConfig
+from lisa.errors import InputError
+from lisa.training import Result, fit
+from lisa.world import World
+
+
+def small(root: Path, output: Path, epochs: int = 2, patience: int = 20) -> Config:
+    return Config(
+        data=DataConfig(root=str(root), size=32, workers=0),
+        optim=OptimConfig(ema_decay=0.9),
+        train=TrainConfig(epochs=epochs, batch_size=2, patience=patience),
+        output=str(output),
+    )
+
+
+@dataclasses.dataclass
+class Interrupted(World):
+    """Asks for a stop after so many steps."""
+
+    steps: int = 0
+
+    def should_stop(self) -> bool:
+        self.steps -= 1
+        return self.steps == 0
+
+
+def without_timing(log: Path) -> list[dict[str, Any]]:
+    records = [json.loads(line) for line in log.read_text().splitlines()]
+    return [{key: value for key, value in record.items() if key != "timing"} for record in records]
+
+
+def test_a_run_leaves_checkpoints_logs_and_figures(make_faces: Callable[..., Path], tmp_path: Path):
+    heard: list[dict[str, Any]] = []
+    config = small(make_faces(train=5), tmp_path / "run")
+    result = fit(config, World(), on_epoch=heard.append)
+    assert result.finished
+    assert [record["epoch"] for record in heard] == [1, 2]
+    best = checkpoint.load(tmp_path / "run/best.pt")
+    assert best["metrics"]["miou"] == result.best_miou == max(record["miou"] for record in heard)
+    assert Config.from_dict(best["config"]) == config
+    assert Config.from_json((tmp_path / "run/config.json").read_text()) == config
+    assert list((tmp_path / "run/tensorboard").iterdir())
+
+
+@pytest.mark.parametrize("steps", [1, 4, 5])
+def test_stopped_and_resumed_is_bit_equal(steps: int, make_faces: Callable[..., Path], tmp_path: Path):
+    root = make_faces(train=6)
+    fit(small(root, tmp_path / "whole"), World())
+    config = small(root, tmp_path / "parts")
+    assert not fit(config, Interrupted(steps=steps)).finished
+    assert fit(config, World(), resume=True).finished
+    whole, parts = (checkpoint.load(tmp_path / name / "last.pt") for name in ("whole", "parts"))
+    assert_equal(whole["training"], parts["training"])
+    assert_equal(whole["weights"], parts["weights"])
+    logs = [without_timing(tmp_path / name / "metrics.jsonl") for name in ("whole", "parts")]
+    assert logs[0] == logs[1]
+
+
+def assert_equal(left: Any, right: Any) -> None:
+    if isinstance(left, torch.Tensor):
+        assert torch.equal(left, right)
+    elif isinstance(left, dict):
+        assert left.keys() == right.keys()
+        for key in left:
+            if key != "log_offset":  # the log's timings have more or fewer digits
+                assert_equal(left[key], right[key])
+    elif isinstance(left, list):
+        for one, other in zip(left, right, strict=True):
+            assert_equal(one, other)
+    else:
+        assert left == right
+
+
+def test_resuming_a_finished_run_does_nothing(make_faces: Callable[..., Path], tmp_path: Path):
+    config = small(make_faces(), tmp_path / "run", epochs=1)
+    first = fit(config, World())
+    assert fit(config, World(), resume=True) == Result(first.best_miou, 1, 1, finished=True)
+
+
+def test_a_folder_that_holds_a_run_is_refused(make_faces: Callable[..., Path], tmp_path: Path):
+    config = small(make_faces(), tmp_path / "run", epochs=1)
+    fit(config, World())
+    with pytest.raises(InputError, match="holds a run: go on with --resume"):
+        fit(config, World())
+
+
+def test_resuming_with_another_network_is_refused(make_faces: Callable[..., Path], tmp_path: Path):
+    config = small(make_faces(), tmp_path / "run", epochs=1)
+    fit(config, World())
+    other = dataclasses.replace(config, model=ModelConfig(activation="relu"))
+    with pytest.raises(InputError, match="'activation': 'prelu'"):
+        fit(other, World(), resume=True)
+
+
+def test_early_stopping(make_faces: Callable[..., Path], tmp_path: Path):
+    config = small(make_faces(), tmp_path / "run", epochs=30, patience=1)
+    # A rate this small changes no prediction, so that no epoch is better than the first.
+    still = dataclasses.replace(config, optim=OptimConfig(lr=1e-12, min_lr=0, ema_decay=0))
+    result = fit(still, World())
+    assert result.finished
+    assert result.epochs == result.best_epoch + 1 < 30
+
+
+def test_unwritable_output(make_faces: Callable[..., Path], tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="can't be written"):
+        fit(small(make_faces(), tmp_path / "file/run"), World())
+
+
+def test_an_empty_data_folder_leaves_nothing_to_resume(tmp_path: Path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="no split 'train' here"):
+        fit(small(tmp_path / "empty", tmp_path / "run"), World())
+    assert not (tmp_path / "run").exists()
