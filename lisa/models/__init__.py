@@ -1,7 +1,8 @@
 """Networks, one file each, built through timm's registry under the parameter cap."""
 
+from lisa.models.auxiliary import deployable
 from lisa.models.lisa import LISA
 from lisa.models.published import from_published
 from lisa.models.registry import NETWORKS, build, count_parameters
 
-__all__ = ["LISA", "NETWORKS", "build", "count_parameters", "from_published"]
+__all__ = ["LISA", "NETWORKS", "build", "count_parameters", "deployable", "from_published"]
