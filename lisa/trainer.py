@@ -10,7 +10,8 @@ from torch.utils.data import DataLoader
 from lisa.augment import Augmentation
 from lisa.config import Config
 from lisa.console import RunLog
-from lisa.data.faces import EpochBatches, FaceDataset, collate_same_size, ignore_signals
+from lisa.data.cache import open_faces
+from lisa.data.faces import EpochBatches, collate_same_size, ignore_signals
 from lisa.data.pairs import Pair
 from lisa.errors import InputError
 from lisa.evaluation import evaluate
@@ -47,7 +48,7 @@ class Trainer:
     ) -> None:
         self.config, self.world, self.state, self.batches, self.log = config, world, state, batches, log
         self.loader = DataLoader(
-            FaceDataset(pairs, config.data.size),
+            world.agree(lambda: open_faces(pairs, config.data.size, config.data.cache)),
             batch_sampler=batches,
             num_workers=config.data.workers,
             collate_fn=collate_same_size,

@@ -11,12 +11,7 @@ from torch import Tensor, nn
 from lisa import checkpoint
 from lisa.config import Config
 from lisa.console import RunLog
-<<<<<<< HEAD
 from lisa.data.faces import EpochBatches
-=======
-from lisa.data.cache import open_faces
-from lisa.data.faces import EpochBatches, collate_same_size, ignore_signals
->>>>>>> data-room
 from lisa.data.pairs import Pair, check_pairs, find_pairs
 from lisa.errors import InputError
 from lisa.models import build, count_parameters, deployable
@@ -95,7 +90,6 @@ def fit(
         log.close()
 
 
-<<<<<<< HEAD
 def load_faces(config: Config, world: World) -> Faces:
     """Training and validation pairs, every file of which has been decoded once."""
     data = config.data
@@ -105,114 +99,6 @@ def load_faces(config: Config, world: World) -> Faces:
     counts = check_pairs(train, world.gather, world.rank, world.size)
     check_pairs(val, world.gather, world.rank, world.size)
     return Faces(train, val, torch.from_numpy(counts))
-=======
-class Trainer:
-    """One rank's part of an epoch."""
-
-    def __init__(
-        self,
-        config: Config,
-        world: World,
-        state: TrainState,
-        pairs: list[Pair],
-        batches: EpochBatches,
-        log: RunLog,
-    ) -> None:
-        self.config, self.world, self.state, self.batches, self.log = config, world, state, batches, log
-        self.loader = DataLoader(
-            world.agree(lambda: open_faces(pairs, config.data.size, config.data.cache)),
-            batch_sampler=batches,
-            num_workers=config.data.workers,
-            collate_fn=collate_same_size,
-            worker_init_fn=ignore_signals,
-            pin_memory=world.device.type == "cuda",
-            persistent_workers=False,
-        )
-        self.normalise = FaceParser(nn.Identity(), config.data.size).to(world.device).normalise
-        self.augment = Augmentation(config.augment).to(world.device)
-        self.loss = SegmentationLoss(config.loss)
-        self.bf16 = uses_bf16(config, world)
-        self.network = world.wrap(state.network, config.train.batch_size // world.size)
-
-    def train_epoch(self) -> bool:
-        """Trains on the rest of the state's epoch; False if a stop was asked for before its end."""
-        state, world = self.state, self.world
-        self.network.train()
-        self.batches.set_position(state.epoch, state.batch)
-        # Summed on the device and read at log points only: no synchronisation per step.
-        loss_sum = torch.tensor(self._own_loss_sum(), dtype=torch.float64, device=world.device)
-        for images, masks in self.loader:
-            loss = self.train_step(images, masks)
-            state.batch += 1
-            loss_sum += loss * len(images)
-            if state.step % LOG_STEPS == 0:
-                self.log.step(state.epoch + 1, state.step, loss.item(), self.learning_rate)
-            if self.log.count(self._global_batch(state.batch - 1)):
-                epochs, steps = self.config.train.epochs, self.batches.steps
-                self.log.progress(state.epoch + 1, epochs, state.batch, steps, loss.item())
-            if world.should_stop():
-                break
-        state.loss_sums = world.gather(loss_sum.item())
-        return state.batch == self.batches.steps
-
-    def train_step(self, images: Tensor, masks: Tensor) -> Tensor:
-        """One optimizer step on this rank's share of a batch, uint8 from the loader; returns its loss."""
-        state, world = self.state, self.world
-        torch.manual_seed(step_seed(self.config.train.seed, state.step, world.rank))
-        images = images.to(world.device, non_blocking=True)
-        masks = masks.to(world.device, non_blocking=True)
-        images, masks = self.augment(images, masks)
-        state.schedule.before_step(state.step)
-        with torch.autocast(world.device.type, torch.bfloat16, enabled=self.bf16):
-            loss = self.loss(self.network(self.normalise(images)), masks)
-        state.optimizer.zero_grad(set_to_none=True)
-        # DDP averages over ranks; shares may differ by one picture, so each counts by its size.
-        share = len(images) * world.size / self._global_batch(state.batch)
-        (loss * share).backward()
-        if self.config.optim.clip_norm > 0:
-            nn.utils.clip_grad_norm_(state.network.parameters(), self.config.optim.clip_norm)
-        state.optimizer.step()
-        world.average_buffers(state.network)
-        if state.ema is not None:
-            state.ema.update(state.network, step=state.step)
-        return loss.detach()
-
-    def evaluate_epoch(self, pairs: list[Pair], train_seconds: float) -> dict[str, Any]:
-        """The epoch's record: figures on the validation pictures, training loss, timing."""
-        config, state, world = self.config, self.state, self.world
-        started = time.monotonic()
-        result = evaluate(
-            state.evaluated, config.data.size, pairs, world, self.loss, config.data.workers, self.bf16
-        )
-        val_loss = result.losses.mean().item()
-        state.schedule.after_epoch(val_loss)
-        return {
-            "epoch": state.epoch + 1,
-            "step": state.step,
-            "lr": self.learning_rate,
-            "train_loss": sum(state.loss_sums) / self.batches.pictures,
-            "loss": val_loss,
-            **figures(result.tally),
-            "timing": {"train_seconds": train_seconds, "eval_seconds": time.monotonic() - started},
-        }
-
-    @property
-    def learning_rate(self) -> float:
-        """The rate of the last step."""
-        return self.state.optimizer.param_groups[0]["lr"]
-
-    def _global_batch(self, batch: int) -> int:
-        """Pictures in this batch of an epoch over all ranks, as numpy.array_split shares them out."""
-        pictures, steps = self.batches.pictures, self.batches.steps
-        return pictures // steps + (batch < pictures % steps)
-
-    def _own_loss_sum(self) -> float:
-        """This rank's loss sum so far; rank 0 takes all of it after a change of the world's size."""
-        sums = self.state.loss_sums
-        if len(sums) == self.world.size:
-            return sums[self.world.rank]
-        return sum(sums) if self.world.is_main else 0.0
->>>>>>> data-room
 
 
 def prepare_folder(config: Config, world: World, resume: bool) -> Path:
