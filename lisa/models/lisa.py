@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lisa.models.blocks import MSCA, NMF2d, make_activation, pad_to_multiple
+from lisa.models.blocks import MSCA, NMF2d, make_activation
 from lisa.models.depthwise import DepthwiseConv2d
 
 WIDTHS = (32, 64, 142, 320, 512)
@@ -120,7 +120,10 @@ class LISA(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B,3,H,W) to logits (B,num_classes,H,W); sides not divisible by 16 are padded and cropped back."""
         height, width = x.shape[-2:]
-        e1 = self.enc1(pad_to_multiple(x, self.stride))
+        down, right = -height % self.stride, -width % self.stride
+        if down > 0 or right > 0:
+            x = F.pad(x, [0, right, 0, down], mode="replicate")
+        e1 = self.enc1(x)
         e2 = self.enc2(F.max_pool2d(e1, 2))
         e3 = self.enc3(F.max_pool2d(e2, 2))
         e4 = self.enc4(F.max_pool2d(e3, 2))
