@@ -11,8 +11,10 @@ from lisa.errors import InputError
 from lisa.labels import NUM_CLASSES
 from lisa.models.auxiliary import AuxiliaryHeads
 from lisa.models.lisa import LISA
+from lisa.models.segnext import SegNeXt
+from lisa.models.unet import UNet
 
-NETWORKS = ("lisa",)
+NETWORKS = ("lisa", "unet", "segnext")
 
 # timm hands these to every entry point; networks trained from scratch have no use for them.
 _TIMM_ARGUMENTS = ("pretrained_cfg", "pretrained_cfg_overlay", "cache_dir")
@@ -28,6 +30,18 @@ def _own_arguments(pretrained: bool, arguments: dict[str, Any]) -> dict[str, Any
 def lisa(pretrained: bool = False, **arguments: Any) -> LISA:
     """``timm.create_model("lisa", num_classes=19, activation="prelu", hamburger="bottleneck")``."""
     return LISA(**_own_arguments(pretrained, arguments))
+
+
+@register_model
+def unet(pretrained: bool = False, **arguments: Any) -> UNet:
+    """``timm.create_model("unet", num_classes=19)``."""
+    return UNet(**_own_arguments(pretrained, arguments))
+
+
+@register_model
+def segnext(pretrained: bool = False, **arguments: Any) -> SegNeXt:
+    """``timm.create_model("segnext", num_classes=19)``."""
+    return SegNeXt(**_own_arguments(pretrained, arguments))
 
 
 def count_parameters(network: nn.Module) -> int:
