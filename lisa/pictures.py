@@ -8,21 +8,21 @@ import json
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 import numpy as np
-import torch
 from PIL import Image
 
-from lisa.checkpoint import Trained, load_network
 from lisa.data.files import make_folders, write_whole
 from lisa.data.pairs import Pair, check_pairs, find_pairs, read_image, read_mask
-from lisa.errors import one_line_errors
+from lisa.errors import InputError, one_line_errors
 from lisa.label_orders import CELEBAMASK
 from lisa.panels import Row, colored, flat_panel, overlay, photo_panel, sheet
-from lisa.parser import FaceParser
-from lisa.world import World
+
+if TYPE_CHECKING:  # torch and timm take seconds: --help and a wrong argument need not wait for them
+    from lisa.checkpoint import Trained
+    from lisa.parser import FaceParser
 
 GRID_ROWS = 6
 FIGURE4_ROWS = 6
@@ -34,11 +34,13 @@ TITLES = {"lisa": "LISA", "unet": "UNet", "segnext": "SegNeXt"}
 
 def draw_run(folder: Path) -> None:
     """Draws ``curves.png`` and ``grid.png`` into a finished run's folder."""
+    from lisa.checkpoint import load_network
+
     draw_curves(folder / "metrics.jsonl", folder / "curves.png")
     draw_grid(load_network(folder / "best.pt"), folder / "grid.png")
 
 
-def draw_grid(trained: Trained, path: Path) -> None:
+def draw_grid(trained: "Trained", path: Path) -> None:
     """Six validation pictures, evenly spread: picture | truth | prediction | overlay."""
     data = trained.config.data
     rows: list[Row] = []
@@ -63,6 +65,10 @@ def compare(
         split: train, val or test.
         label_order: Order of the masks' ids: celebamask-hq, face-parsing.pytorch, or names, comma separated.
     """
+    if not checkpoints:
+        raise InputError("--checkpoints: name at least one")
+    from lisa.checkpoint import load_network
+
     trained = [load_network(path) for path in checkpoints]
     parsers = [parser_of(each) for each in trained]
     rows: list[Row] = []
@@ -86,6 +92,8 @@ def grid(
         split: train, val or test.
         label_order: Order of the masks' ids: celebamask-hq, face-parsing.pytorch, or names, comma separated.
     """
+    from lisa.checkpoint import load_network
+
     trained = load_network(checkpoint)
     parser = parser_of(trained)
     rows: list[Row] = []
@@ -100,11 +108,11 @@ def grid(
 def _chosen(data: Path, split: str, label_order: str, count: int) -> list[Pair]:
     """Pairs evenly spread over the split, decoded once. Raises InputError for what can't be used."""
     chosen = evenly(find_pairs(data, split, label_order), count)
-    check_pairs(chosen, World().gather, 0, 1)
+    check_pairs(chosen, lambda value: [value], 0, 1)
     return chosen
 
 
-def _titles(paths: Sequence[Path], trained: Sequence[Trained]) -> list[str]:
+def _titles(paths: Sequence[Path], trained: "Sequence[Trained]") -> list[str]:
     """The networks' names; with run and file if a name comes twice."""
     names = [TITLES.get(each.config.model.name, each.config.model.name) for each in trained]
     if len(set(names)) == len(names):
@@ -124,13 +132,17 @@ def read_pair(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
     return np.asarray(read_image(pair.image)), np.asarray(read_mask(pair.mask, pair.label_order))
 
 
-def parser_of(trained: Trained) -> FaceParser:
+def parser_of(trained: "Trained") -> "FaceParser":
     """The network with everything around it, at the size that it was trained at."""
+    from lisa.parser import FaceParser
+
     return FaceParser(trained.network, trained.config.data.size).eval()
 
 
-def parse(parser: FaceParser, image: np.ndarray) -> np.ndarray:
+def parse(parser: "FaceParser", image: np.ndarray) -> np.ndarray:
     """Label ids (H,W) uint8 of one picture (H,W,3) uint8."""
+    import torch
+
     pixels = torch.from_numpy(image.copy()).permute(2, 0, 1)[None].to(parser.mean.device)
     with torch.inference_mode():
         return parser(pixels)[0].cpu().numpy()
@@ -167,10 +179,14 @@ def draw_curves(log: Path, path: Path) -> None:
     plt.close(figure)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Entry of ``python -m lisa.pictures``."""
     import tyro
 
     with one_line_errors():
-        tyro.extras.subcommand_cli_from_dict(
-            {"compare": compare, "grid": grid}, prog="python -m lisa.pictures"
-        )
+        commands = {"compare": compare, "grid": grid}
+        tyro.extras.subcommand_cli_from_dict(commands, prog="python -m lisa.pictures")
+
+
+if __name__ == "__main__":
+    main()
