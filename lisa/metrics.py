@@ -1,4 +1,4 @@
-"""Figures from counts: mIoU, IoU and F1 per class, and the report's per-image F1.
+"""Figures from counts: IoU, F1 and boundary IoU per class, the report's per-image F1, left taken for right.
 
 Ranks exchange integer counts only; every mean is taken once, after the sum (contract 3).
 """
@@ -8,48 +8,108 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lisa.labels import IGNORE_INDEX, NAMES, NUM_CLASSES
+from lisa.boundary import boundary_band, boundary_distance
+from lisa.labels import FLIPPED_IDS, IGNORE_INDEX, NAMES, NUM_CLASSES
+
+BACKGROUND = 0
+SIDED = tuple(index for index, flipped in enumerate(FLIPPED_IDS) if index != flipped)
+"""Ids of the parts that come left and right."""
 
 
 class Tally:
     """Counts of an evaluation over ``pictures`` pictures, each added once, by its index.
 
-    ``confusion`` is (C,C) int64, rows truth, columns prediction. ``per_picture`` is (pictures,3,C) int64:
-    pixels right, in the truth, in the prediction. Ranks fill their own rows, the others' stay 0, so that a
-    sum over ranks gives the whole.
+    ``confusion`` is (C,C) int64, rows truth, columns prediction. ``per_picture`` is (pictures,6,C) int64:
+    pixels right, in the truth, in the prediction, then the same three for the classes' boundary bands
+    (:mod:`lisa.boundary`). Ranks fill their own rows, the others' stay 0, so that a sum over ranks gives the
+    whole.
     """
 
     def __init__(self, pictures: int, device: torch.device | None = None) -> None:
         self.confusion = torch.zeros(NUM_CLASSES, NUM_CLASSES, dtype=torch.int64, device=device)
-        self.per_picture = torch.zeros(pictures, 3, NUM_CLASSES, dtype=torch.int64, device=device)
+        self.per_picture = torch.zeros(pictures, 6, NUM_CLASSES, dtype=torch.int64, device=device)
 
     def add(self, index: int, prediction: Tensor, truth: Tensor) -> None:
-        """Counts one picture: (H,W) ids each; pixels whose truth is 255 don't count."""
-        valid = truth != IGNORE_INDEX
-        cells = truth[valid].long() * NUM_CLASSES + prediction[valid].long()
-        counts = torch.bincount(cells, minlength=NUM_CLASSES**2).view(NUM_CLASSES, NUM_CLASSES)
-        self.confusion += counts
-        self.per_picture[index] = torch.stack([counts.diagonal(), counts.sum(1), counts.sum(0)])
+        """Counts one picture: (H,W) uint8 ids each; pixels whose truth is 255 don't count."""
+        counts = _joint_counts(prediction, truth)
+        confusion = counts.sum((2, 3))
+        self.confusion += confusion
+        regions = (confusion.diagonal(), confusion.sum(1), confusion.sum(0))
+        both = counts[:, :, 1, 1].diagonal()
+        boundaries = (both, counts[:, :, 1].sum((1, 2)), counts[:, :, :, 1].sum((0, 2)))
+        self.per_picture[index] = torch.stack([*regions, *boundaries])
+
+    @property
+    def regions(self) -> Tensor:
+        """(pictures,3,C) int64: pixels right, in the truth, in the prediction."""
+        return self.per_picture[:, :3]
+
+    @property
+    def boundaries(self) -> Tensor:
+        """(pictures,3,C) int64: the same of the boundary bands."""
+        return self.per_picture[:, 3:]
+
+
+def _joint_counts(prediction: Tensor, truth: Tensor) -> Tensor:
+    """Pixels by truth, prediction, in the truth's boundary band, in the prediction's: (C,C,2,2) int64."""
+    distance = boundary_distance(truth.shape[0], truth.shape[1])
+    # Ignored pixels are a region of their own in both: their contour is no fault of the prediction.
+    prediction = torch.where(truth == IGNORE_INDEX, truth, prediction)
+    # One bincount over all four; ignored pixels fall into row and column C, which are cut off.
+    sides = NUM_CLASSES + 1
+    cells = truth.clamp(max=NUM_CLASSES).int() * sides + prediction.clamp(max=NUM_CLASSES)
+    cells = cells * 4 + boundary_band(truth, distance) * 2 + boundary_band(prediction, distance)
+    counts = torch.bincount(cells.flatten(), minlength=4 * sides**2)
+    return counts.view(sides, sides, 2, 2)[:NUM_CLASSES, :NUM_CLASSES]
+
+
+def iou_of(counts: Tensor) -> Tensor:
+    """Counts (...,3,C) of pixels right, in the truth, in the prediction to IoU (...,C) float64.
+
+    NaN for a class that is neither in the truth nor in the prediction.
+    """
+    right, truth, predicted = counts.double().unbind(-2)
+    return right / (truth + predicted - right)
+
+
+def f1_of(counts: Tensor) -> Tensor:
+    """Like :func:`iou_of`, for the F1 score."""
+    right, truth, predicted = counts.double().unbind(-2)
+    return 2 * right / (truth + predicted)
 
 
 def figures(tally: Tally) -> dict[str, Any]:
     """All figures as plain floats and dicts by class name.
 
     A class that is neither in the truth nor in the prediction has no IoU and no F1 (None) and is left out of
-    the means, as in scikit-learn's macro average over the labels that occur.
+    the means, as in scikit-learn's macro average over the labels that occur. ``mirrored`` is the share of a
+    left part's pixels predicted as the right one, and the other way round, for each part and over all.
     """
-    confusion = tally.confusion.double().cpu()
-    right, truth, predicted = confusion.diagonal(), confusion.sum(1), confusion.sum(0)
-    iou = right / (truth + predicted - right)
-    f1 = 2 * right / (truth + predicted)
+    confusion = tally.confusion.cpu()
+    regions = torch.stack([confusion.diagonal(), confusion.sum(1), confusion.sum(0)])
+    iou, f1 = iou_of(regions), f1_of(regions)
+    boundary_iou = iou_of(tally.boundaries.sum(0).cpu())
+    sided, mirrored = regions[1, SIDED], confusion[SIDED, [FLIPPED_IDS[index] for index in SIDED]]
     return {
         "miou": iou.nanmean().item(),
         "mean_f1": f1.nanmean().item(),
+        "mean_f1_without_background": f1[BACKGROUND + 1 :].nanmean().item(),
         "report_f1": report_f1(tally),
-        "pixel_accuracy": (right.sum() / truth.sum()).item(),
+        "boundary_miou": boundary_iou.nanmean().item(),
+        "left_right_confusion": _value(mirrored.sum().double() / sided.sum()),
+        "pixel_accuracy": (regions[0].sum().double() / regions[1].sum()).item(),
         "iou": _by_name(iou),
         "f1": _by_name(f1),
+        "boundary_iou": _by_name(boundary_iou),
+        "mirrored": {
+            NAMES[index]: _value(share) for index, share in zip(SIDED, mirrored.double() / sided, strict=True)
+        },
     }
+
+
+def picture_mious(tally: Tally) -> Tensor:
+    """Each picture's own mIoU over the classes in its truth or its prediction, (pictures,) float64."""
+    return iou_of(tally.regions.cpu()).nanmean(-1)
 
 
 def report_f1(tally: Tally) -> float:
@@ -58,12 +118,12 @@ def report_f1(tally: Tally) -> float:
     A class absent from both masks of a picture counts 1 (scikit-learn's zero_division=1), which inflates it:
     compare it with the report's own figures only.
     """
-    right, truth, predicted = tally.per_picture.double().cpu().unbind(1)
-    both = truth + predicted
-    return torch.where(both > 0, 2 * right / both, 1.0).mean().item()
+    return f1_of(tally.regions.cpu()).nan_to_num(1.0).mean().item()
 
 
 def _by_name(values: Tensor) -> dict[str, float | None]:
-    return {
-        name: None if value != value else value for name, value in zip(NAMES, values.tolist(), strict=True)
-    }
+    return {name: _value(value) for name, value in zip(NAMES, values, strict=True)}
+
+
+def _value(value: Tensor) -> float | None:
+    return None if value.isnan() else value.item()

@@ -21,6 +21,15 @@ def make_activation(name: str, channels: int) -> nn.Module:
     raise ValueError(f"activation {name!r} is not one of {', '.join(ACTIVATIONS)}")
 
 
+def pad_to_multiple(x: Tensor, stride: int) -> Tensor:
+    """(B,C,H,W) with its border repeated downwards and to the right until both sides are multiples."""
+    height, width = x.shape[-2:]
+    down, right = -height % stride, -width % stride
+    if down > 0 or right > 0:
+        x = F.pad(x, [0, right, 0, down], mode="replicate")
+    return x
+
+
 class MSCA(nn.Module):
     """Multi-scale convolutional attention (SegNeXt, NeurIPS 2022, https://arxiv.org/abs/2209.08575).
 

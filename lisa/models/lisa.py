@@ -120,16 +120,27 @@ class LISA(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B,3,H,W) to logits (B,num_classes,H,W); sides not divisible by 16 are padded and cropped back."""
         height, width = x.shape[-2:]
-        down, right = -height % self.stride, -width % self.stride
+        features = self.decode(self.padded(x))
+        return self.final(features[-1])[..., :height, :width]
+
+    def padded(self, x: Tensor) -> Tensor:
+        """The input with its right and lower edge repeated until both sides divide by the stride."""
+        down, right = -x.shape[2] % self.stride, -x.shape[3] % self.stride
         if down > 0 or right > 0:
             x = F.pad(x, [0, right, 0, down], mode="replicate")
+        return x
+
+    def decode(self, x: Tensor) -> list[Tensor]:
+        """The decoder's features from the lowest resolution to the highest: dec4, dec3, dec2, dec1."""
         e1 = self.enc1(x)
         e2 = self.enc2(F.max_pool2d(e1, 2))
         e3 = self.enc3(F.max_pool2d(e2, 2))
         e4 = self.enc4(F.max_pool2d(e3, 2))
         e5 = self.hamburger(self.enc5(F.max_pool2d(e4, 2)))
-        d1 = self.dec1(self.dec2(self.dec3(self.dec4(e5, e4), e3), e2), e1)
-        return self.final(d1)[..., :height, :width]
+        d4 = self.dec4(e5, e4)
+        d3 = self.dec3(d4, e3)
+        d2 = self.dec2(d3, e2)
+        return [d4, d3, d2, self.dec1(d2, e1)]
 
 
 def _stage(in_channels: int, out_channels: int, depth: int, activation: str) -> nn.Sequential:

@@ -9,9 +9,12 @@ from torch import nn
 from lisa.config import ModelConfig
 from lisa.errors import InputError
 from lisa.labels import NUM_CLASSES
+from lisa.models.auxiliary import AuxiliaryHeads
 from lisa.models.lisa import LISA
+from lisa.models.segnext import SegNeXt
+from lisa.models.unet import UNet
 
-NETWORKS = ("lisa",)
+NETWORKS = ("lisa", "unet", "segnext")
 
 # timm hands these to every entry point; networks trained from scratch have no use for them.
 _TIMM_ARGUMENTS = ("pretrained_cfg", "pretrained_cfg_overlay", "cache_dir")
@@ -29,6 +32,18 @@ def lisa(pretrained: bool = False, **arguments: Any) -> LISA:
     return LISA(**_own_arguments(pretrained, arguments))
 
 
+@register_model
+def unet(pretrained: bool = False, **arguments: Any) -> UNet:
+    """``timm.create_model("unet", num_classes=19)``."""
+    return UNet(**_own_arguments(pretrained, arguments))
+
+
+@register_model
+def segnext(pretrained: bool = False, **arguments: Any) -> SegNeXt:
+    """``timm.create_model("segnext", num_classes=19)``."""
+    return SegNeXt(**_own_arguments(pretrained, arguments))
+
+
 def count_parameters(network: nn.Module) -> int:
     """Trainable parameters."""
     return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
@@ -40,8 +55,11 @@ def build(config: ModelConfig) -> nn.Module:
         raise InputError(f"model.name = {config.name!r}: one of {', '.join(NETWORKS)}")
     arguments: dict[str, Any] = {"num_classes": NUM_CLASSES}
     if config.name == "lisa":
-        arguments |= {"activation": config.activation, "hamburger": config.hamburger}
-    network = timm.create_model(config.name, **arguments)
+        arguments |= {"activation": config.activation, "hamburger": config.hamburger, "widths": config.widths}
+    network: nn.Module = timm.create_model(config.name, **arguments)
+    if config.auxiliary:
+        assert isinstance(network, LISA)
+        network = AuxiliaryHeads(network)
     count = count_parameters(network)
     if count >= config.max_parameters:
         raise InputError(
