@@ -30,6 +30,7 @@ from deploy.predict import (
     keep_freed_memory,
     read_picture,
 )
+from deploy.rewrite import for_inference
 from lisa.checkpoint import Trained, load_network
 from lisa.data.pairs import split_folders
 from lisa.data.synthetic import draw_face
@@ -75,6 +76,15 @@ class InPrecision(nn.Module):
 class Exported(FaceParser):
     """FaceParser as it lies in the file: ``logits`` and ``labels`` can be called on their own too."""
 
+    def normalise(self, images: Tensor) -> Tensor:
+        """As in training, and channels_last beyond doubt.
+
+        ``contiguous`` leaves a single picture as it is when its values lie in order, whatever its batch
+        stride says; convolutions then take it for the other layout, and the whole network runs slower.
+        """
+        x = (images.float() - self.mean) / self.std
+        return x.clone(memory_format=torch.channels_last)
+
     @torch.jit.export
     def labels(self, logits: Tensor, height: int, width: int) -> Tensor:
         """(B,C,h,w) logits to (B,height,width) uint8 ids."""
@@ -93,7 +103,7 @@ def export(checkpoint: Path, output: Path, images: Path | None = None) -> dict[s
     reference = FaceParser(trained.network, size).eval()
     metadata = _metadata(trained)
     with _whole_file(output) as temporary:
-        exported = _script(Exported(InPrecision(trained.network), size).eval())
+        exported = _script(Exported(InPrecision(for_inference(trained.network)), size).eval())
         _save(exported, metadata, temporary)
         metadata["parity"] = compare(reference, temporary, pictures)
         equal = metadata["parity"]["fp32"]["equal_labels"]

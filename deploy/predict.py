@@ -159,6 +159,8 @@ class Parser:
                 model = torch.jit.load(path, map_location=device).eval()
                 if precision == "bf16":
                     model.network.to(torch.bfloat16)
+                if device.type == "cpu" and torch.backends.mkldnn.is_available():
+                    _prefer_onednn(model)
                 self.model = torch.jit.freeze(model, preserved_attrs=["logits", "labels"])
         except (RuntimeError, OSError, ValueError) as error:
             reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
@@ -175,6 +177,13 @@ class Parser:
         size = self.metadata["size"]
         for _ in range(2):
             self(np.zeros((1, size, size, 3), dtype=np.uint8))
+
+
+def _prefer_onednn(model: torch.nn.Module) -> None:
+    """Sends every convolution that can choose to oneDNN; freezing then drops the other branch."""
+    for module in model.modules():
+        if hasattr(module, "onednn"):
+            setattr(module, "onednn", True)  # noqa: B010 - nn.Module's stubs know tensors and modules only
 
 
 # --- pictures -------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ import os
 import signal
 import warnings
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from types import FrameType
@@ -84,6 +84,10 @@ class ProcessGroupWorld(World):
             return DistributedDataParallel(
                 network, devices, broadcast_buffers=False, gradient_as_bucket_view=True
             )
+
+    def accumulating(self, network: nn.Module) -> AbstractContextManager[object]:
+        """See World."""
+        return network.no_sync() if isinstance(network, DistributedDataParallel) else nullcontext()
 
     def average_buffers(self, network: nn.Module) -> None:
         """See World. One collective for all of them; SyncBatchNorm's are equal already."""

@@ -1,45 +1,57 @@
-"""Augmentation with Kornia on the batch's device: the same geometry for picture and mask, exact on masks."""
+"""Augmentation with Kornia on the batch's device: the same geometry for picture and mask, exact on masks.
 
+``python -m lisa.augment --data ROOT --output sheet.png`` draws what a network sees.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import kornia.augmentation as K
+import numpy as np
 import torch
 from kornia.augmentation.base import _AugmentationBase  # pyright: ignore[reportPrivateUsage]
 from kornia.constants import DataKey, Resample, SamplePadding
+from PIL import Image
 from torch import Tensor, nn
 
 from lisa.config import AugmentConfig
 from lisa.labels import FLIPPED_IDS, IGNORE_INDEX
+from lisa.mixing import Mixing
+
+SHEET_ROWS, SHEET_VIEWS = 6, 6
+
+SOMETIMES = 0.3
+"""Probability of blur, noise, JPEG artefacts and erasing, where they are switched on."""
 
 
 class Augmentation(nn.Module):
-    """Flip with the swap of left and right labels, one affine, colour jitter.
+    """Geometry for picture and mask alike, then appearance for the picture alone.
 
-    Draws from torch's global CPU generator: seed it for reproducible batches. Runs outside autocast, which
-    would corrupt the masks. Pixels that an affine moves in from outside become ``IGNORE_INDEX`` in the mask.
+    Geometry: flip with the swap of left and right labels, one affine, random resized crop. Appearance: colour
+    jitter, blur, noise, JPEG artefacts, erasing. Draws from torch's global CPU generator: seed it for batches
+    that can be repeated. Runs outside autocast, which would corrupt the masks.
     """
 
     flipped_ids: Tensor
 
-    def __init__(self, config: AugmentConfig) -> None:
+    def __init__(self, config: AugmentConfig, size: int) -> None:
         super().__init__()
-        operations = _operations(config)
-        self.pipeline = (
+        geometry = _geometry(config, size)
+        mask_arguments: dict[str, Any] = {"resample": Resample.NEAREST, "align_corners": None}
+        if config.border == "ignore":
+            mask_arguments["padding_mode"] = SamplePadding.FILL
+            mask_arguments["fill_value"] = torch.tensor([float(IGNORE_INDEX)])
+        self.geometry = (
             K.AugmentationSequential(
-                *operations,
-                data_keys=["input", "mask"],
-                extra_args={
-                    DataKey.MASK: {
-                        "resample": Resample.NEAREST,
-                        "align_corners": None,
-                        "padding_mode": SamplePadding.FILL,
-                        "fill_value": torch.tensor([float(IGNORE_INDEX)]),
-                    }
-                },
+                *geometry, data_keys=["input", "mask"], extra_args={DataKey.MASK: mask_arguments}
             )
-            if operations
+            if geometry
             else None
         )
+        # Not in the same sequence: Kornia would erase the mask to 0, which is a class here.
+        self.appearance = nn.ModuleList(_appearance(config))
         table = torch.arange(256, dtype=torch.uint8)
         table[: len(FLIPPED_IDS)] = torch.tensor(FLIPPED_IDS, dtype=torch.uint8)
         self.register_buffer("flipped_ids", table, persistent=False)
@@ -47,26 +59,27 @@ class Augmentation(nn.Module):
     @torch.no_grad()
     def forward(self, images: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
         """(B,3,H,W) uint8 and (B,H,W) uint8 to float32 pictures in 0..255 and uint8 masks."""
-        if self.pipeline is None:
-            return images.float(), masks
         with torch.autocast(images.device.type, enabled=False):
-            changed, moved = self.pipeline(images.float() / 255, masks[:, None].float())
-        masks = moved[:, 0].to(torch.uint8)
-        flipped = self._flipped(len(masks)).to(masks.device)
-        swapped = self.flipped_ids[masks.long()]
-        return changed * 255, torch.where(flipped[:, None, None], swapped, masks)
+            changed = images.float() / 255
+            if self.geometry is not None:
+                changed, moved = self.geometry(changed, masks[:, None].float())
+                masks = self._swapped(moved[:, 0].to(torch.uint8))
+            for operation in self.appearance:
+                changed = operation(changed)
+        return changed.clamp(0, 1) * 255, masks
 
-    def _flipped(self, batch: int) -> Tensor:
-        """Which samples of the last batch were mirrored, (B,) bool."""
-        assert self.pipeline is not None
-        for parameters in self.pipeline._params or []:  # pyright: ignore[reportPrivateUsage]
+    def _swapped(self, masks: Tensor) -> Tensor:
+        """The masks with left and right swapped in the samples that the last call mirrored."""
+        assert self.geometry is not None
+        for parameters in self.geometry._params or []:  # pyright: ignore[reportPrivateUsage]
             if parameters.name.startswith("RandomHorizontalFlip"):
                 data: Any = parameters.data
-                return data["batch_prob"] > 0.5
-        return torch.zeros(batch, dtype=torch.bool)
+                flipped = (data["batch_prob"] > 0.5).to(masks.device)
+                return torch.where(flipped[:, None, None], self.flipped_ids[masks.long()], masks)
+        return masks
 
 
-def _operations(config: AugmentConfig) -> list[_AugmentationBase]:
+def _geometry(config: AugmentConfig, size: int) -> list[_AugmentationBase]:
     operations: list[_AugmentationBase] = []
     if config.flip > 0:
         operations.append(K.RandomHorizontalFlip(p=config.flip))
@@ -79,7 +92,90 @@ def _operations(config: AugmentConfig) -> list[_AugmentationBase]:
                 p=1.0,
             )
         )
+    if config.crop > 0:
+        operations.append(K.RandomResizedCrop((size, size), scale=(1 - config.crop, 1.0), p=1.0))
+    return operations
+
+
+def _appearance(config: AugmentConfig) -> list[_AugmentationBase]:
+    operations: list[_AugmentationBase] = []
     jitter = (config.brightness, config.contrast, config.saturation, config.hue)
     if max(jitter) > 0:
         operations.append(K.ColorJitter(*jitter, p=1.0))
+    if config.blur > 0:
+        side = 2 * int(np.ceil(2 * config.blur)) + 1
+        sigma = (min(0.1, config.blur), config.blur)
+        operations.append(K.RandomGaussianBlur((side, side), sigma, p=SOMETIMES))
+    if config.noise > 0:
+        operations.append(K.RandomGaussianNoise(std=config.noise, p=SOMETIMES))
+    if config.jpeg > 0:
+        operations.append(K.RandomJPEG((100 - config.jpeg, 100.0), p=SOMETIMES))
+    if config.erase > 0:
+        operations.append(K.RandomErasing((min(0.02, config.erase), config.erase), value=0.5, p=SOMETIMES))
     return operations
+
+
+def draw_sheet(config: AugmentConfig, root: Path, output: Path, size: int) -> None:
+    """Six training pictures, one a row: as they are, then augmented, without and with labels in turn."""
+    from lisa.data.faces import FaceDataset, collate_same_size
+    from lisa.data.pairs import find_pairs
+    from lisa.pictures import overlay
+
+    pairs = find_pairs(root, "train")
+    chosen = [
+        pairs[index] for index in np.linspace(0, len(pairs) - 1, min(SHEET_ROWS, len(pairs)), dtype=int)
+    ]
+    dataset = FaceDataset(chosen, size)
+    images, masks = collate_same_size([dataset[index] for index in range(len(chosen))])
+    augment, mix = Augmentation(config, size), Mixing(config)
+    columns = [images.float()]
+    for view in range(SHEET_VIEWS):
+        changed, moved = augment(images, masks)
+        changed, targets = mix(changed, moved)
+        columns.append(changed if view % 2 == 0 else _overlays(changed, targets[0][0], overlay))
+    sheet = torch.cat([torch.cat(list(column), dim=1) for column in columns], dim=2)
+    Image.fromarray(sheet.permute(1, 2, 0).round().to(torch.uint8).numpy()).save(output, format="PNG")
+
+
+def _overlays(images: Tensor, masks: Tensor, overlay: Callable[..., np.ndarray]) -> Tensor:
+    blended = [
+        overlay(image.permute(1, 2, 0).numpy(), mask.numpy())
+        for image, mask in zip(images, masks, strict=True)
+    ]
+    return torch.from_numpy(np.stack(blended)).permute(0, 3, 1, 2).float()
+
+
+@dataclass(frozen=True)
+class SheetArguments:
+    """Draws what a network sees: six pictures, each as it is and then augmented, in turn with its labels."""
+
+    data: Path
+    """Folder of faces; pictures of its training split are drawn."""
+    output: Path
+    """The PNG to write."""
+    recipe: str = "best"
+    """Whose augmentation is drawn."""
+    size: int = 192
+    """Side of each picture, in pixels."""
+    seed: int = 0
+    """Seed of the views."""
+
+
+def main() -> None:
+    """Entry of ``python -m lisa.augment``."""
+    import tyro
+
+    from lisa.config import RECIPES
+    from lisa.errors import InputError, one_line_errors
+
+    arguments = tyro.cli(SheetArguments, prog="python -m lisa.augment")
+    with one_line_errors():
+        if arguments.recipe not in RECIPES:
+            raise InputError(f"--recipe {arguments.recipe}: one of {', '.join(RECIPES)}")
+        config = RECIPES[arguments.recipe]().augment
+        torch.manual_seed(arguments.seed)
+        draw_sheet(config, arguments.data, arguments.output, arguments.size)
+
+
+if __name__ == "__main__":
+    main()

@@ -6,6 +6,7 @@ run needs to go on exactly where it stood.
 """
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -79,7 +80,7 @@ def load_network(path: str | Path) -> Trained:
     """The checkpoint's network with its evaluated weights, in eval mode, on the CPU."""
     checkpoint = load(path)
     config = Config.from_dict(checkpoint["config"])
-    network = build(config.model)
+    network = build(replace(config.model, auxiliary=False))
     load_weights(network, checkpoint["weights"], path)
     return Trained(network.eval(), config, checkpoint["metrics"])
 

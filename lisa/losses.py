@@ -1,7 +1,10 @@
-"""Cross entropy and soft Dice (the report's Section 2.3), and their weighted sum.
+"""Cross entropy and soft Dice (the report's Section 2.3), Lovasz-softmax, focal, and their weighted sum.
 
-Logits are (B,C,H,W); targets (B,H,W) integer ids, of which ``IGNORE_INDEX`` neither trains nor counts.
+Logits are (B,C,H,W); targets (B,H,W) integer ids, of which ``IGNORE_INDEX`` neither trains nor counts. All
+terms are computed in float32 at least, whatever autocast says.
 """
+
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -11,10 +14,26 @@ from lisa.config import LossConfig
 from lisa.labels import IGNORE_INDEX
 
 
-def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
-    """Eq. 1, the mean over counted pixels; 0 where no pixel counts."""
+def cross_entropy(
+    logits: Tensor, target: Tensor, label_smoothing: float = 0.0, weights: Tensor | None = None
+) -> Tensor:
+    """Eq. 1, the mean over counted pixels (by class weighted with ``weights`` (C,) if given); or 0."""
     target = target.long()
-    total = F.cross_entropy(logits, target, ignore_index=IGNORE_INDEX, reduction="sum")
+    total = F.cross_entropy(
+        logits, target, weights, ignore_index=IGNORE_INDEX, reduction="sum", label_smoothing=label_smoothing
+    )
+    valid = target != IGNORE_INDEX
+    if weights is None:
+        return total / valid.sum().clamp(min=1)
+    return total / weights[target[valid]].sum().clamp(min=1e-6)
+
+
+def focal(logits: Tensor, target: Tensor, gamma: float) -> Tensor:
+    """Cross entropy times (1 - p)^gamma, p the true class's probability (https://arxiv.org/abs/1708.02002)."""
+    target = target.long()
+    losses = F.cross_entropy(logits, target, ignore_index=IGNORE_INDEX, reduction="none")
+    # p just below 1 keeps the power's gradient finite for gamma < 1.
+    total = ((1 - (-losses).exp()).clamp(min=1e-7) ** gamma * losses).sum()
     return total / (target != IGNORE_INDEX).sum().clamp(min=1)
 
 
@@ -26,7 +45,7 @@ def dice(logits: Tensor, target: Tensor, smoothing: float) -> Tensor:
     classes = logits.shape[1]
     valid = target != IGNORE_INDEX
     known = torch.where(valid, target, 0).long()
-    probabilities = logits.float().softmax(dim=1) * valid[:, None]
+    probabilities = logits.softmax(dim=1) * valid[:, None]
     of_truth = probabilities.gather(1, known[:, None])[:, 0]
     zeros = probabilities.new_zeros(classes)
     intersection = zeros.index_add(0, known.flatten(), of_truth.flatten())
@@ -37,19 +56,71 @@ def dice(logits: Tensor, target: Tensor, smoothing: float) -> Tensor:
     return (loss * present).sum() / present.sum().clamp(min=1)
 
 
+def lovasz(logits: Tensor, target: Tensor) -> Tensor:
+    """Lovasz-softmax (https://arxiv.org/abs/1705.08790) over the batch, the mean over the classes in it.
+
+    Each class's errors, sorted, times the Lovasz extension's gradient: a convex surrogate of the IoU.
+    """
+    valid = target != IGNORE_INDEX
+    probabilities = logits.softmax(dim=1).movedim(1, -1)[valid]
+    known = target[valid].long()
+    terms: list[Tensor] = []
+    for index in known.unique():
+        truth = (known == index).to(probabilities.dtype)
+        errors, order = (truth - probabilities[:, int(index)]).abs().sort(descending=True)
+        terms.append((errors * _lovasz_gradient(truth[order])).sum())
+    return torch.stack(terms).mean() if terms else logits.sum() * 0
+
+
+def _lovasz_gradient(sorted_truth: Tensor) -> Tensor:
+    """Steps of the Jaccard loss as pixels are added in this order (the paper's Algorithm 1)."""
+    total = sorted_truth.sum()
+    intersection = total - sorted_truth.cumsum(0)
+    union = total + (1 - sorted_truth).cumsum(0)
+    jaccard = 1 - intersection / union
+    return torch.cat([jaccard[:1], jaccard[1:] - jaccard[:-1]])
+
+
+def class_weights(counts: Tensor, power: float) -> Tensor | None:
+    """Weights (C,) float32 that fall with a class's pixels (C,) to this power; their pixel-wise mean is 1.
+
+    None for power 0. Classes that never occur weigh 0.
+    """
+    if power == 0:
+        return None
+    frequency = counts.double() / counts.sum()
+    weights = torch.where(counts > 0, frequency.clamp(min=1e-12) ** -power, 0.0)
+    return (weights / (weights * frequency).sum()).float()
+
+
 class SegmentationLoss(nn.Module):
     """The config's weighted sum of the terms; a term of weight 0 is not computed."""
 
-    def __init__(self, config: LossConfig) -> None:
+    weights: Tensor | None
+
+    def __init__(self, config: LossConfig, weights: Tensor | None = None) -> None:
         super().__init__()
         self.config = config
+        self.register_buffer("weights", weights, persistent=False)
 
-    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Scalar float32 loss."""
-        logits = logits.float()
+    def forward(self, logits: Tensor | Sequence[Tensor], target: Tensor) -> Tensor:
+        """Scalar loss; of a sequence of logits the first counts in full, the auxiliary ones by their mean."""
+        if isinstance(logits, Tensor):
+            return self._one(logits, target)
+        main, *auxiliary = (self._one(each, target) for each in logits)
+        return main + self.config.auxiliary * torch.stack(auxiliary).mean()
+
+    def _one(self, logits: Tensor, target: Tensor) -> Tensor:
+        config = self.config
+        logits = logits if logits.dtype == torch.float64 else logits.float()
         loss = logits.new_zeros(())
-        if self.config.cross_entropy > 0:
-            loss = loss + self.config.cross_entropy * cross_entropy(logits, target)
-        if self.config.dice > 0:
-            loss = loss + self.config.dice * dice(logits, target, self.config.dice_lambda)
+        if config.cross_entropy > 0:
+            smoothed = cross_entropy(logits, target, config.label_smoothing, self.weights)
+            loss = loss + config.cross_entropy * smoothed
+        if config.dice > 0:
+            loss = loss + config.dice * dice(logits, target, config.dice_lambda)
+        if config.lovasz > 0:
+            loss = loss + config.lovasz * lovasz(logits, target)
+        if config.focal > 0:
+            loss = loss + config.focal * focal(logits, target, config.focal_gamma)
         return loss

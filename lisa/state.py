@@ -32,6 +32,8 @@ class TrainState:
         self.best = -1.0
         self.best_epoch = 0
         self.log_offset = 0
+        self.skipped = 0
+        self.skipped_in_a_row = 0
 
     @property
     def step(self) -> int:
@@ -39,8 +41,8 @@ class TrainState:
         return self.epoch * self.steps_per_epoch + self.batch
 
     @property
-    def evaluated(self) -> nn.Module:
-        """The network that is evaluated and exported: the average if there is one."""
+    def averaged(self) -> nn.Module:
+        """The averaged network if there is one, else the network."""
         return self.network if self.ema is None else self.ema.module
 
     def state_dict(self) -> dict[str, Any]:
@@ -64,7 +66,7 @@ class TrainState:
             setattr(self, name, state[name])
 
 
-_POSITION = ("epoch", "batch", "loss_sums", "best", "best_epoch", "log_offset")
+_POSITION = ("epoch", "batch", "loss_sums", "best", "best_epoch", "log_offset", "skipped", "skipped_in_a_row")
 
 
 def step_seed(seed: int, step: int, rank: int) -> int:

@@ -1,6 +1,7 @@
 """World: what a training loop may know about the processes beside it. The default is a single process."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
@@ -58,6 +59,10 @@ class World:
         Where a rank's share of a batch is small, BatchNorm's statistics span all ranks if the device can.
         """
         return network
+
+    def accumulating(self, network: nn.Module) -> AbstractContextManager[object]:
+        """Backward passes inside add to the gradients without exchanging them."""
+        return nullcontext()
 
     def average_buffers(self, network: nn.Module) -> None:
         """BatchNorm's running statistics become the ranks' mean, so that all ranks hold the same."""

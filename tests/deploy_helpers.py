@@ -15,6 +15,8 @@ from lisa.parser import FaceParser
 
 SIZE = 64
 
+torch.set_num_threads(1)  # threads that share their cores with other work wait for each other
+
 
 def calibrated_network(config: Config) -> nn.Module:
     """Seeded weights, with every vector (norms, biases, slopes) off its start and BatchNorm's statistics set.

@@ -10,7 +10,10 @@ from lisa.augment import Augmentation
 from lisa.config import AugmentConfig
 from lisa.labels import FLIP_PAIRS, PALETTE
 
-NONE = AugmentConfig(**{field.name: 0.0 for field in dataclasses.fields(AugmentConfig)})
+NONE = dataclasses.replace(
+    AugmentConfig(),
+    **{field.name: 0.0 for field in dataclasses.fields(AugmentConfig) if field.name != "border"},
+)
 COLORS = torch.tensor(PALETTE, dtype=torch.uint8).view(-1, 3)
 
 
@@ -21,7 +24,7 @@ def blocks(batch: int = 4, side: int = 64) -> torch.Tensor:
 
 def test_nothing_switched_on_changes_nothing():
     images, masks = torch.randint(0, 256, (2, 3, 8, 8), dtype=torch.uint8), blocks(2, 8)
-    changed, moved = Augmentation(NONE)(images, masks)
+    changed, moved = Augmentation(NONE, 8)(images, masks)
     assert torch.equal(changed, images.float())
     assert torch.equal(moved, masks)
 
@@ -29,7 +32,7 @@ def test_nothing_switched_on_changes_nothing():
 def test_flip_swaps_left_and_right():
     masks = blocks()
     images = COLORS[masks.long()].permute(0, 3, 1, 2)
-    changed, moved = Augmentation(dataclasses.replace(NONE, flip=1.0))(images, masks)
+    changed, moved = Augmentation(dataclasses.replace(NONE, flip=1.0), 64)(images, masks)
     assert torch.equal(changed.round().to(torch.uint8), images.flip(3))
     mirrored = masks.flip(2)
     for left, right in FLIP_PAIRS:
@@ -42,7 +45,7 @@ def test_flip_swaps_left_and_right():
 def test_flip_is_drawn_per_sample():
     masks = blocks(32, 16)
     images = masks[:, None].expand(-1, 3, -1, -1).contiguous()
-    changed, moved = Augmentation(dataclasses.replace(NONE, flip=0.5))(images, masks)
+    changed, moved = Augmentation(dataclasses.replace(NONE, flip=0.5), 16)(images, masks)
     flipped = (changed[:, 0].round() != masks).flatten(1).any(1)
     assert 0 < flipped.sum() < 32
     assert torch.equal(moved[~flipped], masks[~flipped])
@@ -55,7 +58,7 @@ def test_mask_and_picture_move_together(autocast: bool):
     images = COLORS[masks.long()].permute(0, 3, 1, 2).contiguous()
     geometry = dataclasses.replace(NONE, flip=0.5, rotation=20, scale=0.2, shift=0.1)
     with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-        changed, moved = Augmentation(geometry)(images, masks)
+        changed, moved = Augmentation(geometry, 64)(images, masks)
     assert set(moved.unique().tolist()) <= {*range(19), 255}
     assert (moved == 255).any()
     pure = torch.zeros_like(moved, dtype=torch.bool)
@@ -72,7 +75,7 @@ def test_mask_and_picture_move_together(autocast: bool):
 
 
 def test_the_same_seed_draws_the_same():
-    augment = Augmentation(AugmentConfig(rotation=10, scale=0.2))
+    augment = Augmentation(AugmentConfig(rotation=10, scale=0.2), 32)
     images, masks = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8), blocks(2, 32)
     results: list[torch.Tensor] = []
     for seed in (1, 1, 2):
@@ -86,7 +89,7 @@ def test_colour_jitter_leaves_masks_alone():
     masks = blocks()
     jitter = dataclasses.replace(NONE, brightness=0.2, contrast=0.2, saturation=0.2, hue=0.1)
     images = torch.randint(0, 256, (4, 3, 64, 64), dtype=torch.uint8)
-    changed, moved = Augmentation(jitter)(images, masks)
+    changed, moved = Augmentation(jitter, 64)(images, masks)
     assert torch.equal(moved, masks)
     assert not torch.allclose(changed, images.float(), atol=5)
     assert changed.min() >= 0

@@ -1,12 +1,14 @@
 """Losses: the report's equations, absent classes, ignored pixels."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 import torch.nn.functional as F
 
 from lisa.config import LossConfig
 from lisa.errors import InputError
-from lisa.losses import SegmentationLoss, cross_entropy, dice
+from lisa.losses import SegmentationLoss, class_weights, cross_entropy, dice, focal, lovasz
 
 
 def batch() -> tuple[torch.Tensor, torch.Tensor]:
@@ -84,3 +86,80 @@ def test_bf16_logits_are_summed_in_float32():
     loss = SegmentationLoss(LossConfig())(logits.bfloat16(), target)
     assert loss.dtype == torch.float32
     assert torch.allclose(loss, SegmentationLoss(LossConfig())(logits, target), rtol=1e-2)
+
+
+def lovasz_by_definition(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """The Lovasz extension of the Jaccard loss, one pixel at a time (Berman et al., Eq. 8 and 9)."""
+    valid = target != 255
+    probabilities = logits.softmax(1).movedim(1, -1)[valid]
+    known = target[valid].long()
+    terms: list[torch.Tensor] = []
+    for index in known.unique():
+        truth = known == index
+        errors = (truth.float() - probabilities[:, index]).abs()
+        chosen = torch.zeros_like(truth)
+        loss, before = torch.zeros(()), torch.zeros(())
+        for pixel in errors.argsort(descending=True):
+            chosen[pixel] = True  # the set of mispredicted pixels so far
+            wrong = (truth & ~chosen).sum() / (truth | chosen).sum()
+            jaccard = 1 - wrong
+            loss = loss + errors[pixel] * (jaccard - before)
+            before = jaccard
+        terms.append(loss)
+    return torch.stack(terms).mean()
+
+
+def test_lovasz_is_the_extension_of_the_jaccard_loss():
+    logits, target = batch()
+    assert torch.allclose(lovasz(logits, target), lovasz_by_definition(logits, target), atol=1e-5)
+
+
+def test_focal_without_focus_is_cross_entropy():
+    logits, target = batch()
+    assert torch.allclose(focal(logits, target, 0.0), cross_entropy(logits, target))
+    assert focal(logits, target, 2.0) < cross_entropy(logits, target)
+
+
+@pytest.mark.parametrize("loss", [lambda x, y: focal(x, y, 2.0), lambda x, y: dice(x, y, 1e-4), lovasz])
+def test_gradcheck_in_float64(loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]):
+    logits, target = batch()
+    leaf = logits[:1, :, 2:4, :3].double().requires_grad_()
+    assert torch.autograd.gradcheck(loss, (leaf, target[:1, 2:4, :3]))
+
+
+def test_class_weights_have_a_mean_of_one_over_pixels():
+    counts = torch.tensor([900, 90, 10, 0])
+    weights = class_weights(counts, 0.5)
+    assert weights is not None
+    assert (weights * counts).sum() / counts.sum() == pytest.approx(1)
+    assert weights[2] / weights[0] == pytest.approx(90**0.5)
+    assert weights[3] == 0
+    assert class_weights(counts, 0) is None
+
+
+def test_cross_entropy_options_are_torchs():
+    logits, target = batch()
+    weights = torch.rand(19) + 0.1
+    expected = F.cross_entropy(logits, target.long(), weights, ignore_index=255, label_smoothing=0.0)
+    assert torch.allclose(cross_entropy(logits, target, 0.0, weights), expected)
+    expected = F.cross_entropy(logits, target.long(), ignore_index=255, label_smoothing=0.1)
+    assert torch.allclose(cross_entropy(logits, target, 0.1), expected)
+
+
+def test_auxiliary_logits_count_by_their_mean():
+    logits, target = batch()
+    module = SegmentationLoss(LossConfig(auxiliary=0.4))
+    one = module(logits, target)
+    assert torch.allclose(module([logits, logits, logits], target), 1.4 * one)
+
+
+def test_all_terms_are_finite_for_extreme_bf16_logits():
+    logits = torch.zeros(1, 19, 2, 2, dtype=torch.bfloat16)
+    logits[:, 3] = 300
+    target = torch.tensor([[[3, 4], [255, 5]]], dtype=torch.uint8)
+    leaf = logits.requires_grad_()
+    loss = SegmentationLoss(LossConfig(lovasz=1, focal=1, label_smoothing=0.1))(leaf, target)
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert leaf.grad is not None
+    assert torch.isfinite(leaf.grad).all()

@@ -10,8 +10,13 @@ import pytest
 import torch
 
 from lisa import checkpoint
-from lisa.config import Config, DataConfig, ModelConfig, OptimConfig, TrainConfig
+from lisa.config import Config, DataConfig, LossConfig, ModelConfig, OptimConfig, TrainConfig
+from lisa.console import RunLog
+from lisa.data.faces import EpochBatches
 from lisa.errors import InputError
+from lisa.models import LISA, build
+from lisa.state import TrainState
+from lisa.trainer import MAX_SKIPPED, DivergedError, Trainer
 from lisa.training import Result, fit
 from lisa.world import World
 
@@ -100,7 +105,9 @@ def test_resuming_with_another_network_is_refused(make_faces: Callable[..., Path
     config = small(make_faces(), tmp_path / "run", epochs=1)
     fit(config, World())
     other = dataclasses.replace(config, model=ModelConfig(activation="relu"))
-    with pytest.raises(InputError, match="'activation': 'prelu'"):
+    with pytest.raises(
+        InputError, match=r"trained .*activation='prelu'.* the config says .*activation='relu'"
+    ):
         fit(other, World(), resume=True)
 
 
@@ -124,3 +131,77 @@ def test_an_empty_data_folder_leaves_nothing_to_resume(tmp_path: Path):
     with pytest.raises(InputError, match="no split 'train' here"):
         fit(small(tmp_path / "empty", tmp_path / "run"), World())
     assert not (tmp_path / "run").exists()
+
+
+def trainer(config: Config) -> Trainer:
+    """A trainer whose batches have four pictures, with BatchNorm on fixed statistics, in float64."""
+    torch.manual_seed(0)
+    network = build(config.model).double()
+    batches = EpochBatches(4, config.train.batch_size, seed=0)
+    state, log = TrainState(network, config, 1), RunLog(Path(), active=False)
+    made = Trainer(config, World(), state, [], batches, torch.ones(19), log)
+    made.network.eval()
+    return made
+
+
+def gradients(config: Config, images: torch.Tensor, masks: torch.Tensor) -> list[torch.Tensor]:
+    made = trainer(config)
+    made.normalise = lambda pictures: pictures  # pyright: ignore[reportAttributeAccessIssue]
+    made._backward(images, [(masks, 1.0)])  # pyright: ignore[reportPrivateUsage]
+    return [parameter.grad for parameter in made.network.parameters() if parameter.grad is not None]
+
+
+@pytest.mark.parametrize("parts", [2, 3, 4])
+def test_accumulation_equals_the_large_batch(parts: int, tmp_path: Path):
+    """For losses that are means over pixels; Dice and Lovasz are taken per part."""
+    whole = Config(loss=LossConfig(dice=0), train=TrainConfig(batch_size=4))
+    split = dataclasses.replace(whole, train=TrainConfig(batch_size=4, accumulate=parts))
+    images, masks = torch.rand(4, 3, 32, 32).double(), torch.randint(0, 19, (4, 32, 32), dtype=torch.uint8)
+    for one, other in zip(gradients(whole, images, masks), gradients(split, images, masks), strict=True):
+        assert torch.allclose(one, other, rtol=1e-9, atol=1e-12)
+
+
+def test_ten_steps_without_finite_gradient_change_nothing_and_stop(monkeypatch: pytest.MonkeyPatch):
+    config = Config(data=DataConfig(size=32), train=TrainConfig(batch_size=4))
+    made = trainer(config)
+    made.network.float().train()
+    before = {name: value.clone() for name, value in made.network.state_dict().items()}
+    images = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
+    masks = torch.randint(0, 19, (4, 32, 32), dtype=torch.uint8)
+    monkeypatch.setattr(made, "loss", lambda logits, mask: logits.sum() * float("nan"))
+    for _ in range(MAX_SKIPPED - 1):
+        made.train_step(images, masks)
+    assert made.state.skipped == MAX_SKIPPED - 1
+    assert made.state.optimizer.state == {}
+    for name, value in made.network.state_dict().items():
+        assert torch.equal(value, before[name]), name
+    with pytest.raises(DivergedError, match=r"no finite gradient for 10 steps.*last good checkpoint is"):
+        made.train_step(images, masks)
+
+
+def test_views_show_each_picture_so_many_times(make_faces: Callable[..., Path], tmp_path: Path):
+    config = small(make_faces(train=4), tmp_path / "run", epochs=1)
+    heard: list[dict[str, Any]] = []
+    three = dataclasses.replace(config, train=TrainConfig(epochs=1, batch_size=2, views=3))
+    fit(three, World(), on_epoch=heard.append)
+    assert heard[0]["step"] == 6
+
+
+def test_auxiliary_heads_train_count_and_stay_behind(make_faces: Callable[..., Path], tmp_path: Path):
+    config = small(make_faces(), tmp_path / "run", epochs=1)
+    with pytest.raises(InputError, match=r"2,0\d\d,\d{3} trainable parameters, the cap is 2,000,000"):
+        build(ModelConfig(auxiliary=True))
+    narrow = ModelConfig(auxiliary=True, widths=(8, 16, 24, 32, 48))
+    fit(dataclasses.replace(config, model=narrow), World())
+    trained = checkpoint.load_network(tmp_path / "run/best.pt")
+    assert isinstance(trained.network, LISA)
+    assert trained.network.final.in_channels == 8
+
+
+def test_the_better_of_raw_and_averaged_weights_is_kept(make_faces: Callable[..., Path], tmp_path: Path):
+    heard: list[dict[str, Any]] = []
+    config = small(make_faces(), tmp_path / "run", epochs=2)
+    fit(config, World(), on_epoch=heard.append)
+    for record in heard:
+        assert record["miou"] == max(record["miou_by_weights"].values())
+        assert record["miou_by_weights"][record["weights"]] == record["miou"]

@@ -46,19 +46,22 @@ class FaceDataset(Dataset[Face]):
 
 
 class EpochBatches(Sampler[list[int]]):
-    """A rank's batches of an epoch: every picture exactly once over all ranks, in an order of (seed, epoch).
+    """A rank's batches of an epoch: every picture ``views`` times over all ranks, ordered by (seed, epoch).
 
     Global batches differ by at most one picture, and so do the ranks' shares of a batch, so that no picture
     is dropped or repeated and no rank goes without. Raises InputError with fewer pictures than ranks.
     """
 
-    def __init__(self, pictures: int, batch_size: int, seed: int, rank: int = 0, size: int = 1) -> None:
+    def __init__(
+        self, pictures: int, batch_size: int, seed: int, rank: int = 0, size: int = 1, views: int = 1
+    ) -> None:
         if pictures < size:
             raise InputError(f"{pictures} training pictures can't be shared by {size} processes: use fewer")
         if batch_size < size:
             raise InputError(f"train.batch_size = {batch_size}: at least one picture per process ({size})")
         self.pictures = pictures
-        self.steps = min(-(-pictures // batch_size), pictures // size)
+        self.samples = pictures * views
+        self.steps = min(-(-self.samples // batch_size), self.samples // size)
         self.seed = seed
         self.rank = rank
         self.size = size
@@ -72,8 +75,12 @@ class EpochBatches(Sampler[list[int]]):
     def __len__(self) -> int:
         return self.steps - self.start
 
+    def global_batch(self, number: int) -> int:
+        """Pictures in this batch of an epoch over all ranks."""
+        return self.samples // self.steps + (number < self.samples % self.steps)
+
     def __iter__(self) -> Iterator[list[int]]:
-        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.pictures)
+        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.samples) % self.pictures
         for batch in np.array_split(order, self.steps)[self.start :]:
             yield np.array_split(batch, self.size)[self.rank].tolist()
 

@@ -181,11 +181,13 @@ def _counts_or_fault(pair: Pair) -> np.ndarray | str:
         return str(error)
 
 
-def check_pairs(pairs: Sequence[Pair], gather: Callable[[Any], list[Any]], rank: int, size: int) -> None:
-    """Decodes every pair once, each rank its share, and raises the same InputError on all ranks.
+def check_pairs(
+    pairs: Sequence[Pair], gather: Callable[[Any], list[Any]], rank: int, size: int
+) -> np.ndarray:
+    """Decodes every pair once, each rank its share; returns all masks' pixels per class, (C,) int64.
 
-    Masks that clearly are in another label order are refused too. ``gather`` collects an object from every
-    rank (``World.gather``).
+    Raises the same InputError on all ranks. Masks that clearly are in another label order are refused too.
+    ``gather`` collects an object from every rank (``World.gather``).
     """
     own_faults: list[str] = []
     own_counts = np.zeros(256, np.int64)
@@ -199,10 +201,12 @@ def check_pairs(pairs: Sequence[Pair], gather: Callable[[Any], list[Any]], rank:
     faults = sorted(fault for share, _ in shares for fault in share)
     if faults:
         raise InputError(f"{len(faults)} of {len(pairs)} pairs can't be used; {_REMEDY}:\n{listing(faults)}")
+    counts = np.sum([counts for _, counts in shares], axis=0)
     if len(pairs) >= ENOUGH_FOR_ORDER:
-        hint = stored_order_hint(np.sum([counts for _, counts in shares], axis=0), pairs[0].label_order)
+        hint = stored_order_hint(counts, pairs[0].label_order)
         if hint:
             raise InputError(f"{pairs[0].mask.parent}: {hint}")
+    return counts[:NUM_CLASSES]
 
 
 def stored_order_hint(counts: np.ndarray, label_order: str) -> str | None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from lisa.models.blocks import MSCA, NMF2d, make_activation
 from lisa.models.depthwise import DepthwiseConv2d
+from lisa.models.pointwise import PointwiseConv2d
 
 WIDTHS = (32, 64, 142, 320, 512)
 DEPTHS = (1, 2, 2, 3, 1)
@@ -26,7 +27,7 @@ class SeparableUnit(nn.Module):
         self.depthwise = DepthwiseConv2d(in_channels, (3, 3), bias=False)
         self.depthwise_norm = nn.BatchNorm2d(in_channels)
         self.activation = make_activation(activation, in_channels)
-        self.pointwise = nn.Conv2d(in_channels, out_channels, 1, bias=False)
+        self.pointwise = PointwiseConv2d(in_channels, out_channels, bias=False)
         self.pointwise_norm = nn.BatchNorm2d(out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -58,10 +59,10 @@ class Hamburger(nn.Module):
 
     def __init__(self, channels: int, inner: int, decompose: bool) -> None:
         super().__init__()
-        self.reduce = nn.Conv2d(channels, inner, 1)
+        self.reduce = PointwiseConv2d(channels, inner)
         self.ham = NMF2d(inner) if decompose else nn.Identity()
-        self.inner = nn.Conv2d(inner, inner, 1)
-        self.expand = nn.Conv2d(inner, channels, 1)
+        self.inner = PointwiseConv2d(inner, inner)
+        self.expand = PointwiseConv2d(inner, channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B,C,H,W) to the same shape."""
@@ -115,21 +116,32 @@ class LISA(nn.Module):
         self.dec3 = DecoderBlock(w4, w3, activation)
         self.dec2 = DecoderBlock(w3, w2, activation)
         self.dec1 = DecoderBlock(w2, w1, activation)
-        self.final = nn.Conv2d(w1, num_classes, 1)
+        self.final = PointwiseConv2d(w1, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B,3,H,W) to logits (B,num_classes,H,W); sides not divisible by 16 are padded and cropped back."""
         height, width = x.shape[-2:]
-        down, right = -height % self.stride, -width % self.stride
+        features = self.decode(self.padded(x))
+        return self.final(features[-1])[..., :height, :width]
+
+    def padded(self, x: Tensor) -> Tensor:
+        """The input with its right and lower edge repeated until both sides divide by the stride."""
+        down, right = -x.shape[2] % self.stride, -x.shape[3] % self.stride
         if down > 0 or right > 0:
             x = F.pad(x, [0, right, 0, down], mode="replicate")
+        return x
+
+    def decode(self, x: Tensor) -> list[Tensor]:
+        """The decoder's features from the lowest resolution to the highest: dec4, dec3, dec2, dec1."""
         e1 = self.enc1(x)
         e2 = self.enc2(F.max_pool2d(e1, 2))
         e3 = self.enc3(F.max_pool2d(e2, 2))
         e4 = self.enc4(F.max_pool2d(e3, 2))
         e5 = self.hamburger(self.enc5(F.max_pool2d(e4, 2)))
-        d1 = self.dec1(self.dec2(self.dec3(self.dec4(e5, e4), e3), e2), e1)
-        return self.final(d1)[..., :height, :width]
+        d4 = self.dec4(e5, e4)
+        d3 = self.dec3(d4, e3)
+        d2 = self.dec2(d3, e2)
+        return [d4, d3, d2, self.dec1(d2, e1)]
 
 
 def _stage(in_channels: int, out_channels: int, depth: int, activation: str) -> nn.Sequential:

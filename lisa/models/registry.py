@@ -9,6 +9,7 @@ from torch import nn
 from lisa.config import ModelConfig
 from lisa.errors import InputError
 from lisa.labels import NUM_CLASSES
+from lisa.models.auxiliary import AuxiliaryHeads
 from lisa.models.lisa import LISA
 from lisa.models.segnext import SegNeXt
 from lisa.models.unet import UNet
@@ -54,8 +55,11 @@ def build(config: ModelConfig) -> nn.Module:
         raise InputError(f"model.name = {config.name!r}: one of {', '.join(NETWORKS)}")
     arguments: dict[str, Any] = {"num_classes": NUM_CLASSES}
     if config.name == "lisa":
-        arguments |= {"activation": config.activation, "hamburger": config.hamburger}
-    network = timm.create_model(config.name, **arguments)
+        arguments |= {"activation": config.activation, "hamburger": config.hamburger, "widths": config.widths}
+    network: nn.Module = timm.create_model(config.name, **arguments)
+    if config.auxiliary:
+        assert isinstance(network, LISA)
+        network = AuxiliaryHeads(network)
     count = count_parameters(network)
     if count >= config.max_parameters:
         raise InputError(

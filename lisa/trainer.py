@@ -1,0 +1,196 @@
+"""One rank's part of an epoch: batches, steps, and what is evaluated after them."""
+
+import time
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from lisa.augment import Augmentation
+from lisa.config import Config
+from lisa.console import RunLog
+from lisa.data.cache import open_faces
+from lisa.data.faces import EpochBatches, collate_same_size, ignore_signals
+from lisa.data.pairs import Pair
+from lisa.errors import InputError
+from lisa.evaluation import evaluate
+from lisa.losses import SegmentationLoss, class_weights
+from lisa.metrics import figures
+from lisa.mixing import Mixing
+from lisa.models import deployable
+from lisa.parser import FaceParser
+from lisa.state import TrainState, step_seed
+from lisa.world import World
+
+LOG_STEPS = 10
+
+MAX_SKIPPED = 10
+"""So many steps in a row without a finite gradient stop the run."""
+
+
+class DivergedError(InputError):
+    """The loss or its gradient stayed NaN or infinite."""
+
+
+class Trainer:
+    """Trains and evaluates the state's network, an epoch at a time."""
+
+    def __init__(
+        self,
+        config: Config,
+        world: World,
+        state: TrainState,
+        pairs: list[Pair],
+        batches: EpochBatches,
+        class_counts: Tensor,
+        log: RunLog,
+    ) -> None:
+        self.config, self.world, self.state, self.batches, self.log = config, world, state, batches, log
+        self.loader = DataLoader(
+            world.agree(lambda: open_faces(pairs, config.data.size, config.data.cache)),
+            batch_sampler=batches,
+            num_workers=config.data.workers,
+            collate_fn=collate_same_size,
+            worker_init_fn=ignore_signals,
+            pin_memory=world.device.type == "cuda",
+            persistent_workers=config.data.workers > 0,
+        )
+        self.normalise = FaceParser(nn.Identity(), config.data.size).to(world.device).normalise
+        self.augment = Augmentation(config.augment, config.data.size).to(world.device)
+        self.mix = Mixing(config.augment).to(world.device)
+        weights = class_weights(class_counts, config.loss.class_balance)
+        self.loss = SegmentationLoss(config.loss, weights).to(world.device)
+        self.bf16 = uses_bf16(config, world)
+        self.network = world.wrap(state.network, config.train.batch_size // world.size)
+
+    def train_epoch(self) -> bool:
+        """Trains on the rest of the state's epoch; False if a stop was asked for before its end."""
+        state, world = self.state, self.world
+        self.network.train()
+        self.batches.set_position(state.epoch, state.batch)
+        # Summed on the device and read at log points only: no synchronisation per step for it.
+        loss_sum = torch.tensor(self._own_loss_sum(), dtype=torch.float64, device=world.device)
+        for images, masks in self.loader:
+            loss = self.train_step(images, masks)
+            state.batch += 1
+            loss_sum += loss.nan_to_num(0, 0, 0) * len(images)
+            if state.step % LOG_STEPS == 0:
+                self.log.step(state.epoch + 1, state.step, loss.item(), self.learning_rate)
+            if self.log.count(self.batches.global_batch(state.batch - 1)):
+                epochs, steps = self.config.train.epochs, self.batches.steps
+                self.log.progress(state.epoch + 1, epochs, state.batch, steps, loss.item())
+            if world.should_stop():
+                break
+        state.loss_sums = world.gather(loss_sum.item())
+        return state.batch == self.batches.steps
+
+    def train_step(self, images: Tensor, masks: Tensor) -> Tensor:
+        """One optimizer step on this rank's share of a batch, uint8 from the loader; returns its loss."""
+        state, world = self.state, self.world
+        torch.manual_seed(step_seed(self.config.train.seed, state.step, world.rank))
+        images = images.to(world.device, non_blocking=True)
+        masks = masks.to(world.device, non_blocking=True)
+        images, targets = self.mix(*self.augment(images, masks))
+        state.schedule.before_step(state.step)
+        # BatchNorm's statistics change in the forward pass, before anybody knows whether the step counts.
+        buffers = [buffer.clone() for buffer in state.network.buffers()]
+        loss = self._backward(images, targets)
+        norm = nn.utils.clip_grad_norm_(
+            state.network.parameters(), self.config.optim.clip_norm or float("inf")
+        )
+        if not torch.isfinite(norm):  # the same on all ranks: their gradients are averaged by now
+            self._skip(buffers)
+            return loss
+        state.skipped_in_a_row = 0
+        state.optimizer.step()
+        world.average_buffers(state.network)
+        if state.ema is not None:
+            state.ema.update(state.network, step=state.step)
+        return loss
+
+    def _backward(self, images: Tensor, targets: list[tuple[Tensor, float]]) -> Tensor:
+        """Leaves the batch's gradient in the parameters, averaged over ranks; returns this rank's loss."""
+        self.state.optimizer.zero_grad(set_to_none=True)
+        # DDP averages over ranks; their shares may differ by one picture, so each counts by its size.
+        share = self.world.size / self.batches.global_batch(self.state.batch)
+        parts = min(self.config.train.accumulate, len(images))
+        total = torch.zeros((), device=self.world.device)
+        chunks = zip(images.chunk(parts), *(mask.chunk(parts) for mask, _ in targets), strict=True)
+        for number, (pictures, *masks) in enumerate(chunks, start=1):
+            loss = self._loss(pictures, masks, [weight for _, weight in targets])
+            weighted = loss * (len(pictures) * share)
+            if number < len(images.chunk(parts)):
+                with self.world.accumulating(self.network):
+                    weighted.backward()
+            else:
+                weighted.backward()
+            total += loss.detach() * (len(pictures) / len(images))
+        return total
+
+    def _loss(self, images: Tensor, masks: list[Tensor], weights: list[float]) -> Tensor:
+        with torch.autocast(self.world.device.type, torch.bfloat16, enabled=self.bf16):
+            logits = self.network(self.normalise(images))
+        losses = [self.loss(logits, mask) * weight for mask, weight in zip(masks, weights, strict=True)]
+        return torch.stack(losses).sum()
+
+    def _skip(self, buffers: list[Tensor]) -> None:
+        """Leaves weights, optimizer and statistics as they were before the step."""
+        state = self.state
+        for buffer, before in zip(state.network.buffers(), buffers, strict=True):
+            buffer.copy_(before)
+        state.skipped += 1
+        state.skipped_in_a_row += 1
+        if state.skipped_in_a_row == MAX_SKIPPED:
+            raise DivergedError(
+                f"no finite gradient for {MAX_SKIPPED} steps in a row, at step {state.step} of epoch "
+                f"{state.epoch + 1}: lower --lr, or look at the data; the last good checkpoint is "
+                f"{self.config.output}/last.pt"
+            )
+
+    def evaluate_epoch(self, pairs: list[Pair], train_seconds: float) -> tuple[dict[str, Any], nn.Module]:
+        """The epoch's record, and the network that it speaks of: averaged or raw, the better one."""
+        config, state, world = self.config, self.state, self.world
+        started = time.monotonic()
+        candidates = {"raw": deployable(state.network)}
+        if state.ema is not None:
+            candidates["ema"] = deployable(state.ema.module)
+        records: dict[str, dict[str, Any]] = {}
+        for name, network in candidates.items():
+            result = evaluate(
+                network, config.data.size, pairs, world, self.loss, config.data.workers, self.bf16
+            )
+            records[name] = {"loss": result.losses.mean().item(), **figures(result.tally)}
+        state.schedule.after_epoch(records["raw"]["loss"])
+        better = max(records, key=lambda name: records[name]["miou"])
+        record = {
+            "epoch": state.epoch + 1,
+            "step": state.step,
+            "lr": self.learning_rate,
+            "skipped_steps": state.skipped,
+            "train_loss": sum(state.loss_sums) / self.batches.samples,
+            "weights": better,
+            "miou_by_weights": {name: record["miou"] for name, record in records.items()},
+            **records[better],
+            "timing": {"train_seconds": train_seconds, "eval_seconds": time.monotonic() - started},
+        }
+        return record, candidates[better]
+
+    @property
+    def learning_rate(self) -> float:
+        """The rate of the last step."""
+        return self.state.optimizer.param_groups[0]["lr"]
+
+    def _own_loss_sum(self) -> float:
+        """This rank's loss sum so far; rank 0 takes all of it after a change of the world's size."""
+        sums = self.state.loss_sums
+        if len(sums) == self.world.size:
+            return sums[self.world.rank]
+        return sum(sums) if self.world.is_main else 0.0
+
+
+def uses_bf16(config: Config, world: World) -> bool:
+    """Whether the forward pass runs under bf16 autocast."""
+    if config.train.precision == "auto":
+        return world.device.type == "cuda" and torch.cuda.is_bf16_supported()
+    return config.train.precision == "bf16"
