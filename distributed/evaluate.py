@@ -3,56 +3,93 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from distributed.exit import finish
 from lisa.label_orders import CELEBAMASK
 
+if TYPE_CHECKING:
+    from lisa.data.pairs import Pair
+    from lisa.metrics import Tally
+    from lisa.parser import FaceParser
+
 
 @dataclass(frozen=True)
 class Arguments:
-    """Evaluates any checkpoint of lisa on a folder of faces."""
+    """Evaluates any checkpoint of lisa on a folder of faces.
+
+    Beside the figures a folder of pictures is written: the confusion matrix, and the worst and the best
+    twenty as picture, truth, prediction and error.
+    """
 
     checkpoint: Path
     """best.pt or last.pt of a run."""
     data: Path
     """Folder with the split."""
     output: Path
-    """Where the figures go, as JSON."""
+    """Where the figures go, as JSON: results/val.json, say, with its pictures in results/val_pictures/."""
     split: str = "val"
     """train, val or test."""
     label_order: str = CELEBAMASK
     """Order of the masks' ids: celebamask-hq, face-parsing.pytorch, or your own names, comma separated."""
     size: Annotated[int | None, tyro.conf.arg(metavar="PX")] = None
     """Side that the network sees, in pixels; the one it was trained at if not given."""
+    tta: Literal["none", "flip"] = "none"
+    """flip: the mean with the mirrored picture's result, left and right swapped back; twice the time."""
 
 
 def main() -> int:
-    """Parses, opens the world, evaluates, writes the figures, closes."""
+    """Parses, opens the world, evaluates, closes, writes the figures and pictures."""
     arguments = tyro.cli(Arguments, prog="python -m distributed.evaluate")
     from distributed.world import open_world  # torch takes seconds: a wrong argument need not wait for it
     from lisa.checkpoint import load_network
-    from lisa.console import class_table, console
-    from lisa.data.files import make_folders, write_whole
+    from lisa.data.files import make_folders
     from lisa.data.pairs import check_pairs, find_pairs
     from lisa.evaluation import evaluate
-    from lisa.metrics import figures
+    from lisa.parser import FaceParser
+    from lisa.tta import FlipAveraged
 
     with open_world() as world:
         trained = world.agree(lambda: load_network(arguments.checkpoint))
         pairs = world.agree(lambda: find_pairs(arguments.data, arguments.split, arguments.label_order))
         check_pairs(pairs, world.gather, world.rank, world.size)
+        world.agree(lambda: make_folders([arguments.output.parent] if world.is_main else []))
+        network = FlipAveraged(trained.network) if arguments.tta == "flip" else trained.network
         size = arguments.size or trained.config.data.size
-        result = evaluate(trained.network.to(world.device), size, pairs, world, workers=2)
-        record = figures(result.tally)
-        if world.is_main:
-            console.print(class_table(record, f"{arguments.checkpoint} on {arguments.split}"))
-            asked = {"checkpoint": str(arguments.checkpoint), "split": arguments.split, "size": size}
-            make_folders([arguments.output.parent])
-            write_whole(arguments.output, (json.dumps({**asked, **record}, indent=2) + "\n").encode())
+        result = evaluate(network.to(world.device), size, pairs, world, workers=2)
+    if world.is_main:
+        parser = FaceParser(network, size).to(world.device).eval()
+        _write(arguments, size, result.tally, pairs, parser)
     return 0
+
+
+def _write(
+    arguments: Arguments, size: int, tally: "Tally", pairs: "list[Pair]", parser: "FaceParser"
+) -> None:
+    """Table, JSON and pictures, by rank 0 alone once the others may go."""
+    from lisa.bootstrap import miou_interval
+    from lisa.console import class_table, console
+    from lisa.data.files import write_whole
+    from lisa.evaluation_pictures import draw_evaluation, ranked
+    from lisa.metrics import figures, picture_mious
+
+    record = {**figures(tally), "miou_interval": miou_interval(tally)}
+    console.print(class_table(record, f"{arguments.checkpoint} on {arguments.split}"))
+    mious = picture_mious(tally).tolist()
+    asked = {"checkpoint": str(arguments.checkpoint), "split": arguments.split, "size": size}
+    content = {
+        **asked,
+        "tta": arguments.tta,
+        "pictures": len(pairs),
+        **record,
+        "picture_mious": {pairs[index].image.stem: mious[index] for index in ranked(tally)},
+    }
+    write_whole(arguments.output, (json.dumps(content, indent=2) + "\n").encode())
+    folder = arguments.output.with_name(f"{arguments.output.stem}_pictures")
+    draw_evaluation(folder, tally, pairs, parser)
+    console.print(f"{arguments.output} and {folder}/: confusion.png, worst.png, best.png", highlight=False)
 
 
 if __name__ == "__main__":

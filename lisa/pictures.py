@@ -1,74 +1,159 @@
-"""Pictures for people: overlays, a grid of picture | truth | prediction, curves of a run."""
+"""Pictures of trained networks: a run's curves and grid, and the report's Figures 4 and 5.
+
+python -m lisa.pictures compare --checkpoints lisa.pt unet.pt --data faces --output figure4.png
+python -m lisa.pictures grid --checkpoint lisa.pt --data faces --output figure5.png
+"""
 
 import json
+from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 import numpy as np
-import torch
-from PIL import Image, ImageDraw
+from PIL import Image
 
-from lisa.checkpoint import Trained, load_network
-from lisa.data.pairs import find_pairs, read_image, read_mask
-from lisa.labels import PALETTE
-from lisa.parser import FaceParser
+from lisa.data.files import make_folders, write_whole
+from lisa.data.pairs import Pair, check_pairs, find_pairs, read_image, read_mask
+from lisa.errors import InputError, one_line_errors
+from lisa.label_orders import CELEBAMASK
+from lisa.panels import Row, colored, flat_panel, overlay, photo_panel, sheet
+
+if TYPE_CHECKING:  # torch and timm take seconds: --help and a wrong argument need not wait for them
+    from lisa.checkpoint import Trained
+    from lisa.parser import FaceParser
 
 GRID_ROWS = 6
-GRID_SIDE = 256
-HEADER = 24
-
-_COLORS = np.zeros((256, 3), np.uint8)
-_COLORS[: len(PALETTE) // 3] = np.array(PALETTE, np.uint8).reshape(-1, 3)
-_COLORS[255] = (128, 128, 128)
-
-
-def colored(mask: np.ndarray) -> np.ndarray:
-    """Ids (H,W) uint8 to the label contract's colours (H,W,3) uint8; ignored pixels are grey."""
-    return _COLORS[mask]
-
-
-def overlay(image: np.ndarray, mask: np.ndarray, alpha: float = 0.5) -> np.ndarray:
-    """The colours blended over the picture, (H,W,3) uint8; background stays as it is."""
-    blended = image * (1 - alpha) + colored(mask) * alpha
-    return np.where((mask == 0)[..., None], image, blended.round()).astype(np.uint8)
+FIGURE4_ROWS = 6
+FIGURE5_ROWS, FIGURE5_BLOCKS = 4, 4
+SIDE = 256
+TITLES = {"lisa": "LISA", "unet": "UNet", "segnext": "SegNeXt"}
+"""How a network's name in the registry is written."""
 
 
 def draw_run(folder: Path) -> None:
     """Draws ``curves.png`` and ``grid.png`` into a finished run's folder."""
+    from lisa.checkpoint import load_network
+
     draw_curves(folder / "metrics.jsonl", folder / "curves.png")
     draw_grid(load_network(folder / "best.pt"), folder / "grid.png")
 
 
-def draw_grid(trained: Trained, path: Path) -> None:
-    """Six validation pictures, evenly spread: picture | truth | prediction | overlay, under a header."""
+def draw_grid(trained: "Trained", path: Path) -> None:
+    """Six validation pictures, evenly spread: picture | truth | prediction | overlay."""
     data = trained.config.data
-    pairs = find_pairs(data.root, "val", data.label_order, data.exclude)
-    chosen = [pairs[index] for index in np.linspace(0, len(pairs) - 1, min(GRID_ROWS, len(pairs)), dtype=int)]
-    rows: list[np.ndarray] = []
-    for pair in chosen:
-        image = np.asarray(read_image(pair.image))
-        prediction = predict(trained, image)
-        panels = (image, colored(np.asarray(read_mask(pair.mask, pair.label_order))), colored(prediction))
-        rows.append(np.hstack([_fit(panel) for panel in (*panels, overlay(image, prediction))]))
-    grid = Image.new("RGB", (4 * GRID_SIDE, HEADER + len(rows) * GRID_SIDE), "white")
-    draw = ImageDraw.Draw(grid)
-    for column, title in enumerate(("picture", "truth", "prediction", "overlay")):
-        draw.text((column * GRID_SIDE + GRID_SIDE // 2, HEADER // 2), title, fill="black", anchor="mm")
-    grid.paste(Image.fromarray(np.vstack(rows)), (0, HEADER))
-    grid.save(path)
+    rows: list[Row] = []
+    for pair in evenly(find_pairs(data.root, "val", data.label_order, data.exclude), GRID_ROWS):
+        image, truth = read_pair(pair)
+        prediction = parse(parser_of(trained), image)
+        masks = [flat_panel(colored(mask), SIDE) for mask in (truth, prediction)]
+        blended = photo_panel(overlay(image, prediction), SIDE)
+        rows.append(Row((photo_panel(image, SIDE), *masks, blended)))
+    sheet(("picture", "truth", "prediction", "overlay"), rows, SIDE).save(path)
 
 
-def predict(trained: Trained, image: np.ndarray) -> np.ndarray:
+def compare(
+    checkpoints: list[Path], data: Path, output: Path, split: str = "val", label_order: str = CELEBAMASK
+) -> None:
+    """Several networks side by side on six pictures, evenly spread: picture, truth, each network (Figure 4).
+
+    Args:
+        checkpoints: best.pt or last.pt of the runs, in the order of their columns.
+        data: Folder with the split.
+        output: The PNG to write.
+        split: train, val or test.
+        label_order: Order of the masks' ids: celebamask-hq, face-parsing.pytorch, or names, comma separated.
+    """
+    if not checkpoints:
+        raise InputError("--checkpoints: name at least one")
+    from lisa.checkpoint import load_network
+
+    trained = [load_network(path) for path in checkpoints]
+    parsers = [parser_of(each) for each in trained]
+    rows: list[Row] = []
+    for pair in _chosen(data, split, label_order, FIGURE4_ROWS):
+        image, truth = read_pair(pair)
+        masks = [truth, *(parse(parser, image) for parser in parsers)]
+        rows.append(Row((photo_panel(image, SIDE), *(flat_panel(colored(mask), SIDE) for mask in masks))))
+    titles = ("picture", "truth", *_titles(checkpoints, trained))
+    save_png(sheet(titles, rows, SIDE), output)
+
+
+def grid(
+    checkpoint: Path, data: Path, output: Path, split: str = "val", label_order: str = CELEBAMASK
+) -> None:
+    """A network's predictions of sixteen pictures, evenly spread over the split (Figure 5).
+
+    Args:
+        checkpoint: best.pt or last.pt of a run.
+        data: Folder with the split.
+        output: The PNG to write.
+        split: train, val or test.
+        label_order: Order of the masks' ids: celebamask-hq, face-parsing.pytorch, or names, comma separated.
+    """
+    from lisa.checkpoint import load_network
+
+    trained = load_network(checkpoint)
+    parser = parser_of(trained)
+    rows: list[Row] = []
+    for pair in _chosen(data, split, label_order, FIGURE5_ROWS * FIGURE5_BLOCKS):
+        image, _ = read_pair(pair)
+        prediction = flat_panel(colored(parse(parser, image)), SIDE)
+        rows.append(Row((photo_panel(image, SIDE), prediction)))
+    titles = ("picture", *_titles([checkpoint], [trained]))
+    save_png(sheet(titles, rows, SIDE, min(FIGURE5_BLOCKS, len(rows))), output)
+
+
+def _chosen(data: Path, split: str, label_order: str, count: int) -> list[Pair]:
+    """Pairs evenly spread over the split, decoded once. Raises InputError for what can't be used."""
+    chosen = evenly(find_pairs(data, split, label_order), count)
+    check_pairs(chosen, lambda value: [value], 0, 1)
+    return chosen
+
+
+def _titles(paths: Sequence[Path], trained: "Sequence[Trained]") -> list[str]:
+    """The networks' names; with run and file if a name comes twice."""
+    names = [TITLES.get(each.config.model.name, each.config.model.name) for each in trained]
+    if len(set(names)) == len(names):
+        return names
+    return [
+        f"{name} ({path.resolve().parent.name}/{path.stem})" for name, path in zip(names, paths, strict=True)
+    ]
+
+
+def evenly(pairs: Sequence[Pair], count: int) -> list[Pair]:
+    """At most ``count`` of the pairs, evenly spread, the first and the last among them."""
+    return [pairs[index] for index in np.linspace(0, len(pairs) - 1, min(count, len(pairs)), dtype=int)]
+
+
+def read_pair(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
+    """Picture (H,W,3) and ids (H,W), uint8."""
+    return np.asarray(read_image(pair.image)), np.asarray(read_mask(pair.mask, pair.label_order))
+
+
+def parser_of(trained: "Trained") -> "FaceParser":
+    """The network with everything around it, at the size that it was trained at."""
+    from lisa.parser import FaceParser
+
+    return FaceParser(trained.network, trained.config.data.size).eval()
+
+
+def parse(parser: "FaceParser", image: np.ndarray) -> np.ndarray:
     """Label ids (H,W) uint8 of one picture (H,W,3) uint8."""
-    parser = FaceParser(trained.network, trained.config.data.size).eval()
+    import torch
+
+    pixels = torch.from_numpy(image.copy()).permute(2, 0, 1)[None].to(parser.mean.device)
     with torch.inference_mode():
-        return parser(torch.from_numpy(image.copy()).permute(2, 0, 1)[None])[0].numpy()
+        return parser(pixels)[0].cpu().numpy()
 
 
-def _fit(panel: np.ndarray) -> np.ndarray:
-    image = Image.fromarray(panel).resize((GRID_SIDE, GRID_SIDE), Image.Resampling.NEAREST)
-    return np.asarray(image)
+def save_png(picture: Image.Image, path: Path) -> None:
+    """Writes the file whole, its folder too. Raises InputError if it can't be written."""
+    stream = BytesIO()
+    picture.save(stream, format="PNG")
+    make_folders([path.parent])
+    write_whole(path, stream.getvalue())
 
 
 def draw_curves(log: Path, path: Path) -> None:
@@ -92,3 +177,16 @@ def draw_curves(log: Path, path: Path) -> None:
         axes.xaxis.get_major_locator().set_params(integer=True)
     figure.savefig(path, dpi=120)
     plt.close(figure)
+
+
+def main() -> None:
+    """Entry of ``python -m lisa.pictures``."""
+    import tyro
+
+    with one_line_errors():
+        commands = {"compare": compare, "grid": grid}
+        tyro.extras.subcommand_cli_from_dict(commands, prog="python -m lisa.pictures")
+
+
+if __name__ == "__main__":
+    main()

@@ -54,6 +54,7 @@ class Trainer:
             collate_fn=collate_same_size,
             worker_init_fn=ignore_signals,
             pin_memory=world.device.type == "cuda",
+            persistent_workers=config.data.workers > 0,
         )
         self.normalise = FaceParser(nn.Identity(), config.data.size).to(world.device).normalise
         self.augment = Augmentation(config.augment, config.data.size).to(world.device)

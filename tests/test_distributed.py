@@ -14,7 +14,11 @@ import pytest
 import torch
 
 import distributed
-from lisa import checkpoint
+from lisa import checkpoint, evaluation
+from lisa.data.pairs import find_pairs
+from lisa.metrics import figures
+from lisa.tta import FlipAveraged
+from lisa.world import World
 
 ROOT = Path(__file__).parents[1]
 FLAGS = ("--size", "32", "--batch-size", "4", "--data.workers", "1", "--optim.ema-decay", "0.9")
@@ -94,9 +98,10 @@ def test_bad_data_is_one_line_and_exit_code_2(make_faces: Callable[..., Path], t
     assert not (tmp_path / "run").exists()
 
 
-def evaluate(best: Path, data: Path, output: Path, processes: int) -> dict[str, Any]:
+def evaluate(best: Path, data: Path, output: Path, processes: int, tta: str = "none") -> dict[str, Any]:
     command = ["torchrun", "--standalone", f"--nproc-per-node={processes}", "-m", "distributed.evaluate"]
     command += ["--checkpoint", str(best), "--data", str(data), "--split", "val", "--output", str(output)]
+    command += ["--tta", tta]
     subprocess.run(command, env=environment(), check=True, capture_output=True, cwd=ROOT, timeout=200)
     return json.loads(output.read_text())
 
@@ -115,8 +120,15 @@ def test_two_processes_train_and_any_number_evaluates(make_faces: Callable[..., 
     printed = checkpoint.load(run / "best.pt")["metrics"]
     records = [evaluate(run / "best.pt", root, tmp_path / f"{n}.json", n) for n in (1, 2, 3)]
     assert records[0] == records[1] == records[2]
-    for key in ("miou", "mean_f1", "report_f1", "iou", "f1"):
+    for key in ("miou", "mean_f1", "report_f1", "boundary_miou", "iou", "f1", "boundary_iou"):
         assert records[0][key] == printed[key]
+    assert records[0]["miou_interval"][0] <= records[0]["miou"] <= records[0]["miou_interval"][1]
+    for name in ("confusion.png", "worst.png", "best.png"):
+        assert (tmp_path / "3_pictures" / name).stat().st_size > 1000
+    flipped = evaluate(run / "best.pt", root, tmp_path / "flip.json", 2, "flip")
+    network = FlipAveraged(checkpoint.load_network(run / "best.pt").network)
+    alone = figures(evaluation.evaluate(network, 32, find_pairs(root, "val"), World()).tally)
+    assert alone["iou"] == flipped["iou"] != records[0]["iou"]
 
 
 @pytest.mark.slow

@@ -271,6 +271,8 @@ def test_command_writes_its_reports_and_says_so_in_the_exit_code(clean: Path, fa
 
 @pytest.mark.slow
 @pytest.mark.skipif(not REAL.exists(), reason="no real masks here")
-def test_real_faces_have_the_known_faults():
-    kinds = [finding.kind for finding in diagnose(REAL).findings]
-    assert {kind: kinds.count(kind) for kind in set(kinds)} == {"left-right": 66, "missing": 7, "speckle": 3}
+def test_real_faces_have_the_known_faults(tmp_path: Path):
+    """Those 13 were looked at: left and right are reversed indeed, and the other one shows no eyes."""
+    (tmp_path / "val").symlink_to(REAL / "val")
+    kinds = [finding.kind for finding in diagnose(tmp_path).findings]
+    assert {kind: kinds.count(kind) for kind in set(kinds)} == {"left-right": 13, "missing": 1}

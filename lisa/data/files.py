@@ -24,8 +24,8 @@ def write_whole(path: Path, content: bytes) -> None:
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise InputError(
-            f"can't write {path}: {error.strerror}; free some room or choose another --output, "
-            "then run the same command again: finished files are kept"
+            f"can't write {path}: {error.strerror}; make room or choose another place, "
+            "then run the same command again"
         ) from error
 
 
@@ -46,9 +46,7 @@ def make_folders(folders: Iterable[Path]) -> None:
             for leftover in folder.glob(f".*{PART}"):
                 leftover.unlink(missing_ok=True)
         except OSError as error:
-            raise InputError(
-                f"can't write into {folder}: {error.strerror}; choose another --output"
-            ) from error
+            raise InputError(f"can't write into {folder}: {error.strerror}; choose another place") from error
 
 
 def claim_folder(folder: Path, marker: str, recipe: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lisa.models.lisa import LISA
+from lisa.models.pointwise import PointwiseConv2d
 
 
 class AuxiliaryHeads(nn.Module):
@@ -13,7 +14,7 @@ class AuxiliaryHeads(nn.Module):
         super().__init__()
         self.network = network
         channels = [block.unit.pointwise.out_channels for block in (network.dec4, network.dec3, network.dec2)]
-        self.heads = nn.ModuleList(nn.Conv2d(width, network.final.out_channels, 1) for width in channels)
+        self.heads = nn.ModuleList(PointwiseConv2d(width, network.final.out_channels) for width in channels)
 
     def forward(self, x: Tensor) -> list[Tensor] | Tensor:
         """(B,3,H,W) to logits (B,classes,H,W): the network's, and in training each head's behind them."""

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lisa.models.depthwise import DepthwiseConv2d
+from lisa.models.pointwise import PointwiseConv2d
 from lisa.models.prelu import ChannelPReLU
 
 ACTIVATIONS = ("prelu", "relu", "gelu")
@@ -43,7 +44,7 @@ class MSCA(nn.Module):
         self.strips7 = _strips(channels, 7)
         self.strips11 = _strips(channels, 11)
         self.strips21 = _strips(channels, 21)
-        self.mix = nn.Conv2d(channels, channels, 1)
+        self.mix = PointwiseConv2d(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B,C,H,W) to the same shape."""

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from lisa.models.blocks import MSCA, NMF2d, make_activation
 from lisa.models.depthwise import DepthwiseConv2d
+from lisa.models.pointwise import PointwiseConv2d
 
 WIDTHS = (32, 64, 142, 320, 512)
 DEPTHS = (1, 2, 2, 3, 1)
@@ -26,7 +27,7 @@ class SeparableUnit(nn.Module):
         self.depthwise = DepthwiseConv2d(in_channels, (3, 3), bias=False)
         self.depthwise_norm = nn.BatchNorm2d(in_channels)
         self.activation = make_activation(activation, in_channels)
-        self.pointwise = nn.Conv2d(in_channels, out_channels, 1, bias=False)
+        self.pointwise = PointwiseConv2d(in_channels, out_channels, bias=False)
         self.pointwise_norm = nn.BatchNorm2d(out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -58,10 +59,10 @@ class Hamburger(nn.Module):
 
     def __init__(self, channels: int, inner: int, decompose: bool) -> None:
         super().__init__()
-        self.reduce = nn.Conv2d(channels, inner, 1)
+        self.reduce = PointwiseConv2d(channels, inner)
         self.ham = NMF2d(inner) if decompose else nn.Identity()
-        self.inner = nn.Conv2d(inner, inner, 1)
-        self.expand = nn.Conv2d(inner, channels, 1)
+        self.inner = PointwiseConv2d(inner, inner)
+        self.expand = PointwiseConv2d(inner, channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B,C,H,W) to the same shape."""
@@ -115,7 +116,7 @@ class LISA(nn.Module):
         self.dec3 = DecoderBlock(w4, w3, activation)
         self.dec2 = DecoderBlock(w3, w2, activation)
         self.dec1 = DecoderBlock(w2, w1, activation)
-        self.final = nn.Conv2d(w1, num_classes, 1)
+        self.final = PointwiseConv2d(w1, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B,3,H,W) to logits (B,num_classes,H,W); sides not divisible by 16 are padded and cropped back."""

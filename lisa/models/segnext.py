@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from lisa.models.blocks import MSCA, NMF2d, pad_to_multiple
 from lisa.models.depthwise import DepthwiseConv2d
+from lisa.models.pointwise import PointwiseConv2d
 
 WIDTHS = (22, 44, 110, 176)
 DEPTHS = (3, 3, 5, 2)
@@ -33,17 +34,17 @@ class Block(nn.Module):
         hidden = expansion * channels
         self.attention = nn.Sequential(
             nn.BatchNorm2d(channels),
-            nn.Conv2d(channels, channels, 1),
+            PointwiseConv2d(channels, channels),
             nn.GELU(),
             MSCA(channels),
-            nn.Conv2d(channels, channels, 1),
+            PointwiseConv2d(channels, channels),
         )
         self.mlp = nn.Sequential(
             nn.BatchNorm2d(channels),
-            nn.Conv2d(channels, hidden, 1),
+            PointwiseConv2d(channels, hidden),
             DepthwiseConv2d(hidden, (3, 3)),
             nn.GELU(),
-            nn.Conv2d(hidden, channels, 1),
+            PointwiseConv2d(hidden, channels),
         )
         self.attention_scale = nn.Parameter(torch.full((channels,), LAYER_SCALE))
         self.mlp_scale = nn.Parameter(torch.full((channels,), LAYER_SCALE))
@@ -72,10 +73,10 @@ class LightHamburger(nn.Module):
     def __init__(self, in_channels: int, channels: int) -> None:
         super().__init__()
         self.squeeze = _normed_convolution(in_channels, channels)
-        self.lower_bread = nn.Sequential(nn.Conv2d(channels, channels, 1), nn.ReLU(inplace=True))
+        self.lower_bread = nn.Sequential(PointwiseConv2d(channels, channels), nn.ReLU(inplace=True))
         self.ham = NMF2d(channels)
         self.upper_bread = nn.Sequential(
-            nn.Conv2d(channels, channels, 1, bias=False), nn.BatchNorm2d(channels)
+            PointwiseConv2d(channels, channels, bias=False), nn.BatchNorm2d(channels)
         )
         self.align = _normed_convolution(channels, channels)
 
@@ -111,7 +112,7 @@ class SegNeXt(nn.Module):
         self.stage3 = _stage(_halving(w2, w3), w3, EXPANSIONS[2], drops[2])
         self.stage4 = _stage(_halving(w3, w4), w4, EXPANSIONS[3], drops[3])
         self.head = LightHamburger(w2 + w3 + w4, head_width)
-        self.final = nn.Conv2d(head_width, num_classes, 1)
+        self.final = PointwiseConv2d(head_width, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B,3,H,W) to logits (B,num_classes,H,W); sides not divisible by 32 are padded and cropped back."""
@@ -139,7 +140,7 @@ def _halving(in_channels: int, out_channels: int) -> nn.Sequential:
 
 def _normed_convolution(in_channels: int, out_channels: int) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(in_channels, out_channels, 1, bias=False),
+        PointwiseConv2d(in_channels, out_channels, bias=False),
         nn.BatchNorm2d(out_channels),
         nn.ReLU(inplace=True),
     )

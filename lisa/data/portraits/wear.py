@@ -219,46 +219,28 @@ def draw_hat(canvas: Canvas, pose: Pose, look: Look, top: float, rng: np.random.
     canvas.lit(canvas.cover(pose.silhouette(smooth(moved(dome, 0, 0.03)))), (0.66, 0.66, 0.66))
     canvas.paint(canvas.cover(pose.silhouette(smooth(dome))), fabric, "hat")
     if kind == "wool":
-        cuff = smooth(
-            [
-                (-wide * 1.03, low - 0.05),
-                (wide * 1.03, low - 0.05),
-                (wide * 1.03, low + 0.03),
-                (0, low + 0.012),
-                (-wide * 1.03, low + 0.03),
-            ]
-        )
-        canvas.paint(canvas.cover(pose.silhouette(cuff)), np.clip(fabric * 0.82, 0, 1), "hat")
+        rest = [(wide * 1.03, low - 0.05), (wide * 1.03, low + 0.03), (0.0, low + 0.012)]
+        cuff = pose.silhouette(smooth([*rest, *((-x, y) for x, y in reversed(rest[:2]))]))
+        canvas.paint(canvas.cover(cuff), np.clip(fabric * 0.82, 0, 1), "hat")
         return
-    if kind == "cap":
-        peak = pose.surface(
-            smooth(
-                [
-                    (-0.19, low - 0.015),
-                    (0, low - 0.05),
-                    (0.19, low - 0.015),
-                    (0.15, low + 0.045),
-                    (0, low + 0.062),
-                    (-0.15, low + 0.045),
-                ]
-            ),
-            0.06,
-        )
-    else:
-        reach = rng.uniform(0.38, 0.52)
-        peak = pose.silhouette(
-            smooth(
-                [
-                    (-reach, low + 0.03),
-                    (-reach * 0.5, low - 0.05),
-                    (0, low - 0.06),
-                    (reach * 0.5, low - 0.05),
-                    (reach, low + 0.03),
-                    (reach * 0.5, low + 0.035),
-                    (0, low + 0.045),
-                    (-reach * 0.5, low + 0.035),
-                ]
-            )
-        )
+    peak = _cap_peak(pose, low) if kind == "cap" else _brim(pose, low, rng.uniform(0.38, 0.52))
     canvas.lit(canvas.cover(moved(peak, 0, 0.02)), (0.6, 0.6, 0.6))
     canvas.paint(canvas.cover(peak), np.clip(fabric * 0.75, 0, 1), "hat")
+
+
+def _cap_peak(pose: Pose, low: float) -> Points:
+    """The peak of a cap, standing out over the forehead."""
+    half = [(0.0, low - 0.05), (0.19, low - 0.015), (0.15, low + 0.045), (0.0, low + 0.062)]
+    return pose.surface(smooth([*half, *((-x, y) for x, y in reversed(half[1:-1]))]), 0.06)
+
+
+def _brim(pose: Pose, low: float, reach: float) -> Points:
+    """A brim that goes ``reach`` to each side."""
+    half = [
+        (0.0, low - 0.06),
+        (reach * 0.5, low - 0.05),
+        (reach, low + 0.03),
+        (reach * 0.5, low + 0.035),
+        (0.0, low + 0.045),
+    ]
+    return pose.silhouette(smooth([*half, *((-x, y) for x, y in reversed(half[1:-1]))]))

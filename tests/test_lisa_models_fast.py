@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from lisa.models.depthwise import DepthwiseConv2d
+from lisa.models.pointwise import PointwiseConv2d
 from lisa.models.prelu import ChannelPReLU
 
 
@@ -50,3 +51,19 @@ def test_prelu_gradients_equal_torchs():
         gradients.append(list(torch.autograd.grad(layer(leaf).square().sum(), [leaf, layer.weight])))
     for ours, theirs in zip(*gradients, strict=True):
         assert torch.allclose(ours, theirs, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(3, 5, 8, 8), (1, 5, 16, 16), (2, 5, 3, 3), (16, 5, 4, 4)])
+def test_pointwise_equals_torchs_convolution(shape: tuple[int, int, int, int]):
+    """Pictures of 9 pixels can't be dealt out to sixteen and take the plain way."""
+    fast, plain = PointwiseConv2d(5, 7), nn.Conv2d(5, 7, 1)
+    plain.load_state_dict(fast.state_dict())
+    picture = torch.randn(shape).contiguous(memory_format=torch.channels_last)
+    gradients: list[list[torch.Tensor]] = []
+    for layer in (fast, plain):
+        leaf = picture.clone().requires_grad_()
+        output = layer(leaf)
+        gradients.append([output, *torch.autograd.grad(output.square().sum(), [leaf, *layer.parameters()])])
+    for ours, theirs in zip(*gradients, strict=True):
+        assert torch.allclose(ours, theirs, rtol=1e-5, atol=1e-4)
+    assert gradients[0][0].is_contiguous(memory_format=torch.channels_last)

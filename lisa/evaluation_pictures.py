@@ -1,0 +1,73 @@
+"""Pictures of an evaluation: the confusion matrix, and the worst and the best pictures."""
+
+from collections.abc import Sequence
+from io import BytesIO
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from torch import Tensor
+
+from lisa.data.files import make_folders, write_whole
+from lisa.data.pairs import Pair
+from lisa.labels import NAMES
+from lisa.metrics import Tally, iou_of, picture_mious
+from lisa.panels import Row, colored, errors, flat_panel, photo_panel, sheet
+from lisa.parser import FaceParser
+from lisa.pictures import parse, read_pair, save_png
+
+SHOWN = 20
+SIDE = 192
+BLOCKS = 2
+WEAKEST = 4
+"""Classes named above a picture."""
+
+
+def draw_evaluation(folder: Path, tally: Tally, pairs: Sequence[Pair], parser: FaceParser) -> None:
+    """Writes ``confusion.png``, ``worst.png`` and ``best.png``; the pictures shown are predicted again."""
+    make_folders([folder])
+    draw_confusion(tally.confusion, folder / "confusion.png")
+    order = ranked(tally)
+    for name, indices in (("worst", order[:SHOWN]), ("best", order[: -SHOWN - 1 : -1])):
+        rows = [_row(pairs[index], tally, index, parser) for index in indices]
+        titles = ("picture", "truth", "prediction", "error")
+        save_png(sheet(titles, rows, SIDE, min(BLOCKS, len(rows))), folder / f"{name}.png")
+
+
+def ranked(tally: Tally) -> list[int]:
+    """Pictures from the lowest mIoU of their own to the highest, ties in order; without labels: left out."""
+    mious = picture_mious(tally)
+    return [index for index in mious.argsort(stable=True).tolist() if not mious[index].isnan()]
+
+
+def draw_confusion(confusion: Tensor, path: Path) -> None:
+    """The matrix as percentages of each true class's pixels, (C,C) integers, rows truth."""
+    mpl.use("agg")
+    from matplotlib import pyplot as plt
+
+    counts = confusion.double().cpu().numpy()
+    shares = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    figure, axes = plt.subplots(figsize=(11, 10), layout="constrained")
+    axes.imshow(np.sqrt(shares), cmap="Blues", vmin=0, vmax=10)  # the root shows confusions of a few percent
+    for (row, column), share in np.ndenumerate(shares):
+        if share >= 0.5:
+            color = "white" if share > 40 else "black"
+            axes.text(column, row, f"{share:.0f}", ha="center", va="center", color=color, fontsize=9)
+    axes.set_xticks(range(len(NAMES)), NAMES, rotation=45, ha="right")
+    axes.set_yticks(range(len(NAMES)), NAMES)
+    axes.set(xlabel="predicted", ylabel="truth", title="Confusion: % of each true class's pixels")
+    stream = BytesIO()
+    figure.savefig(stream, format="png", dpi=110)
+    plt.close(figure)
+    write_whole(path, stream.getvalue())
+
+
+def _row(pair: Pair, tally: Tally, index: int, parser: FaceParser) -> Row:
+    image, truth = read_pair(pair)
+    prediction = parse(parser, image)
+    flat = (colored(truth), colored(prediction), errors(image, truth, prediction))
+    panels = [photo_panel(image, SIDE), *(flat_panel(colors, SIDE) for colors in flat)]
+    iou = iou_of(tally.regions[index].cpu())
+    weakest = [at for at in iou.argsort(stable=True).tolist() if not iou[at].isnan()][:WEAKEST]
+    named = ", ".join(f"{NAMES[at]} {100 * iou[at]:.0f}" for at in weakest)
+    return Row(panels, f"{pair.image.stem[-32:]}   mIoU {100 * iou.nanmean():.1f}   weakest: {named}")

@@ -1,0 +1,43 @@
+"""1x1 convolution that reaches oneDNN from a single CPU thread.
+
+torch sends a 1x1 convolution of fewer than 16 pictures on one thread to the BLAS library, at less than half
+of oneDNN's rate. Pixels don't know which picture they belong to: seen as 16 pictures, the same map goes to
+oneDNN, forward and backward. On other devices, and under TorchScript, the module is a plain ``nn.Conv2d``.
+"""
+
+import torch
+from torch import Tensor, nn
+
+ONEDNN_BATCH = 16
+
+
+class PointwiseConv2d(nn.Conv2d):
+    """1x1 convolution, (B,in,H,W) to (B,out,H,W)."""
+
+    def __init__(self, in_channels: int, out_channels: int, bias: bool = True) -> None:
+        super().__init__(in_channels, out_channels, 1, bias=bias)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(B,in,H,W) to (B,out,H,W)."""
+        if not torch.jit.is_scripting() and self._misses_onednn(input):
+            return self._as_sixteen(input)
+        return self._conv_forward(input, self.weight, self.bias)
+
+    @torch.jit.unused
+    def _misses_onednn(self, input: Tensor) -> bool:
+        return (
+            input.device.type == "cpu"
+            and input.dtype == torch.float32
+            and input.shape[0] < ONEDNN_BATCH
+            and input.shape[0] * input.shape[2] * input.shape[3] % ONEDNN_BATCH == 0
+            and torch.get_num_threads() == 1
+            and not torch.jit.is_tracing()
+            and not torch.is_autocast_enabled("cpu")
+        )
+
+    @torch.jit.unused
+    def _as_sixteen(self, input: Tensor) -> Tensor:
+        batch, channels, height, width = input.shape
+        pixels = input.permute(0, 2, 3, 1).reshape(ONEDNN_BATCH, -1, 1, channels)
+        output = self._conv_forward(pixels.permute(0, 3, 1, 2), self.weight, self.bias)
+        return output.permute(0, 2, 3, 1).reshape(batch, height, width, -1).permute(0, 3, 1, 2)

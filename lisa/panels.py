@@ -1,0 +1,109 @@
+"""What pictures for people are made of: coloured label maps, overlays, errors, and sheets of them."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont, ImageOps
+
+from lisa.labels import IGNORE_INDEX, LABELS
+
+GAP = 4
+BLOCK_GAP = 24
+HEADER = 30
+CAPTION = 18
+LEGEND_ROW = 24
+LEGEND_CELL = 112
+HEADER_TEXT, CAPTION_TEXT, LEGEND_TEXT = 17, 13, 14
+"""All in pixels."""
+
+ERROR_COLOR = (255, 32, 32)
+IGNORED_COLOR = (128, 128, 128)
+
+_COLORS = np.zeros((256, 3), np.uint8)
+_COLORS[: len(LABELS)] = [label.color for label in LABELS]
+_COLORS[IGNORE_INDEX] = IGNORED_COLOR
+
+
+class Row(NamedTuple):
+    """One row of a sheet: its panels from left to right, under a caption if there is one."""
+
+    panels: Sequence[Image.Image]
+    caption: str = ""
+
+
+def colored(mask: np.ndarray) -> np.ndarray:
+    """Ids (H,W) uint8 to the label contract's colours (H,W,3) uint8; ignored pixels are grey."""
+    return _COLORS[mask]
+
+
+def overlay(image: np.ndarray, mask: np.ndarray, alpha: float = 0.5) -> np.ndarray:
+    """The colours blended over the picture, (H,W,3) uint8; background stays as it is."""
+    blended = image * (1 - alpha) + colored(mask) * alpha
+    return np.where((mask == 0)[..., None], image, blended.round()).astype(np.uint8)
+
+
+def errors(image: np.ndarray, truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+    """The picture in grey, wrong pixels reddened, ignored ones flat grey: (H,W,3) uint8."""
+    shown = np.repeat(image.mean(2, keepdims=True) * 0.7, 3, axis=2)
+    wrong = prediction != truth
+    shown[wrong] = 0.3 * shown[wrong] + 0.7 * np.array(ERROR_COLOR)
+    shown[truth == IGNORE_INDEX] = IGNORED_COLOR
+    return shown.astype(np.uint8)
+
+
+def photo_panel(image: np.ndarray, side: int) -> Image.Image:
+    """A picture (H,W,3) uint8 that fits into a square of this side, aspect kept."""
+    return ImageOps.contain(Image.fromarray(image), (side, side), Image.Resampling.LANCZOS)
+
+
+def flat_panel(colors: np.ndarray, side: int) -> Image.Image:
+    """Like :func:`photo_panel`, for label colours: no colour is mixed from two."""
+    return ImageOps.contain(Image.fromarray(colors), (side, side), Image.Resampling.NEAREST)
+
+
+def sheet(titles: Sequence[str], rows: Sequence[Row], side: int, blocks: int = 1) -> Image.Image:
+    """Rows of panels under their titles, in ``blocks`` columns filled one after the other, a legend below."""
+    per_block = -(-len(rows) // blocks)
+    caption = CAPTION if any(row.caption for row in rows) else 0
+    cell, step = side + GAP, side + GAP + caption
+    block_width = len(titles) * cell - GAP + BLOCK_GAP
+    width, bottom = blocks * block_width - BLOCK_GAP + 2 * GAP, HEADER + per_block * step
+    canvas = Image.new("RGB", (width, bottom + _legend_height(width)), "white")
+    draw = ImageDraw.Draw(canvas)
+    for block in range(blocks):
+        for column, title in enumerate(titles):
+            center = block * block_width + GAP + column * cell + side // 2
+            draw.text((center, HEADER // 2), title, "black", _font(HEADER_TEXT), anchor="mm")
+    for number, row in enumerate(rows):
+        left = number // per_block * block_width + GAP
+        top = HEADER + number % per_block * step
+        if row.caption:
+            draw.text((left, top + caption // 2), row.caption, "black", _font(CAPTION_TEXT), anchor="lm")
+        for column, panel in enumerate(row.panels):
+            x = left + column * cell + (side - panel.width) // 2
+            canvas.paste(panel, (x, top + caption + (side - panel.height) // 2))
+    _draw_legend(draw, width, bottom)
+    return canvas
+
+
+def _legend_height(width: int) -> int:
+    return -(-len(LABELS) // _legend_columns(width)) * LEGEND_ROW + 2 * GAP
+
+
+def _legend_columns(width: int) -> int:
+    fitting = max(1, (width - GAP) // LEGEND_CELL)
+    return -(-len(LABELS) // -(-len(LABELS) // fitting))  # rows of equal length
+
+
+def _draw_legend(draw: ImageDraw.ImageDraw, width: int, top: int) -> None:
+    columns = _legend_columns(width)
+    cell = (width - GAP) // columns
+    for number, label in enumerate(LABELS):
+        x, y = GAP + number % columns * cell, top + GAP + number // columns * LEGEND_ROW
+        draw.rectangle((x, y + 3, x + 16, y + LEGEND_ROW - 6), label.color, "black")
+        draw.text((x + 22, y + LEGEND_ROW // 2), label.name, "black", _font(LEGEND_TEXT), anchor="lm")
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)

@@ -1,0 +1,66 @@
+"""Sheets and panels, pixel by pixel."""
+
+import numpy as np
+from PIL import Image
+
+from lisa.labels import IDS, LABELS
+from lisa.panels import ERROR_COLOR, HEADER, Row, colored, errors, flat_panel, overlay, photo_panel, sheet
+
+
+def test_colours_are_the_label_contracts():
+    ids = np.arange(19, dtype=np.uint8)[None]
+    assert [tuple(color) for color in colored(ids)[0].tolist()] == [label.color for label in LABELS]
+    assert colored(np.full((1, 1), 255, np.uint8)).tolist() == [[[128, 128, 128]]]
+
+
+def test_overlay_leaves_background_alone():
+    image = np.full((1, 2, 3), 100, np.uint8)
+    blended = overlay(image, np.array([[0, IDS["nose"]]], np.uint8))
+    assert blended.tolist() == [[[100, 100, 100], [88, 126, 50]]]
+
+
+def test_errors_redden_wrong_pixels_and_grey_ignored_ones():
+    image = np.zeros((1, 3, 3), np.uint8)
+    truth, prediction = np.array([[1, 1, 255]], np.uint8), np.array([[1, 2, 2]], np.uint8)
+    right, wrong, ignored = errors(image, truth, prediction)[0].tolist()
+    assert right == [0, 0, 0]
+    assert wrong == [int(0.7 * channel) for channel in ERROR_COLOR]
+    assert ignored == [128, 128, 128]
+
+
+def test_panels_keep_the_aspect_and_mix_no_label_colours():
+    image = np.zeros((20, 40, 3), np.uint8)
+    assert photo_panel(image, 64).size == (64, 32)
+    ids = np.random.default_rng(0).integers(0, 19, (50, 50)).astype(np.uint8)
+    shown = np.asarray(flat_panel(colored(ids), 33)).reshape(-1, 3)
+    assert {tuple(color) for color in shown.tolist()} <= {label.color for label in LABELS}
+
+
+def test_a_sheet_shows_every_panel_in_its_place():
+    side = 40
+    rows = [
+        Row(
+            [Image.new("RGB", (side, side), (number, 10 * column, 77)) for column in range(2)],
+            f"row {number}",
+        )
+        for number in range(3)
+    ]
+    shown = np.asarray(sheet(("left", "right"), rows, side, blocks=2))
+    corners: dict[tuple[int, int], tuple[int, int]] = {}
+    for number in range(3):
+        for column in range(2):
+            found = np.argwhere((shown == (number, 10 * column, 77)).all(2))
+            assert len(found) == side**2
+            top, left = found.min(0).tolist()
+            corners[number, column] = (top, left)
+    assert corners[0, 0][0] == corners[2, 0][0] >= HEADER  # two rows in the first block, one in the second
+    assert corners[1, 0][0] > corners[0, 0][0] + side
+    assert corners[0, 0][1] < corners[0, 1][1] < corners[2, 0][1]
+
+
+def test_the_legend_names_every_class_whatever_the_width():
+    for blocks, titles in ((1, ("one",)), (1, ("a", "b", "c", "d")), (2, ("a", "b", "c", "d"))):
+        rows = [Row([Image.new("RGB", (64, 64), "white")] * len(titles))] * 2
+        shown = np.asarray(sheet(titles, rows, 64, blocks))
+        for label in LABELS:
+            assert (shown == label.color).all(2).sum() >= 100, label.name

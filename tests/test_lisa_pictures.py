@@ -1,0 +1,136 @@
+"""The report's figures and an evaluation's pictures, drawn from untrained networks."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from lisa import checkpoint, evaluation_pictures, pictures
+from lisa.config import Config, DataConfig, ModelConfig
+from lisa.data.pairs import Pair, find_pairs
+from lisa.errors import InputError
+from lisa.evaluation import evaluate
+from lisa.evaluation_pictures import draw_evaluation, ranked
+from lisa.labels import LABELS
+from lisa.metrics import Tally, picture_mious
+from lisa.models import build
+from lisa.panels import Row
+from lisa.pictures import compare, evenly, grid, main, parser_of, read_pair
+from lisa.world import World
+
+
+def saved(path: Path, name: str) -> Path:
+    """A checkpoint of an untrained network."""
+    config = Config(data=DataConfig(size=32), model=ModelConfig(name=name))
+    path.parent.mkdir(exist_ok=True)
+    checkpoint.save(checkpoint.payload(build(config.model).state_dict(), config, {}), path)
+    return path
+
+
+@pytest.fixture
+def titles(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
+    """The headers of all sheets that are drawn."""
+    seen: list[tuple[str, ...]] = []
+    draw = pictures.sheet
+
+    def sheet(titles: tuple[str, ...], rows: list[Row], side: int, blocks: int = 1) -> Image.Image:
+        assert {len(row.panels) for row in rows} == {len(titles)}
+        seen.append(titles)
+        return draw(titles, rows, side, blocks)
+
+    monkeypatch.setattr(pictures, "sheet", sheet)
+    return seen
+
+
+def test_compare_names_the_networks(
+    make_faces: Callable[..., Path], tmp_path: Path, titles: list[tuple[str, ...]]
+):
+    root = make_faces(val=3)
+    paths = [saved(tmp_path / "a/best.pt", "lisa"), saved(tmp_path / "b/best.pt", "unet")]
+    compare(paths, root, tmp_path / "new/figure4.png")
+    assert titles == [("picture", "truth", "LISA", "UNet")]
+    shown = np.asarray(Image.open(tmp_path / "new/figure4.png"))
+    truth = np.asarray(read_pair(find_pairs(root, "val")[0])[1])
+    for index in np.unique(truth):
+        assert (shown == LABELS[index].color).all(2).sum() > 1000, LABELS[index].name
+
+
+def test_two_of_a_kind_are_told_apart(
+    make_faces: Callable[..., Path], tmp_path: Path, titles: list[tuple[str, ...]]
+):
+    paths = [saved(tmp_path / "a/best.pt", "unet"), saved(tmp_path / "b/last.pt", "unet")]
+    compare(paths, make_faces(), tmp_path / "figure4.png")
+    assert titles == [("picture", "truth", "UNet (a/best)", "UNet (b/last)")]
+
+
+def test_grid_of_fewer_pictures_than_places(
+    make_faces: Callable[..., Path], tmp_path: Path, titles: list[tuple[str, ...]]
+):
+    grid(saved(tmp_path / "a/best.pt", "unet"), make_faces(val=3), tmp_path / "figure5.png", split="test")
+    assert titles == [("picture", "UNet")]
+    assert Image.open(tmp_path / "figure5.png").size[0] > 3 * 2 * 256
+
+
+def test_wrong_input_is_one_line(
+    make_faces: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    with pytest.raises(InputError, match="at least one"):
+        compare([], make_faces(), tmp_path / "figure4.png")
+    words = ("grid", "--checkpoint", "none.pt", "--data", "x", "--output", "y.png")
+    monkeypatch.setattr(sys, "argv", ["pictures", *words])
+    with pytest.raises(SystemExit, match="2"):
+        main()
+    assert capsys.readouterr().err == "error: none.pt: No such file or directory\n"
+
+
+def test_evenly_spread():
+    pairs = [Pair(Path(f"{number}.png"), Path("mask.png")) for number in range(11)]
+    assert [pair.image.stem for pair in evenly(pairs, 3)] == ["0", "5", "10"]
+    assert evenly(pairs[:2], 6) == pairs[:2]
+
+
+def test_ranked_from_worst_to_best():
+    truth = torch.ones(10, 10, dtype=torch.uint8)
+    tally = Tally(4)
+    for number, right in enumerate((60, 90, 30)):
+        prediction = torch.zeros(100, dtype=torch.uint8)
+        prediction[:right] = 1
+        tally.add(number, prediction.view(10, 10), truth)
+    tally.add(3, truth, torch.full_like(truth, 255))
+    assert ranked(tally) == [2, 0, 1]
+
+
+def test_an_evaluation_is_drawn(
+    make_faces: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    drawn: list[list[str]] = []
+    draw = evaluation_pictures.sheet
+
+    def sheet(titles: tuple[str, ...], rows: list[Row], side: int, blocks: int = 1) -> Image.Image:
+        drawn.append([row.caption for row in rows])
+        return draw(titles, rows, side, blocks)
+
+    monkeypatch.setattr(evaluation_pictures, "sheet", sheet)
+    monkeypatch.setattr(evaluation_pictures, "SHOWN", 2)
+    trained = checkpoint.load_network(saved(tmp_path / "a/best.pt", "unet"))
+    pairs = find_pairs(make_faces(val=3), "val")
+    tally = evaluate(trained.network, 32, pairs, World()).tally
+    draw_evaluation(tmp_path / "drawn", tally, pairs, parser_of(trained))
+    assert sorted(path.name for path in (tmp_path / "drawn").iterdir()) == [
+        "best.png",
+        "confusion.png",
+        "worst.png",
+    ]
+    order, mious = ranked(tally), picture_mious(tally)
+    for captions, indices in zip(drawn, (order[:2], order[:0:-1]), strict=True):
+        for caption, index in zip(captions, indices, strict=True):
+            assert caption.startswith(
+                f"{pairs[index].image.stem}   mIoU {100 * mious[index]:.1f}   weakest: "
+            )
