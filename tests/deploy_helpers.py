@@ -37,10 +37,11 @@ def calibrated_network(config: Config) -> nn.Module:
     return network.eval()
 
 
-def write_checkpoint(path: Path, hamburger: str = "bottleneck", activation: str = "prelu") -> Path:
+def write_checkpoint(path: Path, name: str = "lisa") -> Path:
     """A checkpoint of that network, for pictures of SIZE."""
-    model = ModelConfig(hamburger=hamburger, activation=activation)  # pyright: ignore[reportArgumentType]
-    config = Config(data=DataConfig(root=str(path.parent / "no-data"), size=SIZE), model=model)
+    config = Config(
+        data=DataConfig(root=str(path.parent / "no-data"), size=SIZE), model=ModelConfig(name=name)
+    )
     save(payload(calibrated_network(config).state_dict(), config, {"miou": 0.5}), path)
     return path
 

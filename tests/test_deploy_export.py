@@ -8,8 +8,10 @@ from deploy.export import export, gate_pictures, main
 from deploy.predict import Parser, read_metadata
 from deploy_helpers import SIZE, write_checkpoint, write_faces
 from lisa.checkpoint import load, load_network, save
+from lisa.config import Config
 from lisa.errors import InputError
 from lisa.labels import NAMES, PALETTE
+from lisa.models.registry import NETWORKS
 from lisa.parser import FaceParser
 
 
@@ -56,11 +58,18 @@ def test_file_says_what_it_is(checkpoint: Path, exported: Path) -> None:
     assert metadata["flip_pairs"] == [[4, 5], [6, 7], [8, 9]]
     assert metadata["size"] == SIZE
     assert metadata["parameters"] == 1_999_551
-    assert metadata["config"] == load(checkpoint)["config"]
+    assert Config.from_dict(metadata["config"]) == load_network(checkpoint).config
     assert metadata["metrics"] == {"miou": 0.5}
     assert metadata["versions"]["torch"] == torch.__version__
     assert metadata["parity"]["fp32"]["equal_labels"] >= 0.9999
     assert metadata["parity"]["fp32"]["pictures"] == 8
+
+
+@pytest.mark.parametrize("name", [name for name in NETWORKS if name != "lisa"])
+def test_every_network_passes_the_gate(tmp_path: Path, name: str) -> None:
+    write_faces(tmp_path / "faces", 2)
+    metadata = export(write_checkpoint(tmp_path / "best.pt", name), tmp_path / "lisa.ts", tmp_path / "faces")
+    assert metadata["config"]["model"]["name"] == name
 
 
 def test_different_network_is_not_written(
