@@ -45,7 +45,7 @@ class RunLog:
     def note(self, message: str) -> None:
         """A line for the person at the terminal."""
         if self.active:
-            console.print(message, highlight=False)
+            console.print(message, highlight=False, soft_wrap=True)
 
     def count(self, pictures: int) -> bool:
         """Counts a step's pictures (over all ranks); True when a progress line is due."""

@@ -1,6 +1,6 @@
 """Evaluation of a network on a split, each rank its own pictures, at the masks' own resolution."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -30,13 +30,12 @@ def evaluate(
     world: World,
     loss: SegmentationLoss | None = None,
     workers: int = 0,
-    bf16: bool = False,
-    on_picture: Callable[[], None] | None = None,
 ) -> Evaluation:
     """The same result on every rank; ``losses`` are zeros where no loss is given.
 
-    Pictures pass the network one by one, so that neither the number of ranks nor a batch's composition can
-    change a bit; each prediction is compared at its mask's own resolution, as the predictor writes it.
+    Pictures pass the network one by one, in float32 whatever training uses, so that neither the number of
+    ranks nor a batch's composition can change a bit; each prediction is compared at its mask's own
+    resolution, as the predictor writes it.
     """
     parser = FaceParser(network, size).to(world.device).eval()
     tally = Tally(len(pairs), world.device)
@@ -50,9 +49,7 @@ def evaluate(
     )
     with torch.inference_mode():
         for face in loader:
-            losses[face.number] = _count(face, parser, tally, loss, bf16, world.device)
-            if on_picture is not None:
-                on_picture()
+            losses[face.number] = _count(face, parser, tally, loss, world.device)
     # Each rank filled its own rows, the others are 0: these sums have no rounding, whatever the world's size.
     for tensor in (tally.confusion, tally.per_picture, losses):
         world.sum(tensor)
@@ -64,13 +61,11 @@ def _count(
     parser: FaceParser,
     tally: Tally,
     loss: SegmentationLoss | None,
-    bf16: bool,
     device: torch.device,
 ) -> Tensor | float:
     """Counts one picture and returns its loss."""
     image, mask = face.image[None].to(device), face.mask.to(device)
-    with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-        logits = parser.logits(image)
+    logits = parser.logits(image)
     tally.add(face.number, argmax_at(logits, mask.shape[0], mask.shape[1])[0], mask)
     if loss is None:
         return 0.0

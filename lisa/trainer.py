@@ -157,9 +157,7 @@ class Trainer:
             candidates["ema"] = deployable(state.ema.module)
         records: dict[str, dict[str, Any]] = {}
         for name, network in candidates.items():
-            result = evaluate(
-                network, config.data.size, pairs, world, self.loss, config.data.workers, self.bf16
-            )
+            result = evaluate(network, config.data.size, pairs, world, self.loss, config.data.workers)
             records[name] = {"loss": result.losses.mean().item(), **figures(result.tally)}
         state.schedule.after_epoch(records["raw"]["loss"])
         better = max(records, key=lambda name: records[name]["miou"])

@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lisa.models.fast_path import eager_on_cpu
+
 WIDEST_FAST_KERNEL = 3
 
 
@@ -34,11 +36,9 @@ class DepthwiseConv2d(nn.Conv2d):
     def _weight_gradient_is_slow(self, input: Tensor) -> bool:
         return (
             self.kernel_size[1] > WIDEST_FAST_KERNEL
-            and input.device.type == "cpu"
+            and eager_on_cpu(input)
             and torch.is_grad_enabled()
             and self.weight.requires_grad
-            and not torch.jit.is_tracing()
-            and not torch.is_autocast_enabled("cpu")
         )
 
 

@@ -8,6 +8,8 @@ oneDNN, forward and backward. On other devices, and under TorchScript, the modul
 import torch
 from torch import Tensor, nn
 
+from lisa.models.fast_path import eager_on_cpu
+
 ONEDNN_BATCH = 16
 
 
@@ -26,13 +28,11 @@ class PointwiseConv2d(nn.Conv2d):
     @torch.jit.unused
     def _misses_onednn(self, input: Tensor) -> bool:
         return (
-            input.device.type == "cpu"
+            eager_on_cpu(input)
             and input.dtype == torch.float32
             and input.shape[0] < ONEDNN_BATCH
             and input.shape[0] * input.shape[2] * input.shape[3] % ONEDNN_BATCH == 0
             and torch.get_num_threads() == 1
-            and not torch.jit.is_tracing()
-            and not torch.is_autocast_enabled("cpu")
         )
 
     @torch.jit.unused

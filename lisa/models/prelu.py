@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lisa.models.fast_path import eager_on_cpu
+
 
 class ChannelPReLU(nn.PReLU):
     """PReLU with one slope per channel (He et al., ICCV 2015, https://arxiv.org/abs/1502.01852)."""
@@ -22,13 +24,7 @@ class ChannelPReLU(nn.PReLU):
 
     @torch.jit.unused
     def _trains_on_cpu(self, input: Tensor) -> bool:
-        return (
-            input.device.type == "cpu"
-            and torch.is_grad_enabled()
-            and self.weight.requires_grad
-            and not torch.jit.is_tracing()
-            and not torch.is_autocast_enabled("cpu")
-        )
+        return eager_on_cpu(input) and torch.is_grad_enabled() and self.weight.requires_grad
 
 
 class _PReLU(torch.autograd.Function):
