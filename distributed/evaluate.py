@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from distributed.exit import finish
+from lisa.errors import InputError
 from lisa.label_orders import CELEBAMASK
 
 if TYPE_CHECKING:
@@ -38,6 +39,10 @@ class Arguments:
     """Side that the network sees, in pixels; the one it was trained at if not given."""
     tta: Literal["none", "flip"] = "none"
     """flip: the mean with the mirrored picture's result, left and right swapped back; twice the time."""
+
+    def __post_init__(self) -> None:
+        if self.size is not None and self.size < 16:
+            raise InputError(f"--size {self.size}: at least 16 pixels")
 
 
 def main() -> int:

@@ -3,6 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lisa.models.blocks import pad_to_multiple
 from lisa.models.lisa import LISA
 from lisa.models.pointwise import PointwiseConv2d
 
@@ -20,7 +21,7 @@ class AuxiliaryHeads(nn.Module):
         """(B,3,H,W) to logits (B,classes,H,W): the network's, and in training each head's behind them."""
         if not self.training:
             return self.network(x)
-        features = self.network.decode(self.network.padded(x))
+        features = self.network.decode(pad_to_multiple(x, self.network.stride))
         outputs = [self.network.final(features[-1])]
         for head, feature in zip(self.heads, features, strict=False):
             outputs.append(F.interpolate(head(feature), outputs[0].shape[-2:], mode="bilinear"))

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lisa.models.blocks import MSCA, NMF2d, make_activation
+from lisa.models.blocks import MSCA, NMF2d, make_activation, pad_to_multiple
 from lisa.models.depthwise import DepthwiseConv2d
 from lisa.models.pointwise import PointwiseConv2d
 
@@ -121,15 +121,8 @@ class LISA(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B,3,H,W) to logits (B,num_classes,H,W); sides not divisible by 16 are padded and cropped back."""
         height, width = x.shape[-2:]
-        features = self.decode(self.padded(x))
+        features = self.decode(pad_to_multiple(x, self.stride))
         return self.final(features[-1])[..., :height, :width]
-
-    def padded(self, x: Tensor) -> Tensor:
-        """The input with its right and lower edge repeated until both sides divide by the stride."""
-        down, right = -x.shape[2] % self.stride, -x.shape[3] % self.stride
-        if down > 0 or right > 0:
-            x = F.pad(x, [0, right, 0, down], mode="replicate")
-        return x
 
     def decode(self, x: Tensor) -> list[Tensor]:
         """The decoder's features from the lowest resolution to the highest: dec4, dec3, dec2, dec1."""
