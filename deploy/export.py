@@ -76,15 +76,6 @@ class InPrecision(nn.Module):
 class Exported(FaceParser):
     """FaceParser as it lies in the file: ``logits`` and ``labels`` can be called on their own too."""
 
-    def normalise(self, images: Tensor) -> Tensor:
-        """As in training, and channels_last beyond doubt.
-
-        ``contiguous`` leaves a single picture as it is when its values lie in order, whatever its batch
-        stride says; convolutions then take it for the other layout, and the whole network runs slower.
-        """
-        x = (images.float() - self.mean) / self.std
-        return x.clone(memory_format=torch.channels_last)
-
     @torch.jit.export
     def labels(self, logits: Tensor, height: int, width: int) -> Tensor:
         """(B,C,h,w) logits to (B,height,width) uint8 ids."""

@@ -50,9 +50,9 @@ def main() -> int:
     arguments = tyro.cli(Arguments, prog="python -m distributed.evaluate")
     from distributed.world import open_world  # torch takes seconds: a wrong argument need not wait for it
     from lisa.checkpoint import load_network
-    from lisa.data.files import make_folders
     from lisa.data.pairs import check_pairs, find_pairs
     from lisa.evaluation import evaluate
+    from lisa.files import make_folders
     from lisa.parser import FaceParser
     from lisa.tta import FlipAveraged
 
@@ -76,8 +76,8 @@ def _write(
     """Table, JSON and pictures, by rank 0 alone once the others may go."""
     from lisa.bootstrap import miou_interval
     from lisa.console import class_table, console
-    from lisa.data.files import write_whole
     from lisa.evaluation_pictures import draw_evaluation, ranked
+    from lisa.files import write_whole
     from lisa.metrics import figures, picture_mious
 
     record = {**figures(tally), "miou_interval": miou_interval(tally)}

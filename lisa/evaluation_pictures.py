@@ -8,8 +8,8 @@ import matplotlib as mpl
 import numpy as np
 from torch import Tensor
 
-from lisa.data.files import make_folders, write_whole
 from lisa.data.pairs import Pair
+from lisa.files import make_folders, write_whole
 from lisa.labels import NAMES
 from lisa.metrics import Tally, iou_of, picture_mious
 from lisa.panels import Row, colored, errors, flat_panel, photo_panel, sheet

@@ -40,7 +40,9 @@ class FaceParser(nn.Module):
     def normalise(self, images: Tensor) -> Tensor:
         """(B,3,H,W) RGB in 0..255 to the network's input, float32 channels_last."""
         x = (images.float() - self.mean) / self.std
-        return x.contiguous(memory_format=torch.channels_last)
+        # A clone: contiguous() may keep a single picture's odd batch stride, and every later layer would take
+        # it for the other layout.
+        return x.clone(memory_format=torch.channels_last)
 
 
 def argmax_at(logits: Tensor, height: int, width: int) -> Tensor:

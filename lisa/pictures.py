@@ -14,9 +14,9 @@ import matplotlib as mpl
 import numpy as np
 from PIL import Image
 
-from lisa.data.files import make_folders, write_whole
 from lisa.data.pairs import Pair, check_pairs, find_pairs, read_image, read_mask
 from lisa.errors import InputError, one_line_errors
+from lisa.files import make_folders, write_whole
 from lisa.label_orders import CELEBAMASK
 from lisa.panels import Row, colored, flat_panel, overlay, photo_panel, sheet
 

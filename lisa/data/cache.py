@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from lisa.data.faces import Face, FaceDataset
-from lisa.data.files import make_folders, write_json
 from lisa.data.pairs import Pair
 from lisa.data.parallel import parallel_map
 from lisa.errors import InputError
+from lisa.files import make_folders, write_json
 
 IMAGES, MASKS, INDEX, LOCK = "images.npy", "masks.npy", "index.json", "lock"
 BYTES_PER_PIXEL = 4

@@ -29,9 +29,9 @@ from lisa.data.celebamask_source import (
     official_split,
     report_split,
 )
-from lisa.data.files import claim_folder, make_folders, write_whole
 from lisa.data.parallel import parallel_map
 from lisa.errors import InputError, one_line_errors
+from lisa.files import claim_folder, make_folders, write_whole
 from lisa.labels import IDS, PAINT_ORDER, PALETTE
 
 MARKER = "celebamask.json"

@@ -19,10 +19,10 @@ from rich.table import Table
 
 from lisa.data.duplicates import near_pairs
 from lisa.data.examination import Examination, Finding, examine
-from lisa.data.files import write_json, write_whole
 from lisa.data.pairs import ENOUGH_FOR_ORDER, match_files, split_folders, stored_order_hint
 from lisa.data.parallel import parallel_map
 from lisa.errors import InputError, one_line_errors
+from lisa.files import write_json, write_whole
 from lisa.label_orders import CELEBAMASK, lookup_table
 from lisa.labels import NAMES, NUM_CLASSES
 

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lisa.data.files import claim_folder, make_folders, write_whole
 from lisa.data.parallel import parallel_map
 from lisa.data.portraits.portrait import draw_portrait
 from lisa.data.portraits.traits import Traits, plan_traits
 from lisa.errors import InputError, one_line_errors
+from lisa.files import claim_folder, make_folders, write_whole
 from lisa.labels import PALETTE
 
 MARKER = "synthetic.json"
