@@ -22,11 +22,12 @@ class RunLog:
 
     ``metrics.jsonl`` holds nothing that depends on the clock but the key ``timing``, so that the logs of two
     equal runs can be compared. ``offset`` is the file's length: a resumed run cuts off what a killed one
-    wrote after its last checkpoint.
+    wrote after its last checkpoint. ``step`` is where the run begins: ETAs count from it.
     """
 
     def __init__(self, folder: Path, active: bool, offset: int = 0, step: int = 0) -> None:
         self.active = active
+        self._first_step = step
         if not active:
             return
         from torch.utils.tensorboard import SummaryWriter  # takes a second that other ranks need not wait
@@ -66,12 +67,6 @@ class RunLog:
             f"{rate:.1f} images/s  ETA {timedelta(seconds=round(eta))}",
             highlight=False,
         )
-
-    _first_step = 0
-
-    def starts_at(self, step: int) -> None:
-        """The run begins at this step (above 0 after a resume); ETAs count from here."""
-        self._first_step = step
 
     def step(self, epoch: int, step: int, loss: float, lr: float) -> None:
         """Logs a training step; ``step`` counts over the whole run."""

@@ -61,7 +61,6 @@ def fit(
     if resume:
         world.agree(lambda: restore(state, config, folder))
     log = RunLog(folder, world.is_main, state.log_offset, state.step)
-    log.starts_at(state.step)
     log.note(
         f"{config.model.name}: {count_parameters(network):,} parameters; {len(faces.train)} training and "
         f"{len(faces.val)} validation pictures; {world.size} x {world.device.type}; {folder}"
