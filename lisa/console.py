@@ -33,7 +33,9 @@ class RunLog:
         from torch.utils.tensorboard import SummaryWriter  # takes a second that other ranks need not wait
 
         self._file = (folder / "metrics.jsonl").open("ab")
-        self._file.truncate(offset)
+        if self._file.tell() > offset:
+            self._file.truncate(offset)
+            self._file.seek(0, os.SEEK_END)  # tell() would still name the former end
         self._events = SummaryWriter(str(folder / "tensorboard"), purge_step=step)
         self._started = self._printed = time.monotonic()
         self._pictures = self._pictures_at_print = 0
