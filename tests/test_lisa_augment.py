@@ -1,12 +1,16 @@
 """Augmentation: masks stay exact and move with their pictures."""
 
 import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 
-from lisa.augment import Augmentation
+from lisa.augment import SHEET_VIEWS, Augmentation, draw_sheet
 from lisa.config import AugmentConfig
 from lisa.labels import FLIP_PAIRS, PALETTE
 
@@ -56,7 +60,7 @@ def test_mask_and_picture_move_together(autocast: bool):
     """The mask's own colours, augmented as a picture, agree with the augmented mask away from edges."""
     masks = blocks()
     images = COLORS[masks.long()].permute(0, 3, 1, 2).contiguous()
-    geometry = dataclasses.replace(NONE, flip=0.5, rotation=20, scale=0.2, shift=0.1)
+    geometry = dataclasses.replace(NONE, flip=0.5, rotation=20, scale=0.2, shift=0.1, crop=0.3)
     with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
         changed, moved = Augmentation(geometry, 64)(images, masks)
     assert set(moved.unique().tolist()) <= {*range(19), 255}
@@ -67,7 +71,7 @@ def test_mask_and_picture_move_together(autocast: bool):
         pure |= (moved == left) | (moved == right)
     error = (changed - swapped[moved.long()].permute(0, 3, 1, 2)).abs().amax(1)
     inside = ~pure & (moved != 255)
-    assert (error[inside] < 1).float().mean() > 0.7
+    assert (error[inside] < 1).float().mean() > 0.5
     spread = F.max_pool2d(changed, 3, 1, 1) + F.max_pool2d(-changed, 3, 1, 1)
     same_color = spread.amax(1) < 0.01
     assert (inside & same_color).float().mean() > 0.2
@@ -94,3 +98,33 @@ def test_colour_jitter_leaves_masks_alone():
     assert not torch.allclose(changed, images.float(), atol=5)
     assert changed.min() >= 0
     assert changed.max() <= 255
+
+
+@pytest.mark.parametrize(
+    ("name", "strength"), [("blur", 2.0), ("noise", 0.1), ("jpeg", 60.0), ("erase", 0.3)]
+)
+def test_appearance_changes_some_pictures_and_no_mask(name: str, strength: float):
+    masks = blocks(16, 32)
+    images = torch.randint(0, 256, (16, 3, 32, 32), dtype=torch.uint8)
+    augment = Augmentation(dataclasses.replace(NONE, **{name: strength}), 32)
+    changed, moved = augment(images, masks)
+    assert torch.equal(moved, masks)
+    differs = ((changed - images.float()).abs() > 0.5).flatten(1).any(1)
+    assert 0 < differs.sum() < 16
+    assert changed.min() >= 0
+    assert changed.max() <= 255
+
+
+@pytest.mark.parametrize(("border", "label"), [("ignore", 255), ("background", 0)])
+def test_border_is_ignored_or_background(border: Literal["ignore", "background"], label: int):
+    masks = torch.full((4, 32, 32), 13, dtype=torch.uint8)
+    rotated = dataclasses.replace(NONE, rotation=45, border=border)
+    torch.manual_seed(1)
+    moved = Augmentation(rotated, 32)(torch.zeros(4, 3, 32, 32, dtype=torch.uint8), masks)[1]
+    assert set(moved.unique().tolist()) == {13, label}
+
+
+def test_sheet(make_faces: Callable[..., Path], tmp_path: Path):
+    draw_sheet(AugmentConfig(paste=1, cutmix=1), make_faces(), tmp_path / "sheet.png", 32)
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.size == ((1 + SHEET_VIEWS) * 32, 4 * 32)
