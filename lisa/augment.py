@@ -93,7 +93,9 @@ def _geometry(config: AugmentConfig, size: int) -> list[_AugmentationBase]:
             )
         )
     if config.crop > 0:
-        operations.append(K.RandomResizedCrop((size, size), scale=(1 - config.crop, 1.0), p=1.0))
+        # Kornia's default way of cropping places a mask's pixels up to half a pixel beside its picture's.
+        area = (1 - config.crop, 1.0)
+        operations.append(K.RandomResizedCrop((size, size), scale=area, p=1.0, cropping_mode="resample"))
     return operations
 
 

@@ -74,7 +74,7 @@ def test_mask_and_picture_move_together(autocast: bool):
     assert (error[inside] < 1).float().mean() > 0.5
     spread = F.max_pool2d(changed, 3, 1, 1) + F.max_pool2d(-changed, 3, 1, 1)
     same_color = spread.amax(1) < 0.01
-    assert (inside & same_color).float().mean() > 0.2
+    assert (inside & same_color).float().mean() > 0.15
     assert (error[inside & same_color] < 1).all()
 
 
