@@ -191,6 +191,10 @@ class TrainConfig:
     """Pictures per optimizer step over all ranks."""
     accumulate: int = 1
     """Parts in which each rank takes its share of a batch, one after another: less memory, same gradient."""
+    auto_batch: bool = False
+    """Try before the first step, and raise accumulate until a part fits into memory."""
+    activation_checkpointing: bool = False
+    """Keep the blocks' inputs alone, compute the rest again in the backward pass: less memory, more time."""
     views: int = 1
     """Augmented views of each picture per epoch; the report's offline set of 30,000 from 5,000 is 6."""
     patience: int = 20

@@ -80,10 +80,14 @@ class RunLog:
         if not self.active:
             return
         self._write({"event": "epoch", **record})
+        timing = record["timing"]
         scalars = {f"val/{key}": record[key] for key in ("loss", "miou", "mean_f1", "report_f1")}
         scalars |= {f"iou/{name}": value for name, value in record["iou"].items() if value is not None}
+        scalars |= {f"speed/{key}": timing[key] for key in ("images_per_second", "data_wait_share")}
         self._scalars({**scalars, "train/epoch_loss": record["train_loss"]}, step)
-        console.print(class_table(record, f"epoch {record['epoch']}"))
+        rate, share = timing["images_per_second"], timing["data_wait_share"]
+        title = f"epoch {record['epoch']}: {rate:.1f} images/s, {share:.0%} waiting for pictures"
+        console.print(class_table(record, title))
         self._events.flush()
         self._printed = time.monotonic()
         self._pictures_at_print = self._pictures

@@ -1,13 +1,17 @@
 """One rank's part of an epoch: batches, steps, and what is evaluated after them."""
 
 import time
+from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.profiler import record_function
 from torch.utils.data import DataLoader
 
 from lisa.augment import Augmentation
+from lisa.auto_batch import fitting_parts
 from lisa.config import Config
 from lisa.console import RunLog
 from lisa.data.cache import open_faces
@@ -15,15 +19,21 @@ from lisa.data.faces import EpochBatches, collate_same_size, ignore_signals
 from lisa.data.pairs import Pair
 from lisa.errors import InputError
 from lisa.evaluation import evaluate
+from lisa.labels import NUM_CLASSES
 from lisa.losses import SegmentationLoss, class_weights
 from lisa.metrics import figures
 from lisa.mixing import Mixing
 from lisa.models import deployable
+from lisa.models.recompute import recompute_blocks
+from lisa.pace import Pace
 from lisa.parser import FaceParser
 from lisa.state import TrainState, step_seed
 from lisa.world import World
 
 LOG_STEPS = 10
+
+PARTS = ("copy", "augmentation", "forward", "backward", "optimizer", "buffers", "ema", "logging")
+"""What a step's parts are called in a profile; the wait for pictures is torch's "enumerate(DataLoader)"."""
 
 MAX_SKIPPED = 10
 """So many steps in a row without a finite gradient stop the run."""
@@ -62,7 +72,35 @@ class Trainer:
         weights = class_weights(class_counts, config.loss.class_balance)
         self.loss = SegmentationLoss(config.loss, weights).to(world.device)
         self.bf16 = uses_bf16(config, world)
+        self.parts = config.train.accumulate
+        self.pace = Pace(world)
+        if config.train.activation_checkpointing:
+            recompute_blocks(state.network)
         self.network = world.wrap(state.network, config.train.batch_size // world.size)
+
+    def fit_into_memory(self) -> None:
+        """Raises the number of parts of a batch until one fits, the same on all ranks (train.auto_batch)."""
+        pictures = -(-self.batches.global_batch(0) // self.world.size)  # the first batch is a largest one
+        found = self.world.agree(lambda: fitting_parts(self._try_memory, pictures, self.parts))
+        self.parts = max(self.world.gather(found))
+        self.log.note(
+            f"auto-batch: {-(-pictures // self.parts)} of a process's {pictures} pictures at a time, "
+            f"accumulate = {self.parts}"
+        )
+
+    def _try_memory(self, pictures: int) -> None:
+        """A step on random pictures that changes nothing: no optimizer, no other rank."""
+        size, network, device = self.config.data.size, self.state.network.train(), self.world.device
+        buffers = [buffer.clone() for buffer in network.buffers()]
+        images = torch.randint(0, 256, (pictures, 3, size, size), dtype=torch.uint8, device=device)
+        masks = torch.randint(0, NUM_CLASSES, (pictures, size, size), dtype=torch.uint8, device=device)
+        try:
+            images, targets = self.mix(*self.augment(images, masks))
+            masks, weights = zip(*targets, strict=True)
+            self._loss(network, images, masks, weights).backward()
+        finally:
+            self.state.optimizer.zero_grad(set_to_none=True)
+            _put_back(network, buffers)
 
     def train_epoch(self) -> bool:
         """Trains on the rest of the state's epoch; False if a stop was asked for before its end."""
@@ -71,27 +109,39 @@ class Trainer:
         self.batches.set_position(state.epoch, state.batch)
         # Summed on the device and read at log points only: no synchronisation per step for it.
         loss_sum = torch.tensor(self._own_loss_sum(), dtype=torch.float64, device=world.device)
-        for images, masks in self.loader:
+        self.pace = Pace(world)
+        for images, masks in self.pace.batches(self.loader):
             loss = self.train_step(images, masks)
+            self.pace.count(self.batches.global_batch(state.batch))
             state.batch += 1
             loss_sum += loss.nan_to_num(0, 0, 0) * len(images)
-            if state.step % LOG_STEPS == 0:
-                self.log.step(state.epoch + 1, state.step, loss.item(), self.learning_rate)
-            if self.log.count(self.batches.global_batch(state.batch - 1)):
-                epochs, steps = self.config.train.epochs, self.batches.steps
-                self.log.progress(state.epoch + 1, epochs, state.batch, steps, loss.item())
+            with record_function("logging"):
+                self._log_step(loss)
             if world.should_stop():
                 break
         state.loss_sums = world.gather(loss_sum.item())
         return state.batch == self.batches.steps
 
+    def _log_step(self, loss: Tensor) -> None:
+        state = self.state
+        if state.step % LOG_STEPS == 0:
+            self.log.step(state.epoch + 1, state.step, loss.item(), self.learning_rate)
+        if self.log.count(self.batches.global_batch(state.batch - 1)):
+            epochs, steps = self.config.train.epochs, self.batches.steps
+            self.log.progress(state.epoch + 1, epochs, state.batch, steps, loss.item())
+
     def train_step(self, images: Tensor, masks: Tensor) -> Tensor:
-        """One optimizer step on this rank's share of a batch, uint8 from the loader; returns its loss."""
+        """One optimizer step on this rank's share of a batch, uint8 from the loader; returns its loss.
+
+        Its parts are named for torch's profiler: PARTS.
+        """
         state, world = self.state, self.world
         torch.manual_seed(step_seed(self.config.train.seed, state.step, world.rank))
-        images = images.to(world.device, non_blocking=True)
-        masks = masks.to(world.device, non_blocking=True)
-        images, targets = self.mix(*self.augment(images, masks))
+        with record_function("copy"):
+            images = images.to(world.device, non_blocking=True)
+            masks = masks.to(world.device, non_blocking=True)
+        with record_function("augmentation"):
+            images, targets = self.mix(*self.augment(images, masks))
         state.schedule.before_step(state.step)
         # BatchNorm's statistics change in the forward pass, before anybody knows whether the step counts.
         buffers = [buffer.clone() for buffer in state.network.buffers()]
@@ -103,10 +153,13 @@ class Trainer:
             self._skip(buffers)
             return loss
         state.skipped_in_a_row = 0
-        state.optimizer.step()
-        world.average_buffers(state.network)
+        with record_function("optimizer"):
+            state.optimizer.step()
+        with record_function("buffers"):
+            world.average_buffers(state.network)
         if state.ema is not None:
-            state.ema.update(state.network, step=state.step)
+            with record_function("ema"):
+                state.ema.update(state.network, step=state.step)
         return loss
 
     def _backward(self, images: Tensor, targets: list[tuple[Tensor, float]]) -> Tensor:
@@ -114,31 +167,34 @@ class Trainer:
         self.state.optimizer.zero_grad(set_to_none=True)
         # DDP averages over ranks; their shares may differ by one picture, so each counts by its size.
         share = self.world.size / self.batches.global_batch(self.state.batch)
-        parts = min(self.config.train.accumulate, len(images))
+        parts = min(self.parts, len(images))
         total = torch.zeros((), device=self.world.device)
         chunks = zip(images.chunk(parts), *(mask.chunk(parts) for mask, _ in targets), strict=True)
         for number, (pictures, *masks) in enumerate(chunks, start=1):
-            loss = self._loss(pictures, masks, [weight for _, weight in targets])
+            loss = self._loss(self.network, pictures, masks, [weight for _, weight in targets])
             weighted = loss * (len(pictures) * share)
-            if number < len(images.chunk(parts)):
-                with self.world.accumulating(self.network):
-                    weighted.backward()
-            else:
+            last = number == len(images.chunk(parts))
+            with (
+                record_function("backward"),
+                nullcontext() if last else self.world.accumulating(self.network),
+            ):
                 weighted.backward()
             total += loss.detach() * (len(pictures) / len(images))
         return total
 
-    def _loss(self, images: Tensor, masks: list[Tensor], weights: list[float]) -> Tensor:
-        with torch.autocast(self.world.device.type, torch.bfloat16, enabled=self.bf16):
-            logits = self.network(self.normalise(images))
-        losses = [self.loss(logits, mask) * weight for mask, weight in zip(masks, weights, strict=True)]
-        return torch.stack(losses).sum()
+    def _loss(
+        self, network: nn.Module, images: Tensor, masks: Sequence[Tensor], weights: Sequence[float]
+    ) -> Tensor:
+        with record_function("forward"):
+            with torch.autocast(self.world.device.type, torch.bfloat16, enabled=self.bf16):
+                logits = network(self.normalise(images))
+            losses = [self.loss(logits, mask) * weight for mask, weight in zip(masks, weights, strict=True)]
+            return torch.stack(losses).sum()
 
     def _skip(self, buffers: list[Tensor]) -> None:
         """Leaves weights, optimizer and statistics as they were before the step."""
         state = self.state
-        for buffer, before in zip(state.network.buffers(), buffers, strict=True):
-            buffer.copy_(before)
+        _put_back(state.network, buffers)
         state.skipped += 1
         state.skipped_in_a_row += 1
         if state.skipped_in_a_row == MAX_SKIPPED:
@@ -170,7 +226,11 @@ class Trainer:
             "weights": better,
             "miou_by_weights": {name: record["miou"] for name, record in records.items()},
             **records[better],
-            "timing": {"train_seconds": train_seconds, "eval_seconds": time.monotonic() - started},
+            "timing": {
+                "train_seconds": train_seconds,
+                "eval_seconds": time.monotonic() - started,
+                **self.pace.record(),
+            },
         }
         return record, candidates[better]
 
@@ -192,3 +252,8 @@ def uses_bf16(config: Config, world: World) -> bool:
     if config.train.precision == "auto":
         return world.device.type == "cuda" and torch.cuda.is_bf16_supported()
     return config.train.precision == "bf16"
+
+
+def _put_back(network: nn.Module, buffers: list[Tensor]) -> None:
+    for buffer, before in zip(network.buffers(), buffers, strict=True):
+        buffer.copy_(before)

@@ -15,6 +15,7 @@ from lisa.data.faces import EpochBatches
 from lisa.data.pairs import Pair, check_pairs, find_pairs
 from lisa.errors import InputError
 from lisa.models import build, count_parameters, deployable
+from lisa.pace import SLOW_LOADER
 from lisa.state import TrainState
 from lisa.trainer import Trainer
 from lisa.world import World
@@ -66,6 +67,8 @@ def fit(
         f"{len(faces.val)} validation pictures; {world.size} x {world.device.type}; {folder}"
     )
     trainer = Trainer(config, world, state, faces.train, batches, faces.class_counts, log)
+    if train.auto_batch:
+        trainer.fit_into_memory()
     try:
         while state.epoch < train.epochs and not _out_of_patience(state, config):
             started = time.monotonic()
@@ -79,6 +82,7 @@ def fit(
                 _save_best(evaluated, config, record, folder, world)
             state.epoch, state.batch, state.loss_sums = state.epoch + 1, 0, []
             log.epoch(record, state.step)
+            warn_of_slow_loader(record["timing"], log)
             _save_last(state, config, folder, world, log)
             if on_epoch is not None:
                 on_epoch(record)
@@ -124,6 +128,16 @@ def restore(state: TrainState, config: Config, folder: Path) -> None:
     if model != config.model:
         raise InputError(f"{path}: trained {model}, the config says {config.model}")
     state.load_state_dict(saved["training"], str(path))
+
+
+def warn_of_slow_loader(timing: dict[str, float], log: RunLog) -> None:
+    """A line for the person at the terminal if the device waited for pictures."""
+    share = timing["data_wait_share"]
+    if share > SLOW_LOADER:
+        log.note(
+            f"[yellow]the loader held the device up for {share:.0%} of the epoch: "
+            "raise --data.workers, or keep decoded pictures in --data.cache FOLDER"
+        )
 
 
 def _save_best(

@@ -1,9 +1,30 @@
-"""Where a module may leave torch's own kernels: the condition that all fast paths share."""
+"""Where a module may leave torch's own kernels, the condition that all fast paths share, and their switch."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import torch
 from torch import Tensor
 
+_enabled: ContextVar[bool] = ContextVar("fast paths", default=True)
+
 
 def eager_on_cpu(input: Tensor) -> bool:
     """True for a CPU tensor outside tracing and autocast: the plain modules serve everywhere else."""
-    return input.device.type == "cpu" and not torch.jit.is_tracing() and not torch.is_autocast_enabled("cpu")
+    return (
+        input.device.type == "cpu"
+        and not torch.jit.is_tracing()
+        and not torch.is_autocast_enabled("cpu")
+        and _enabled.get()
+    )
+
+
+@contextmanager
+def plain_kernels() -> Generator[None]:
+    """Inside, all networks run on torch's own kernels: the reference that the fast paths are held against."""
+    token = _enabled.set(False)
+    try:
+        yield
+    finally:
+        _enabled.reset(token)

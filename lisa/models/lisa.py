@@ -39,6 +39,8 @@ class SeparableUnit(nn.Module):
 class EncoderBlock(nn.Module):
     """u = unit(x); u + MSCA(u) (Figure 2)."""
 
+    recomputable = True
+
     def __init__(self, in_channels: int, out_channels: int, activation: str) -> None:
         super().__init__()
         self.unit = SeparableUnit(in_channels, out_channels, activation)
@@ -72,6 +74,8 @@ class Hamburger(nn.Module):
 
 class DecoderBlock(nn.Module):
     """Bilinear upsampling to the skip's size, concatenation, one separable unit (Figure 3)."""
+
+    recomputable = True
 
     def __init__(self, in_channels: int, skip_channels: int, activation: str) -> None:
         super().__init__()

@@ -29,6 +29,8 @@ LAYER_SCALE = 1e-2
 class Block(nn.Module):
     """Attention, then a convolutional MLP, each behind a BatchNorm and with a scaled shortcut."""
 
+    recomputable = True
+
     def __init__(self, channels: int, expansion: int, drop_path: float) -> None:
         super().__init__()
         hidden = expansion * channels

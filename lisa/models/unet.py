@@ -17,13 +17,29 @@ from lisa.models.blocks import pad_to_multiple
 WIDTHS = (18, 36, 72, 144, 216)
 
 
+class DoubleConvolution(nn.Sequential):
+    """3x3 convolution, BatchNorm, ReLU, twice."""
+
+    recomputable = True
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(
+            nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(out_channels),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(out_channels),
+            nn.ReLU(inplace=True),
+        )
+
+
 class UpBlock(nn.Module):
     """Transposed convolution to twice the size, concatenation with the skip, double convolution."""
 
     def __init__(self, in_channels: int, skip_channels: int) -> None:
         super().__init__()
         self.up = nn.ConvTranspose2d(in_channels, skip_channels, 2, stride=2)
-        self.convolutions = _double_convolution(2 * skip_channels, skip_channels)
+        self.convolutions = DoubleConvolution(2 * skip_channels, skip_channels)
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
         """(B,in,H/2,W/2) and the skip (B,skip,H,W) to (B,skip,H,W)."""
@@ -42,11 +58,11 @@ class UNet(nn.Module):
     def __init__(self, num_classes: int = 19, widths: tuple[int, ...] = WIDTHS) -> None:
         super().__init__()
         w1, w2, w3, w4, w5 = widths
-        self.down1 = _double_convolution(3, w1)
-        self.down2 = _double_convolution(w1, w2)
-        self.down3 = _double_convolution(w2, w3)
-        self.down4 = _double_convolution(w3, w4)
-        self.bottom = _double_convolution(w4, w5)
+        self.down1 = DoubleConvolution(3, w1)
+        self.down2 = DoubleConvolution(w1, w2)
+        self.down3 = DoubleConvolution(w2, w3)
+        self.down4 = DoubleConvolution(w3, w4)
+        self.bottom = DoubleConvolution(w4, w5)
         self.up4 = UpBlock(w5, w4)
         self.up3 = UpBlock(w4, w3)
         self.up2 = UpBlock(w3, w2)
@@ -63,14 +79,3 @@ class UNet(nn.Module):
         x = self.bottom(F.max_pool2d(d4, 2))
         x = self.up1(self.up2(self.up3(self.up4(x, d4), d3), d2), d1)
         return self.final(x)[..., :height, :width]
-
-
-def _double_convolution(in_channels: int, out_channels: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False),
-        nn.BatchNorm2d(out_channels),
-        nn.ReLU(inplace=True),
-        nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False),
-        nn.BatchNorm2d(out_channels),
-        nn.ReLU(inplace=True),
-    )

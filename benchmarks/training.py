@@ -1,0 +1,124 @@
+"""Training against the plain loop, on the same pictures, batch and resolution: images per second end to end.
+
+    python -m benchmarks.training --data FOLDER --size 512 --batch-size 4
+    python -m benchmarks.training --data FOLDER --size 512 --batch-size 4 --profile OUTPUT
+
+Every round runs each variant once, in fresh processes, so that a machine whose speed drifts slows all alike;
+the ratio is the median of the rounds'. Ours is the report's recipe through launch.sh, its second epoch.
+"""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import tyro
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from lisa.data.pairs import find_pairs
+
+ROOT = Path(__file__).resolve().parents[1]
+VALIDATION_PICTURES = 2
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Compares training with the plain loop, or profiles it."""
+
+    data: Path
+    """Folder of faces."""
+    size: int = 512
+    """Side of the pictures, in pixels."""
+    batch_size: int = 4
+    """Pictures a step."""
+    steps: int = 4
+    """Steps timed in each run."""
+    rounds: int = 3
+    """Runs of each variant."""
+    profile: Path | None = None
+    """Folder for a profile of one process, instead of the comparison: a table and trace.json for Chrome."""
+
+
+def link_faces(settings: Settings, folder: Path) -> Path:
+    """A folder of as many training pictures as the timed steps need, as links."""
+    wanted = {"train": settings.steps * settings.batch_size, "val": VALIDATION_PICTURES}
+    for split, count in wanted.items():
+        pairs = find_pairs(settings.data, split)
+        for kind in ("images", "masks"):
+            (folder / split / kind).mkdir(parents=True)
+        for number in range(count):
+            pair = pairs[number % len(pairs)]
+            for kind, path in (("images", pair.image), ("masks", pair.mask)):
+                (folder / split / kind / f"{number}{path.suffix}").symlink_to(path.resolve())
+    return folder
+
+
+def plain(settings: Settings, data: Path) -> float:
+    """Images per second of the plain loop."""
+    command = [sys.executable, "-m", "benchmarks.plain_training", "--data", str(data)]
+    command += ["--size", str(settings.size), "--batch-size", str(settings.batch_size)]
+    command += ["--steps", str(settings.steps)]
+    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    return float(done.stdout.split()[0])
+
+
+def ours(settings: Settings, data: Path, output: Path, processes: int) -> float:
+    """Images per second of the report's recipe in so many processes."""
+    command = [str(ROOT / "launch.sh"), "report", "--data", str(data), "--output", str(output)]
+    command += ["--size", str(settings.size), "--batch-size", str(settings.batch_size)]
+    command += ["--epochs", "2", "--train.views", "1"]
+    environment = {**os.environ, "NPROC": str(processes)}
+    environment.pop("OMP_NUM_THREADS", None)
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, env=environment)
+    records = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
+    return [record["timing"] for record in records if record["event"] == "epoch"][1]["images_per_second"]
+
+
+def compare(settings: Settings, folder: Path) -> Table:
+    """Runs all variants in turn, round by round."""
+    data = link_faces(settings, folder / "faces")
+    processes = [torch.cuda.device_count()] if torch.cuda.is_available() else [1, 2]
+    rates: dict[str, list[float]] = {"plain": [], **{f"ours, {number} processes": [] for number in processes}}
+    for number in track(range(settings.rounds), "rounds", transient=True):
+        rates["plain"].append(plain(settings, data))
+        for count in processes:
+            output = folder / f"run{count}_{number}"
+            rates[f"ours, {count} processes"].append(ours(settings, data, output, count))
+    title = f"training, {settings.size}x{settings.size}, batch {settings.batch_size}"
+    table = Table("variant", "images/s", "ratio", "ratios", title=title)
+    for name, values in rates.items():
+        ratios = [rate / base for rate, base in zip(values, rates["plain"], strict=True)]
+        span = f"{min(ratios):.2f} to {max(ratios):.2f}"
+        table.add_row(name, f"{statistics.median(values):.3f}", f"{statistics.median(ratios):.2f}", span)
+    return table
+
+
+def profile(settings: Settings, output: Path, folder: Path) -> None:
+    """Profiles one process with launch.sh's allocator settings."""
+    data = link_faces(settings, folder / "faces")
+    command = [sys.executable, "-m", "benchmarks.training_profile", "--data", str(data)]
+    command += ["--size", str(settings.size), "--batch-size", str(settings.batch_size)]
+    command += ["--output", str(output.resolve())]
+    kept = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "1000000000000", "MALLOC_TOP_PAD_": "67108864"}
+    subprocess.run(command, cwd=ROOT, check=True, env={**os.environ, **kept})
+
+
+def main() -> None:
+    """Entry point."""
+    settings = tyro.cli(Settings)
+    with tempfile.TemporaryDirectory() as folder:
+        if settings.profile is not None:
+            profile(settings, settings.profile, Path(folder))
+        else:
+            Console().print(compare(settings, Path(folder)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+"""Activation checkpointing (Chen et al., https://arxiv.org/abs/1604.06174): memory for a second forward pass.
+
+A block keeps its input alone; the backward pass computes what lies between once more. Gradients are the same.
+"""
+
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+
+def recompute_blocks(network: nn.Module) -> None:
+    """Each module of the network that has ``recomputable = True`` forgets its activations in training."""
+    for module in network.modules():
+        if getattr(module, "recomputable", False):
+            module.forward = partial(_recomputed, module, module.forward)
+
+
+def _recomputed(block: nn.Module, forward: Callable[..., Any], *inputs: Any) -> Any:
+    if not torch.is_grad_enabled():
+        return forward(*inputs)
+    contexts = partial(_contexts, block)
+    return checkpoint(forward, *inputs, use_reentrant=False, context_fn=contexts)
+
+
+def _contexts(block: nn.Module) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+    """What surrounds the first and the second forward pass."""
+    return nullcontext(), _statistics_kept(block)
+
+
+@contextmanager
+def _statistics_kept(block: nn.Module) -> Generator[None]:
+    """BatchNorm's running statistics have seen this batch in the first pass already."""
+    norms = [module for module in block.modules() if isinstance(module, nn.BatchNorm2d | nn.SyncBatchNorm)]
+    momenta = [norm.momentum for norm in norms]
+    counts = [norm.num_batches_tracked for norm in norms]
+    for norm in norms:
+        norm.momentum, norm.num_batches_tracked = 0.0, None
+    try:
+        yield
+    finally:
+        for norm, momentum, count in zip(norms, momenta, counts, strict=True):
+            norm.momentum, norm.num_batches_tracked = momentum, count
