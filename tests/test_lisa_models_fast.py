@@ -1,12 +1,19 @@
 """The fast backward passes give torch's gradients."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 from torch import nn
 
+from lisa.config import LossConfig, ModelConfig
+from lisa.losses import SegmentationLoss
+from lisa.models import build
 from lisa.models.depthwise import DepthwiseConv2d
+from lisa.models.fast_path import plain_kernels
 from lisa.models.pointwise import PointwiseConv2d
 from lisa.models.prelu import ChannelPReLU
+from lisa.models.upsample import BilinearUpsample
 
 
 @pytest.mark.parametrize("kernel", [(1, 7), (1, 21), (5, 5), (7, 1), (3, 3)])
@@ -67,3 +74,45 @@ def test_pointwise_equals_torchs_convolution(shape: tuple[int, int, int, int]):
     for ours, theirs in zip(*gradients, strict=True):
         assert torch.allclose(ours, theirs, rtol=1e-5, atol=1e-4)
     assert gradients[0][0].is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize(
+    ("shape", "size"), [((2, 3, 4, 5), (8, 10)), ((1, 2, 1, 3), (2, 6)), ((1, 2, 1, 1), (2, 2))]
+)
+def test_upsample_gradients_equal_torchs(shape: tuple[int, int, int, int], size: tuple[int, int]):
+    """Also from maps of one row or one pixel, which the deepest stage has of tiny pictures."""
+    upsample = BilinearUpsample()
+    picture = torch.randn(shape).contiguous(memory_format=torch.channels_last)
+    # Behind a concatenation the gradient is a slice of a wider map.
+    upstream = torch.randn(shape[0], shape[1] + 2, *size).contiguous(memory_format=torch.channels_last)
+    gradients: list[torch.Tensor] = []
+    for kernels in (nullcontext(), plain_kernels()):
+        with kernels:
+            leaf = picture.clone().requires_grad_()
+            output = upsample(leaf, *size)
+            gradients.append(torch.autograd.grad(output, leaf, upstream[:, : shape[1]])[0])
+    assert torch.allclose(*gradients, rtol=1e-5, atol=1e-5)
+
+
+def test_upsample_gradcheck():
+    picture = torch.randn(1, 2, 3, 4, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: BilinearUpsample()(x, 6, 8), (picture,))
+
+
+@pytest.mark.parametrize("name", ["lisa", "unet", "segnext"])
+def test_a_networks_fast_and_plain_gradients_agree(name: str):
+    """Loss to 1e-5, gradients' cosine above 0.999, on the same weights and batch."""
+    network = build(ModelConfig(name=name)).train().to(memory_format=torch.channels_last)  # pyright: ignore
+    pictures, masks = torch.randn(2, 3, 64, 64), torch.randint(0, 19, (2, 64, 64))
+    losses: list[float] = []
+    gradients: list[torch.Tensor] = []
+    for kernels in (nullcontext(), plain_kernels()):
+        torch.manual_seed(0)  # SegNeXt's stochastic depth
+        network.zero_grad()
+        with kernels:
+            loss = SegmentationLoss(LossConfig())(network(pictures), masks)
+            loss.backward()
+        losses.append(loss.item())
+        gradients.append(torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None]))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    assert nn.functional.cosine_similarity(*gradients, dim=0) > 0.999

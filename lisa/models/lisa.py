@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from lisa.models.blocks import MSCA, NMF2d, make_activation, pad_to_multiple
 from lisa.models.depthwise import DepthwiseConv2d
 from lisa.models.pointwise import PointwiseConv2d
+from lisa.models.upsample import BilinearUpsample
 
 WIDTHS = (32, 64, 142, 320, 512)
 DEPTHS = (1, 2, 2, 3, 1)
@@ -79,11 +80,12 @@ class DecoderBlock(nn.Module):
 
     def __init__(self, in_channels: int, skip_channels: int, activation: str) -> None:
         super().__init__()
+        self.upsample = BilinearUpsample()
         self.unit = SeparableUnit(in_channels + skip_channels, skip_channels, activation)
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
         """(B,in,H/2,W/2) and the skip (B,skip,H,W) to (B,skip,H,W)."""
-        x = F.interpolate(x, size=skip.shape[-2:], mode="bilinear", align_corners=True)
+        x = self.upsample(x, skip.shape[2], skip.shape[3])
         return self.unit(torch.cat([x, skip], dim=1))
 
 

