@@ -3,8 +3,8 @@
 oneDNN's weight gradient of a depthwise kernel wider than three columns is 10 to 60 times slower than that
 of the transposed kernel. Here a 1xk kernel's is taken on transposed tensors, and a kxk kernel's column by
 column, each as a kx1 kernel over shifted inputs. The input's gradient is a forward pass with the kernel
-turned around, in 30 to 90 % of oneDNN's time for it. On other devices, and under TorchScript, the module is a plain
-``nn.Conv2d``.
+turned around, in 30 to 90 % of oneDNN's time for it. On other devices, and under TorchScript, the module is
+a plain ``nn.Conv2d``.
 """
 
 from typing import Any
