@@ -12,7 +12,7 @@ STATUS_FILE = "LISA_STATUS_FILE"
 
 
 def finish(main: Callable[[], int]) -> NoReturn:
-    """Runs main and ends the process with its code; an InputError is one line on rank 0 and code 2.
+    """Runs main and ends the process with its code; an InputError is one line on rank 0 and its code, 2 or 3.
 
     A worker that ends with a code makes torchrun print a traceback and start all workers again. Neither helps
     against bad input or a request to stop, so under launch.sh the worker ends with 0 and launch.sh reads the
@@ -23,7 +23,7 @@ def finish(main: Callable[[], int]) -> NoReturn:
     except InputError as error:
         if os.environ.get("RANK", "0") == "0":
             print(f"error: {error}", file=sys.stderr, flush=True)
-        code = 2
+        code = error.exit_code
     status = os.environ.get(STATUS_FILE)
     if status is None:
         raise SystemExit(code)

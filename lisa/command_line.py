@@ -4,7 +4,7 @@
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -23,6 +23,12 @@ SHORT_FLAGS = {
     "--auto-batch": "--train.auto-batch",
 }
 
+SHORT_FLAGS_HELP = (
+    "Short for the paths below: "
+    + ", ".join(f"{short} = {path}" for short, path in SHORT_FLAGS.items())
+    + "."
+)
+
 
 @dataclass(frozen=True)
 class TrainArguments:
@@ -36,20 +42,19 @@ class TrainArguments:
 def parse_training(arguments: Sequence[str]) -> TrainArguments:
     """Parses ``[RECIPE | --config FILE] [--options]``; without either, the recipe is ``best``."""
     words = list(arguments)
-    config = _starting_config(words)
+    config = starting_config(words)
     return tyro.cli(
         TrainArguments,
         prog=f"./launch.sh [{' | '.join(RECIPES)} | --config FILE]",
-        description="Trains a face parser. Short for the paths below: "
-        + ", ".join(f"{short} = {path}" for short, path in SHORT_FLAGS.items())
-        + ". Without any argument: a demonstration on synthetic faces.",
-        args=[_long_flag(word) for word in words],
+        description=f"Trains a face parser. {SHORT_FLAGS_HELP} "
+        "Without any argument: a demonstration on synthetic faces.",
+        args=[long_flag(word) for word in words],
         default=TrainArguments(config),
     )
 
 
-def _starting_config(words: list[str]) -> Config:
-    """The recipe or file that the command begins with, taken off the words."""
+def starting_config(words: list[str], default: Callable[[], Config] = best) -> Config:
+    """The recipe or file that the command begins with, taken off the words; ``default`` without either."""
     if words and words[0] in RECIPES:
         return RECIPES[words.pop(0)]()
     if words and words[0] == "--config":
@@ -63,10 +68,11 @@ def _starting_config(words: list[str]) -> Config:
             raise InputError(f"--config {path}: {error.strerror}") from None
     if words and not words[0].startswith("-"):
         raise InputError(f"no recipe {words[0]!r}: one of {', '.join(RECIPES)}")
-    return best()
+    return default()
 
 
-def _long_flag(word: str) -> str:
+def long_flag(word: str) -> str:
+    """The word with a short flag written out: ``--lr=1`` becomes ``--optim.lr=1``."""
     flag, equals, value = word.partition("=")
     return SHORT_FLAGS.get(flag, flag) + equals + value
 

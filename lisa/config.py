@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from lisa.errors import InputError
 from lisa.label_orders import CELEBAMASK
+from lisa.parameters import count_lisa
 
 
 def _require(condition: bool, name: str, value: object, rule: str) -> None:
@@ -54,6 +55,10 @@ class ModelConfig:
     """LISA's Hamburger: as published, or with the matrix decomposition that the report cites."""
     widths: tuple[int, int, int, int, int] = (32, 64, 142, 320, 512)
     """Channels of LISA's five encoder stages (Table 1)."""
+    depths: tuple[int, int, int, int, int] = (1, 2, 2, 3, 1)
+    """Blocks of LISA's five encoder stages (Table 1)."""
+    hamburger_ratio: float = 0.5
+    """Channels inside LISA's Hamburger, as a share of the fifth stage's."""
     auxiliary: bool = False
     """Train LISA with a classifier on each decoder stage too. They count against the cap (lower the widths)
     and are gone in the exported file."""
@@ -63,9 +68,25 @@ class ModelConfig:
     def __post_init__(self) -> None:
         _require(self.max_parameters > 0, "model.max_parameters", self.max_parameters, "above 0")
         _require(min(self.widths) >= 2, "model.widths", self.widths, "at least 2 channels each")
+        _require(min(self.depths) >= 1, "model.depths", self.depths, "at least 1 block each")
+        _require(0 < self.hamburger_ratio <= 1, "model.hamburger_ratio", self.hamburger_ratio, "above 0 to 1")
         _require(
             self.name == "lisa" or not self.auxiliary, "model.auxiliary", self.auxiliary, "for lisa alone"
         )
+        if self.name == "lisa":
+            self._require_under_cap()
+
+    def _require_under_cap(self) -> None:
+        """LISA is counted before it is built: a config over the cap can't be written (contract 6)."""
+        count = count_lisa(
+            self.widths, self.depths, self.hamburger_ratio, self.activation == "prelu", self.auxiliary
+        )
+        if count >= self.max_parameters:
+            raise InputError(
+                f"model: widths {self.widths}, depths {self.depths}, hamburger_ratio {self.hamburger_ratio}"
+                f"{', auxiliary classifiers' if self.auxiliary else ''} have {count:,} trainable parameters, "
+                f"the cap is {self.max_parameters:,}: make it smaller or raise model.max_parameters"
+            )
 
 
 @dataclass(frozen=True)

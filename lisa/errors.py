@@ -10,6 +10,9 @@ SHOWN = 20
 class InputError(ValueError):
     """What the user gave can't be used. The message says what, where and what to do."""
 
+    exit_code = 2
+    """How a command ends that met this error."""
+
 
 def listing(items: Sequence[str]) -> str:
     """The first 20 items one per line, then how many more there are."""
@@ -21,9 +24,9 @@ def listing(items: Sequence[str]) -> str:
 
 @contextmanager
 def one_line_errors() -> Generator[None]:
-    """Entry points run inside: InputError prints its message to stderr and exits with code 2."""
+    """Entry points run inside: InputError prints its message to stderr and exits with its code."""
     try:
         yield
     except InputError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
-        raise SystemExit(2) from None
+        raise SystemExit(error.exit_code) from None

@@ -42,6 +42,9 @@ MAX_SKIPPED = 10
 class DivergedError(InputError):
     """The loss or its gradient stayed NaN or infinite."""
 
+    exit_code = 3
+    """A search must tell such a trial, which scored badly, from one that could not run."""
+
 
 class Trainer:
     """Trains and evaluates the state's network, an epoch at a time."""

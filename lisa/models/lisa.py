@@ -14,9 +14,11 @@ from lisa.models.blocks import MSCA, NMF2d, make_activation, pad_to_multiple
 from lisa.models.depthwise import DepthwiseConv2d
 from lisa.models.pointwise import PointwiseConv2d
 from lisa.models.upsample import BilinearUpsample
+from lisa.parameters import hamburger_width
 
 WIDTHS = (32, 64, 142, 320, 512)
 DEPTHS = (1, 2, 2, 3, 1)
+HAMBURGER_RATIO = 0.5
 HAMBURGERS = ("bottleneck", "nmf")
 
 
@@ -93,7 +95,8 @@ class LISA(nn.Module):
     """The network: (B,3,H,W) normalised RGB to logits (B,num_classes,H,W), any H and W.
 
     ``activation`` is one of prelu, relu, gelu (Table 5). ``hamburger`` is "bottleneck" (as published) or
-    "nmf". ``widths`` and ``depths`` are the five stages' channels and blocks (Table 1).
+    "nmf", ``hamburger_ratio`` its inner channels as a share of the fifth stage's. ``widths`` and ``depths``
+    are the five stages' channels and blocks (Table 1); :func:`lisa.parameters.count_lisa` counts them all.
     """
 
     stride: Final[int] = 16
@@ -106,6 +109,7 @@ class LISA(nn.Module):
         hamburger: str = "bottleneck",
         widths: tuple[int, ...] = WIDTHS,
         depths: tuple[int, ...] = DEPTHS,
+        hamburger_ratio: float = HAMBURGER_RATIO,
     ) -> None:
         super().__init__()
         if hamburger not in HAMBURGERS:
@@ -117,7 +121,7 @@ class LISA(nn.Module):
         self.enc3 = _stage(w2, w3, d3, activation)
         self.enc4 = _stage(w3, w4, d4, activation)
         self.enc5 = _stage(w4, w5, d5, activation)
-        self.hamburger = Hamburger(w5, w5 // 2, decompose=hamburger == "nmf")
+        self.hamburger = Hamburger(w5, hamburger_width(w5, hamburger_ratio), decompose=hamburger == "nmf")
         self.dec4 = DecoderBlock(w5, w4, activation)
         self.dec3 = DecoderBlock(w4, w3, activation)
         self.dec2 = DecoderBlock(w3, w2, activation)

@@ -55,7 +55,8 @@ def build(config: ModelConfig) -> nn.Module:
         raise InputError(f"model.name = {config.name!r}: one of {', '.join(NETWORKS)}")
     arguments: dict[str, Any] = {"num_classes": NUM_CLASSES}
     if config.name == "lisa":
-        arguments |= {"activation": config.activation, "hamburger": config.hamburger, "widths": config.widths}
+        shape = ("activation", "hamburger", "hamburger_ratio", "widths", "depths")
+        arguments |= {name: getattr(config, name) for name in shape}
     network: nn.Module = timm.create_model(config.name, **arguments)
     if config.auxiliary:
         assert isinstance(network, LISA)

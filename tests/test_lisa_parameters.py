@@ -1,0 +1,47 @@
+"""The closed-form count is the built network's; a network over the cap can't even be written down."""
+
+import random
+
+import pytest
+import torch
+from torch import nn
+
+from lisa.config import Config, ModelConfig
+from lisa.errors import InputError
+from lisa.models import LISA, build, count_parameters
+from lisa.parameters import count_lisa
+
+
+def test_the_published_network():
+    assert count_lisa((32, 64, 142, 320, 512), (1, 2, 2, 3, 1)) == 1_999_551
+    assert ModelConfig().depths == (1, 2, 2, 3, 1)
+    assert [*LISA().state_dict()] == [*build(ModelConfig()).state_dict()]
+
+
+def test_closed_form_is_the_built_networks_on_random_shapes(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(nn.Conv2d, "reset_parameters", lambda self: None)  # shapes are enough here
+    draw = random.Random(0)
+    for _ in range(40):
+        widths = [draw.randint(2, 400) for _ in range(5)]
+        depths = [draw.randint(1, 4) for _ in range(5)]
+        ratio, activation = draw.uniform(0.01, 1), draw.choice(["prelu", "relu", "gelu"])
+        with torch.device("meta"):
+            network = LISA(activation=activation, widths=widths, depths=depths, hamburger_ratio=ratio)
+        assert count_parameters(network) == count_lisa(widths, depths, ratio, activation == "prelu")
+
+
+def test_auxiliary_classifiers_count():
+    narrow = ModelConfig(auxiliary=True, widths=(8, 16, 24, 32, 48))
+    assert count_parameters(build(narrow)) == count_lisa(narrow.widths, narrow.depths, auxiliary=True)
+
+
+def test_a_network_over_the_cap_is_refused_with_its_count():
+    with pytest.raises(InputError, match=r"widths \(40, .*have 2,\d\d\d,\d\d\d trainable.*cap is 2,000,000"):
+        Config.from_dict({"model": {"widths": [40, 64, 142, 320, 512], "depths": [1, 2, 2, 3, 2]}})
+    with pytest.raises(InputError, match="auxiliary classifiers have"):
+        ModelConfig(auxiliary=True)
+    assert ModelConfig(auxiliary=True, max_parameters=3_000_000).auxiliary
+    with pytest.raises(InputError, match=r"model\.hamburger_ratio = 0"):
+        ModelConfig(hamburger_ratio=0)
+    with pytest.raises(InputError, match=r"model\.depths = "):
+        ModelConfig(depths=(1, 2, 0, 3, 1))

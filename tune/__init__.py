@@ -1,0 +1,1 @@
+"""Search for recipes and ablations: trials of lisa's loop under Ray Tune."""

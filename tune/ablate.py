@@ -1,0 +1,117 @@
+"""Runs the rows of the report's tables: ``python -m tune.ablate --table 4 --data ROOT --seeds K``."""
+
+import shlex
+import sys
+import time
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from lisa.config import Config, report
+from lisa.errors import InputError, one_line_errors
+from tune.ablations import Ablation, markdown
+from tune.cluster import check_nodes, open_cluster, settle_environment
+from tune.options import MARKER, Options, claim, parse, settled
+from tune.storage import put_text
+
+if TYPE_CHECKING:
+    from tune.running import Outcome
+
+
+@dataclass(frozen=True)
+class AblateArguments(Options):
+    """What an ablation was asked for."""
+
+    table: Literal[2, 3, 4, 5] = 4
+    """The report's table: 2 networks, 3 augmentation, 4 loss, 5 activation."""
+    seeds: int = 1
+    """Runs of each row, with train.seed and the numbers after it."""
+    config: Annotated[Config, tyro.conf.arg(name="")] = field(default_factory=Config)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.seeds < 1:
+            raise InputError(f"--seeds {self.seeds}: at least 1")
+
+    def recipe(self) -> dict[str, object]:
+        """What may not change when the ablation goes on."""
+        config = {f"config.{key}": value for key, value in self.config.to_dict().items()}
+        return {"table": self.table, "seeds": self.seeds, **config}
+
+
+def _arguments(config: Config) -> AblateArguments:
+    return AblateArguments(config=replace(config, output="runs/ablation"))
+
+
+def main() -> int:
+    """Parses, checks what can be checked, opens Ray, trains all rows, writes the table."""
+    arguments = parse(
+        AblateArguments,
+        _arguments,
+        report,
+        "python -m tune.ablate",
+        "Trains the rows of one of the report's tables, each with some seeds, and writes a Markdown table.",
+    )
+    config = settled(arguments.config)
+    arguments = replace(arguments, config=config)
+    ablation = Ablation(config, arguments.table)
+    claim(config.output, arguments.recipe(), arguments.resume)
+    settle_environment()
+    from lisa.console import console
+    from tune.running import INTERRUPTED, complete, overhead_line, overheads
+
+    started = time.time()
+    with open_cluster(arguments.cluster):
+        check_nodes(config.data.root, config.output, MARKER)
+        outcomes = _run(arguments, ablation)
+    results = [(outcome.point, outcome.result) for outcome in outcomes if outcome.result]
+    command = shlex.join(["python", "-m", "tune.ablate", *sys.argv[1:]])
+    text = markdown(ablation, results, command)
+    put_text(config.output, f"table{arguments.table}.md", text)
+    console.print(text, highlight=False, markup=False)
+    console.print(overhead_line(overheads(outcomes, started)), highlight=False, soft_wrap=True)
+    for outcome in outcomes:
+        if outcome.error:
+            console.print(f"trial {outcome.trial} failed: {outcome.error}", highlight=False, soft_wrap=True)
+    if not complete(outcomes, len(ablation.rows) * arguments.seeds):
+        console.print(f"stopped: the same command with --resume goes on ({config.output})", soft_wrap=True)
+        return INTERRUPTED
+    return 0
+
+
+def _run(arguments: AblateArguments, ablation: Ablation) -> "list[Outcome]":
+    """Every row with every seed."""
+    import ray
+    from ray import tune as ray_tune
+
+    from lisa.console import console
+    from tune.running import Experiment, trial_resources
+    from tune.table import TrialTable
+    from tune.trial import Job
+
+    available = ray.cluster_resources()
+    gpus = arguments.gpus(available.get("GPU", 0))
+    processes = arguments.processes(gpus)
+    first = ablation.base.train.seed
+    rows, seeds = range(len(ablation.rows)), range(first, first + arguments.seeds)
+    trials = len(rows) * len(seeds)
+    experiment = Experiment(
+        Job(ablation.config, ablation.base.output, processes, arguments.threads),
+        trial_resources(gpus, processes, arguments.threads),
+        trials,
+        grid={"row": ray_tune.grid_search([*rows]), "seed": ray_tune.grid_search([*seeds])},
+    )
+    epochs = ablation.base.train.epochs
+    console.print(
+        f"{trials} runs of {epochs} epochs, {experiment.slots(available)} at a time; {ablation.base.output}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    with TrialTable(console, epochs, trials, {"row": "row", "seed": "seed"}) as table:
+        return experiment.run(table, arguments.resume)
+
+
+if __name__ == "__main__":
+    with one_line_errors():
+        raise SystemExit(main())

@@ -1,0 +1,112 @@
+"""The rows of the report's Tables 2 to 5: what each changes in the recipe, and the report's figures."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from statistics import mean, stdev
+from typing import Any, NamedTuple
+
+from lisa.config import Config
+from tune.space import Point
+
+
+class Row(NamedTuple):
+    """A row: its name, what it changes, and the report's val mIoU in % and F1."""
+
+    name: str
+    changes: dict[str, dict[str, Any]]
+    miou: float
+    f1: float
+
+
+_NO_JITTER = {"brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0}
+
+TABLES: dict[int, tuple[str, tuple[Row, ...]]] = {
+    2: (
+        "networks under two million parameters",
+        (
+            Row("UNet", {"model": {"name": "unet"}}, 68.03, 0.81),
+            Row("SegNeXt", {"model": {"name": "segnext"}}, 65.65, 0.83),
+            Row("LISA", {}, 75.04, 0.88),
+        ),
+    ),
+    3: (
+        "augmentation",
+        (
+            Row("none", {"augment": {**_NO_JITTER, "rotation": 0.0, "flip": 0.0}}, 71.64, 0.84),
+            Row("flip", {"augment": {**_NO_JITTER, "rotation": 0.0}}, 73.02, 0.87),
+            Row("flip, rotation", {"augment": _NO_JITTER}, 74.16, 0.88),
+            Row("flip, rotation, colour jitter", {}, 75.04, 0.88),
+        ),
+    ),
+    4: (
+        "loss",
+        (
+            Row("Dice", {"loss": {"cross_entropy": 0.0}}, 71.33, 0.84),
+            Row("CE", {"loss": {"dice": 0.0}}, 73.74, 0.85),
+            Row("CE + Dice", {}, 75.04, 0.88),
+        ),
+    ),
+    5: (
+        "activation",
+        (
+            Row("ReLU", {"model": {"activation": "relu"}}, 74.08, 0.87),
+            Row("GELU", {"model": {"activation": "gelu"}}, 74.55, 0.88),
+            Row("PReLU", {}, 75.04, 0.88),
+        ),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """A table's rows over one recipe and some seeds."""
+
+    base: Config
+    table: int
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """The table's rows, in the report's order."""
+        return TABLES[self.table][1]
+
+    def config(self, point: Point) -> Config:
+        """The recipe with the changes of the point's row, and its seed."""
+        changed = replace(self.base, train=replace(self.base.train, seed=point["seed"]))
+        for section, values in self.rows[point["row"]].changes.items():
+            changed = replace(changed, **{section: replace(getattr(changed, section), **values)})
+        return changed
+
+
+def markdown(ablation: Ablation, results: Sequence[tuple[Point, dict[str, Any]]], command: str) -> str:
+    """The table with the report's figures beside ours: mean and standard deviation over the seeds."""
+    title, rows = TABLES[ablation.table]
+    base = ablation.base
+    lines = [
+        f"# Table {ablation.table}: {title}",
+        "",
+        f"    {command}",
+        "",
+        f"Ours: {base.train.epochs} epochs at {base.data.size}x{base.data.size}; best val mIoU of a run and "
+        "the report's F1 at that epoch; mean ± standard deviation over the seeds. The report's: 100 epochs "
+        "at 512x512 on 5,000 pictures.",
+        "",
+        "| row | parameters | seeds | mIoU, ours | mIoU, report | F1, ours | F1, report |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for index, row in enumerate(rows):
+        mine = [result for point, result in results if point["row"] == index and "best_miou" in result]
+        if not mine:
+            lines.append(f"| {row.name} | - | 0 | - | {row.miou:.2f} | - | {row.f1:.2f} |")
+            continue
+        diverged = sum(result["diverged"] for result in mine)
+        seeds = f"{len(mine)}" + (f" ({diverged} diverged, as 0)" if diverged else "")
+        miou = _spread([100 * result["best_miou"] for result in mine])
+        f1 = _spread([result["best_report_f1"] for result in mine], digits=3)
+        cells = [row.name, f"{mine[0]['parameters']:,}", seeds, miou, f"{row.miou:.2f}", f1, f"{row.f1:.2f}"]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _spread(values: Sequence[float], digits: int = 2) -> str:
+    spread = f" ± {stdev(values):.{digits}f}" if len(values) > 1 else ""
+    return f"{mean(values):.{digits}f}{spread}"

@@ -1,0 +1,110 @@
+"""Ray's start, quietly, here or on an existing cluster, and whether all nodes see the same files."""
+
+import logging
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lisa.errors import InputError, listing
+from tune.processes import CHECKOUT
+from tune.storage import file_system, is_url
+
+ENVIRONMENT = {
+    # Page faults of fresh large buffers cost more than the arithmetic on a CPU: let glibc keep its memory.
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": "1000000000000",
+    "MALLOC_TOP_PAD_": "67108864",
+    "MALLOC_ARENA_MAX": "1",
+}
+"""Of the workers; a trial runs in a thread, which must not get an arena of its own."""
+
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # our table, leaderboard and metrics.jsonl say it all
+    "TUNE_FORCE_TRIAL_CLEANUP_S": "3",  # Ctrl-C waits no longer for trials: their last epoch is saved
+    "TUNE_GLOBAL_CHECKPOINT_S": "1",  # a killed search loses no finished trial
+    "TUNE_WARN_THRESHOLD_S": "60",
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+"""Set before Ray is imported."""
+
+TRAVELS = ("lisa", "tune", "distributed", "deploy")
+"""What of the checkout goes to a cluster's nodes; data, runs and environments stay."""
+
+
+def settle_environment() -> None:
+    """Ray's switches; call it before the first import of Ray."""
+    os.environ.update(QUIET)
+    if not os.environ.get("CUDA_VISIBLE_DEVICES"):
+        os.environ.update(ENVIRONMENT)
+
+
+@contextmanager
+def open_cluster(address: str) -> Generator[None]:
+    """Ray on this machine, or the cluster at the address; shut down or left again at the end."""
+    import ray
+
+    arguments: dict[str, Any] = {"include_dashboard": False, "object_store_memory": 256 * 2**20}
+    if address:
+        excludes = ["/*", *(f"!/{room}/" for room in TRAVELS), "__pycache__/"]
+        environment = {"working_dir": str(CHECKOUT), "excludes": excludes, "env_vars": ENVIRONMENT}
+        arguments = {"runtime_env": environment}
+    try:
+        ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, **arguments)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise InputError(
+            f"no Ray cluster at {address or 'this machine'}: {first} "
+            "(docs/tune.md has the commands, and what token authentication needs)"
+        ) from None
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def check_nodes(data: str, results: str, marker: str) -> None:
+    """Refuses, before any trial, a cluster with nodes that see no data or another results folder."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    check: Any = ray.remote(num_cpus=0, max_retries=0)(faults_here)
+    nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) > 0]
+    pending = {
+        node["NodeManagerAddress"]: check.options(
+            scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+        ).remote(data, results, marker)
+        for node in nodes
+    }
+    faults = [
+        f"{address}: {fault}"
+        for address, pending_faults in pending.items()
+        for fault in ray.get(pending_faults)
+    ]
+    if faults:
+        raise InputError(
+            "not all nodes of the cluster see the files; give a shared path or a URL:\n" + listing(faults)
+        )
+
+
+def faults_here(data: str, results: str, marker: str) -> list[str]:
+    """What this machine doesn't see: the data, or the file ``marker`` in the results folder."""
+    faults: list[str] = []
+    for name, place, item in (("--data", data, ""), ("--output", results, marker)):
+        try:
+            if is_url(place):
+                files, path = file_system(place)
+                seen = files.exists(f"{path}/{item}" if item else path)
+            else:
+                seen = (Path(place) / item).exists()
+        except (InputError, OSError) as error:
+            faults.append(f"{name} {place}: {error}")
+            continue
+        if not seen:
+            faults.append(f"{name} {place} is not there, or not the one that the search writes")
+    return faults

@@ -1,0 +1,135 @@
+"""What search and ablate share on their command lines."""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import tyro
+
+from lisa.command_line import SHORT_FLAGS_HELP, long_flag, starting_config
+from lisa.config import RECIPES, Config
+from lisa.data.pairs import find_pairs
+from lisa.errors import InputError
+from lisa.files import claim_folder
+from tune.storage import absolute, file_system, is_url
+
+MARKER = "search.json"
+"""In the results folder: what was asked for."""
+
+T = TypeVar("T")
+
+Switch = Annotated[bool, tyro.conf.FlagCreatePairsOff]
+
+
+@dataclass(frozen=True)
+class Options:
+    """Where and on what the trials run."""
+
+    resume: Switch = False
+    """Go on with the trials in --output: finished ones stay, the others go on from their last epoch."""
+    address: Annotated[str, tyro.conf.arg(metavar="ADDRESS")] = ""
+    """A running Ray cluster (also RAY_ADDRESS); without one, Ray is started on this machine."""
+    gpus_per_trial: Annotated[float | None, tyro.conf.arg(metavar="N")] = None
+    """GPUs of a trial: below 1 trials share one, above 1 a trial is a torchrun job of so many processes.
+    Without it 1 where there are GPUs, else 0."""
+    processes_per_trial: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    """Processes of a trial on CPUs; above 1 it is a torchrun job."""
+    threads: int = 1
+    """Threads, and CPUs, of each process."""
+
+    def __post_init__(self) -> None:
+        gpus = self.gpus_per_trial
+        if gpus is not None and (gpus < 0 or (gpus > 1 and gpus != int(gpus))):
+            raise InputError(f"--gpus-per-trial {gpus}: a part of one GPU, or a whole number of them")
+        if self.threads < 1:
+            raise InputError(f"--threads {self.threads}: at least 1")
+        if self.processes_per_trial is not None and (gpus or self.processes_per_trial < 1):
+            raise InputError(
+                f"--processes-per-trial {self.processes_per_trial}: at least 1, and for CPUs alone; "
+                "a trial on GPUs has a process on each"
+            )
+
+    @property
+    def cluster(self) -> str:
+        """The address from the command line or the environment; empty for this machine."""
+        return self.address or os.environ.get("RAY_ADDRESS", "")
+
+    def gpus(self, available: float) -> float:
+        """GPUs of a trial."""
+        if self.processes_per_trial is not None:
+            return 0
+        return float(available > 0) if self.gpus_per_trial is None else self.gpus_per_trial
+
+    def processes(self, gpus: float) -> int:
+        """Processes of a trial."""
+        return max(1, int(gpus)) if self.processes_per_trial is None else self.processes_per_trial
+
+
+def parse(
+    kind: type[T], make: Callable[[Config], T], default: Callable[[], Config], prog: str, about: str
+) -> T:
+    """Parses ``[RECIPE | --config FILE] [--options]``, the recipe anywhere among the options."""
+    words = _recipe_first(sys.argv[1:])
+    config = starting_config(words, default)
+    return tyro.cli(
+        kind,
+        prog=f"{prog} [{' | '.join(RECIPES)} | --config FILE]",
+        description=f"{about} {SHORT_FLAGS_HELP}",
+        args=[long_flag(word) for word in words],
+        default=make(config),
+    )
+
+
+def _recipe_first(words: Sequence[str]) -> list[str]:
+    """The words with the recipe, or --config and its file, in front."""
+    words = list(words)
+    if "--config" in words:
+        index = words.index("--config")
+        return words[index : index + 2] + words[:index] + words[index + 2 :]
+    for index, word in enumerate(words):
+        before = words[index - 1] if index else ""
+        if word in RECIPES and not (before.startswith("--") and before not in SWITCHES and "=" not in before):
+            return [word, *words[:index], *words[index + 1 :]]
+    return words
+
+
+SWITCHES = ("--resume", "--architecture", "--then-train")
+
+
+def settled(config: Config) -> Config:
+    """The config with places as every worker sees them. Raises InputError for data that is not there."""
+    root = absolute(config.data.root)
+    if is_url(root):
+        files, path = file_system(root)
+        if not files.exists(path):
+            raise InputError(f"--data {root}: nothing is there")
+    else:
+        for split in ("train", "val"):
+            find_pairs(root, split, config.data.label_order, config.data.exclude)
+    exclude, cache = (absolute(path) if path else "" for path in (config.data.exclude, config.data.cache))
+    data = replace(config.data, root=root, exclude=exclude, cache=cache)
+    return replace(config, data=data, output=absolute(config.output))
+
+
+def claim(results: str, recipe: dict[str, object], resume: bool) -> None:
+    """Makes the results folder ours. Raises InputError if it holds something else, or needs --resume."""
+    if is_url(results):
+        files, root = file_system(results)
+        begun = files.exists(f"{root}/{MARKER}")
+    else:
+        begun = (Path(results) / MARKER).exists()
+    if begun and not resume:
+        raise InputError(f"{results} holds a search: go on with --resume, or choose another --output")
+    if not is_url(results):
+        claim_folder(Path(results), MARKER, recipe)
+        return
+    content = json.dumps(recipe, indent=1, sort_keys=True)
+    files, root = file_system(results)
+    files.makedirs(root, exist_ok=True)
+    if begun and files.cat_file(f"{root}/{MARKER}").decode() != content:
+        raise InputError(f"{results} was begun with other settings: use the same, or choose another --output")
+    files.pipe_file(f"{root}/{MARKER}", content.encode())

@@ -1,0 +1,146 @@
+"""What search and ablate share: a Ray Tune experiment that can be stopped and gone on with."""
+
+import os
+import signal
+import statistics
+from bisect import bisect
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from ray import tune as ray_tune
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import TrialScheduler
+from ray.tune.search import Searcher
+
+from lisa.errors import InputError
+from tune.table import TrialTable
+from tune.trial import Job, run_trial
+
+EXPERIMENT = "ray"
+"""Ray's own folder inside the results."""
+
+RETRIES = 3
+"""So often a trial whose process died goes on from its last epoch."""
+
+INTERRUPTED = 75
+"""Exit code of a search that was stopped and can be gone on with (sysexits' EX_TEMPFAIL)."""
+
+
+class Outcome(NamedTuple):
+    """A trial's end: its point, what it last reported, and what went wrong."""
+
+    trial: str
+    point: dict[str, Any]
+    result: dict[str, Any]
+    error: str
+    finished: bool
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A Ray Tune experiment over a job's points: drawn by a searcher, or all of a grid."""
+
+    job: Job
+    resources: dict[str, float]
+    trials: int
+    grid: dict[str, Any] | None = None
+    searcher: Searcher | None = None
+    scheduler: TrialScheduler | None = None
+
+    def run(self, table: TrialTable, resume: bool) -> list[Outcome]:
+        """Runs all trials that are not finished yet; returns every trial's outcome, finished or not.
+
+        Ctrl-C and SIGTERM end it early, and in good order.
+        """
+        trainable = ray_tune.with_resources(ray_tune.with_parameters(run_trial, job=self.job), self.resources)
+        place = f"{self.job.results}/{EXPERIMENT}"
+        if resume and ray_tune.Tuner.can_restore(place):
+            tuner = ray_tune.Tuner.restore(
+                place, trainable, resume_unfinished=True, resume_errored=True, param_space=self.grid
+            )
+        else:
+            tuner = self._new_tuner(trainable, table)
+        signal.signal(signal.SIGTERM, lambda signum, frame: os.kill(os.getpid(), signal.SIGINT))
+        tuner.fit()
+        return [_outcome(trial, state) for trial, state in table.states]
+
+    def slots(self, available: Mapping[str, float]) -> int:
+        """How many trials run at a time. Raises InputError where none can."""
+        fits = [
+            int(available.get(name.upper(), 0) / amount)
+            for name, amount in self.resources.items()
+            if amount > 0
+        ]
+        if min(fits) < 1:
+            raise InputError(
+                f"a trial asks for {self.resources}, Ray has {available.get('CPU', 0):g} CPUs and "
+                f"{available.get('GPU', 0):g} GPUs: ask for less"
+            )
+        return min(*fits, self.trials)
+
+    def _new_tuner(self, trainable: Any, table: TrialTable) -> ray_tune.Tuner:
+        return ray_tune.Tuner(
+            trainable,
+            param_space=self.grid,
+            tune_config=ray_tune.TuneConfig(
+                num_samples=1 if self.grid else self.trials,
+                search_alg=self.searcher,
+                scheduler=self.scheduler,
+                reuse_actors=True,  # the next trial finds Ray's process started and torch imported
+                trial_dirname_creator=_trial_folder,
+            ),
+            run_config=ray_tune.RunConfig(
+                name=EXPERIMENT,
+                storage_path=self.job.results,
+                failure_config=ray_tune.FailureConfig(max_failures=RETRIES),
+                callbacks=[table],
+                verbose=0,
+            ),
+        )
+
+
+def _trial_folder(trial: Trial) -> str:
+    return trial.trial_id
+
+
+def _outcome(trial: Trial, state: str) -> Outcome:
+    error = str(trial.error_file or "no message") if state == Trial.ERROR else ""
+    finished = state in (Trial.TERMINATED, Trial.ERROR)
+    return Outcome(trial.trial_id, dict(trial.config), dict(trial.last_result or {}), error, finished)
+
+
+def complete(outcomes: Iterable[Outcome], trials: int) -> bool:
+    """Whether all trials that were asked for have come to an end."""
+    return sum(outcome.finished for outcome in outcomes) == trials
+
+
+def overheads(outcomes: Iterable[Outcome], since: float) -> list[float]:
+    """Seconds that Ray cost beyond training, for each trial after ``since`` that followed another.
+
+    A trial has ended when it spoke for the last time. What passes until the next training begins in its
+    place (stop, schedule, start), and what reports with their checkpoints took, is Ray's.
+    """
+    results = [outcome.result for outcome in outcomes if outcome.result.get("began", 0.0) > since]
+    ends = sorted(result["last_heard"] for result in results)
+    costs: list[float] = []
+    for result in sorted(results, key=lambda result: result["began"]):
+        position = bisect(ends, result["began"])
+        if position > 0:
+            costs.append(result["began"] - ends.pop(position - 1) + result["report_seconds"])
+    return costs
+
+
+def overhead_line(costs: list[float]) -> str:
+    """The overheads for a person."""
+    if not costs:
+        return "Ray's overhead: too few trials to tell"
+    return (
+        f"Ray's overhead per trial beyond training (stop, start, reports, checkpoints): median "
+        f"{statistics.median(costs):.1f} s, largest {max(costs):.1f} s, of {len(costs)} trials"
+    )
+
+
+def trial_resources(gpus: float, processes: int, threads: int) -> dict[str, float]:
+    """What Ray sets aside for a trial."""
+    return {"cpu": processes * threads, "gpu": gpus}

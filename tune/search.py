@@ -1,0 +1,184 @@
+"""Searches learning rate, loss weights, augmentation and shape: ``python -m tune.search --data ROOT``."""
+
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from lisa.config import Config, best
+from lisa.errors import InputError, one_line_errors
+from tune.cluster import check_nodes, open_cluster, settle_environment
+from tune.options import MARKER, Options, Switch, claim, parse, settled
+from tune.processes import CHECKOUT
+from tune.space import Space
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tune.running import Experiment, Outcome
+
+COLUMNS = {
+    "lr": "optim.lr",
+    "decay": "optim.weight_decay",
+    "CE": "loss.cross_entropy",
+    "Dice": "loss.dice",
+    "Lovasz": "loss.lovasz",
+    "augment": "augment.strength",
+}
+"""What the table shows of a point."""
+
+
+@dataclass(frozen=True)
+class SearchArguments(Options):
+    """What a search was asked for."""
+
+    trials: int = 16
+    """How many points are tried; the first is the recipe itself."""
+    trial_epochs: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    """Epochs of a trial; a tenth of the recipe's without it. The winner is written with the recipe's own."""
+    search: Literal["tpe", "random"] = "tpe"
+    """Optuna's tree-structured Parzen estimator, or independent draws."""
+    objective: Literal["miou", "miou,latency"] = "miou"
+    """miou stops hopeless trials early (ASHA). miou,latency trains every trial to its end and looks for the
+    Pareto front of val mIoU and the exported file's CPU milliseconds; it needs --architecture."""
+    architecture: Switch = False
+    """Search LISA's depths, widths and Hamburger too; every shape is under model.max-parameters."""
+    then_train: Switch = False
+    """Train the winner in full with launch.sh, and export it."""
+    config: Annotated[Config, tyro.conf.arg(name="")] = field(default_factory=Config)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.trials < 1:
+            raise InputError(f"--trials {self.trials}: at least 1")
+        if self.trial_epochs is not None and self.trial_epochs < 1:
+            raise InputError(f"--trial-epochs {self.trial_epochs}: at least 1")
+        if self.objective == "miou,latency" and not self.architecture:
+            raise InputError("--objective miou,latency needs --architecture: one network has one latency")
+
+    @property
+    def epochs(self) -> int:
+        """A trial's budget."""
+        return self.trial_epochs or max(1, self.config.train.epochs // 10)
+
+    def recipe(self) -> dict[str, object]:
+        """What may not change when the search goes on."""
+        names = ("trials", "search", "objective", "architecture")
+        return {**{name: getattr(self, name) for name in names}, "trial_epochs": self.epochs} | {
+            f"config.{key}": value for key, value in self.config.to_dict().items()
+        }
+
+
+def _arguments(config: Config) -> SearchArguments:
+    return SearchArguments(config=replace(config, output="runs/search"))
+
+
+def main() -> int:
+    """Parses, checks what can be checked, opens Ray, searches, writes what was found."""
+    arguments = parse(
+        SearchArguments,
+        _arguments,
+        best,
+        "python -m tune.search",
+        "Searches a recipe's learning rate, weight decay, loss weights, augmentation strength and, with "
+        "--architecture, shape.",
+    )
+    config = settled(arguments.config)
+    arguments = replace(arguments, config=config)
+    space = Space(config, arguments.architecture)
+    claim(config.output, arguments.recipe(), arguments.resume)
+    settle_environment()
+    from lisa.console import console
+    from tune.results import write_results
+    from tune.running import INTERRUPTED, complete
+
+    started = time.time()
+    with open_cluster(arguments.cluster):
+        check_nodes(config.data.root, config.output, MARKER)
+        outcomes, line = _search(arguments, space, started)
+    if not complete(outcomes, arguments.trials):
+        console.print(f"stopped: the same command with --resume goes on ({config.output})", soft_wrap=True)
+        return INTERRUPTED
+    path = write_results(config.output, space, outcomes, arguments.objective == "miou,latency", console)
+    console.print(line, highlight=False, soft_wrap=True)
+    if arguments.then_train:
+        return _train_and_export(path, config)
+    console.print(f"Train it in full: ./launch.sh --config {path}", highlight=False, soft_wrap=True)
+    return 0
+
+
+def _search(arguments: SearchArguments, space: Space, started: float) -> "tuple[list[Outcome], str]":
+    """Every trial's outcome, and a line on what Ray cost."""
+    import ray
+
+    from lisa.console import console
+    from tune.running import overhead_line, overheads
+    from tune.table import TrialTable
+
+    resources = ray.cluster_resources()
+    experiment = _experiment(arguments, space, resources)
+    slots = experiment.slots(resources)
+    console.print(
+        f"{arguments.trials} trials of {arguments.epochs} epochs, {slots} at a time; {space.base.output}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    with TrialTable(console, arguments.epochs, arguments.trials, COLUMNS) as table:
+        outcomes = experiment.run(table, arguments.resume)
+    return outcomes, overhead_line(overheads(outcomes, started))
+
+
+def _experiment(arguments: SearchArguments, space: Space, available: "Mapping[str, float]") -> "Experiment":
+    from tune.early_stopping import make_scheduler
+    from tune.running import Experiment, trial_resources
+    from tune.searcher import make_searcher
+    from tune.trial import Job
+
+    config, latency = space.base, arguments.objective == "miou,latency"
+    gpus = arguments.gpus(available.get("GPU", 0))
+    processes = arguments.processes(gpus)
+    short = replace(config, train=replace(config.train, epochs=arguments.epochs))
+    job = Job(Space(short, space.architecture).config, config.output, processes, arguments.threads, latency)
+    return Experiment(
+        job,
+        trial_resources(gpus, processes, arguments.threads),
+        arguments.trials,
+        searcher=make_searcher(space, arguments.search, latency, config.train.seed),
+        scheduler=None if latency else make_scheduler(arguments.epochs),
+    )
+
+
+def _train_and_export(path: Path, config: Config) -> int:
+    """The winner through launch.sh and deploy.export; the first code that is not 0."""
+    from tune.storage import local_data
+
+    output = Path(Config.from_json(path.read_text()).output)
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    for command in (
+        [
+            str(CHECKOUT / "launch.sh"),
+            "--config",
+            str(path),
+            "--data",
+            local_data(config.data.root),
+            "--resume",
+        ],
+        [
+            *(sys.executable, "-m", "deploy.export"),
+            *("--checkpoint", str(output / "best.pt"), "--output", str(output / "lisa.ts")),
+        ],
+    ):
+        code = subprocess.run(command, env=environment, cwd=CHECKOUT, check=False).returncode
+        if code != 0:
+            return code
+    return 0
+
+
+if __name__ == "__main__":
+    with one_line_errors():
+        raise SystemExit(main())

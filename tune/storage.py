@@ -1,0 +1,105 @@
+"""Where trials keep their runs: a folder that all workers see, or a URL that fsspec can read and write."""
+
+import fcntl
+import hashlib
+import os
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lisa.errors import InputError
+from lisa.files import make_folders, write_whole
+
+KEPT = ("last.pt", "best.pt", "metrics.jsonl", "config.json")
+"""What of a run folder travels to a URL, in this order: last.pt never speaks of files that are not there."""
+
+
+def is_url(place: str) -> bool:
+    """Whether the place is behind a protocol of fsspec."""
+    return "://" in place
+
+
+def absolute(place: str) -> str:
+    """The place as every worker must see it: trials run in folders of Ray's own."""
+    return place.rstrip("/") if is_url(place) else str(Path(place).absolute())
+
+
+def file_system(url: str) -> tuple[Any, str]:
+    """The URL's file system and the path within. Raises InputError for one that fsspec can't open."""
+    import fsspec
+
+    try:
+        return fsspec.core.url_to_fs(url)
+    except (ValueError, ImportError, OSError) as error:
+        raise InputError(f"{url}: {error}") from None
+
+
+def put_text(place: str, name: str, text: str) -> None:
+    """Writes a small file into a folder or behind a URL."""
+    if is_url(place):
+        files, root = file_system(place)
+        files.pipe_file(f"{root}/{name}", text.encode())
+    else:
+        write_whole(Path(place) / name, text.encode())
+
+
+class RunFolder:
+    """A trial's run folder: ``path`` is on this machine, and mirrored where ``place`` is a URL."""
+
+    def __init__(self, place: str, path: Path) -> None:
+        self.path = path
+        self._remote = file_system(place) if is_url(place) else None
+
+    def fetch(self) -> None:
+        """Brings what an earlier life of the trial left."""
+        make_folders([self.path])
+        if self._remote is None:
+            return
+        files, root = self._remote
+        for name in KEPT:
+            if files.exists(f"{root}/{name}"):
+                files.get_file(f"{root}/{name}", str(self.path / name))
+
+    def push(self) -> None:
+        """Mirrors the run folder; each file is whole or absent behind the URL too."""
+        if self._remote is None:
+            return
+        files, root = self._remote
+        files.makedirs(root, exist_ok=True)
+        for name in KEPT:
+            if (self.path / name).exists():
+                files.put_file(str(self.path / name), f"{root}/{name}.part")
+                files.mv(f"{root}/{name}.part", f"{root}/{name}")
+
+
+@contextmanager
+def open_run_folder(results: str, name: str) -> Generator[RunFolder]:
+    """The folder ``trials/name`` of the search's results, with what is there already."""
+    place = f"{results}/trials/{name}"
+    if is_url(results):
+        with tempfile.TemporaryDirectory(prefix="lisa-trial-") as scratch:
+            folder = RunFolder(place, Path(scratch))
+            folder.fetch()
+            yield folder
+    else:
+        folder = RunFolder(place, Path(place))
+        folder.fetch()
+        yield folder
+
+
+def local_data(root: str) -> str:
+    """The data's folder on this machine; data behind a URL is copied once per machine."""
+    if not is_url(root):
+        return root
+    name = f"lisa-data-{os.getuid()}-{hashlib.sha256(root.encode()).hexdigest()[:16]}"
+    folder = Path(tempfile.gettempdir()) / name
+    make_folders([folder])
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "complete").exists():
+            files, path = file_system(root)
+            files.get(path.rstrip("/") + "/", str(folder / "faces") + "/", recursive=True)
+            (folder / "complete").touch()
+    return str(folder / "faces")

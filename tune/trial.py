@@ -1,0 +1,159 @@
+"""One trial: lisa's loop with a World, heard by Ray after each epoch, going on from its own checkpoints."""
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import torch
+from ray import tune as ray_tune
+
+from lisa.config import Config
+from lisa.models import build, count_parameters
+from lisa.trainer import DivergedError
+from lisa.training import fit
+from lisa.world import World
+from tune.processes import CHECKOUT, epoch_records, fit_in_processes, tied, tied_environment
+from tune.space import Point
+from tune.storage import RunFolder, local_data, open_run_folder
+
+TIMED_RUNS = 15
+
+
+@dataclass(frozen=True)
+class Job:
+    """What all trials of a search share; it travels to the workers."""
+
+    config: Callable[[Point], Config]
+    """The config of a point."""
+    results: str
+    """The search's folder or URL."""
+    processes: int = 1
+    """Above 1 a trial is a torchrun job of so many processes."""
+    threads: int = 1
+    """torch's threads per process."""
+    latency: bool = False
+    """Whether the exported file is timed after the first epoch."""
+
+
+def run_trial(point: Point, job: Job) -> None:
+    """Trains the point's config from where its run folder stands, and reports every epoch.
+
+    The run folder is ``trials/<trial's id>`` of the results. A restarted or restored trial keeps its id, so
+    that fit goes on from last.pt, whatever Ray itself knows of the trial.
+    """
+    name = ray_tune.get_context().get_trial_id()
+    assert name is not None
+    with open_run_folder(job.results, name) as folder:
+        config = job.config(point)
+        data = replace(config.data, root=local_data(config.data.root))
+        config = replace(config, data=data, output=str(folder.path))
+        reporter = Reporter(config, folder, job.latency)
+        try:
+            finished = _fit(config, job, reporter)
+        except DivergedError:
+            finished = False
+        if not finished:
+            reporter.report(diverged=True)
+        elif not reporter.reported:  # its last epoch was reported by an earlier life that came no further
+            reporter.report()
+
+
+def _fit(config: Config, job: Job, reporter: "Reporter") -> bool:
+    """Trains; False if the run diverged."""
+    if job.processes > 1:
+        return fit_in_processes(config, job.processes, job.threads, reporter.report)
+    torch.set_num_threads(job.threads)
+    torch.set_flush_denormal(True)  # the first steps are several times slower with them
+    device = torch.device("cuda", 0) if os.environ.get("CUDA_VISIBLE_DEVICES") else torch.device("cpu")
+    fit(config, World(device=device), resume=True, on_epoch=lambda record: reporter.report())
+    return True
+
+
+class Reporter:
+    """Tells Ray of each epoch: figures, the best mIoU so far epoch by epoch, and seconds spent on telling."""
+
+    def __init__(self, config: Config, folder: RunFolder, latency: bool) -> None:
+        self.config, self.folder = config, folder
+        with torch.device("meta"):
+            self.parameters = count_parameters(build(config.model))
+        self.latency_ms: float | None = None
+        self.wants_latency = latency
+        self.reported = False
+        self.began = time.time()
+        self.report_seconds = 0.0
+
+    def report(self, diverged: bool = False) -> None:
+        """Reports the last epoch in the run's log. A diverged run scores 0, whatever it reached before."""
+        now = time.time()
+        self.folder.push()
+        records = epoch_records(self.folder.path)
+        curve = list(accumulate((record["miou"] for record in records), max))
+        if self.wants_latency and self.latency_ms is None and records:
+            self.latency_ms = exported_milliseconds(self.folder.path / "best.pt", self.config.data.size)
+            now = time.time()
+        metrics = {
+            "epoch": records[-1]["epoch"] if records else 0,
+            "miou": 0.0 if diverged else records[-1]["miou"],
+            "best_miou": 0.0 if diverged else curve[-1],
+            "best_report_f1": _best(records)["report_f1"] if records else 0.0,
+            "curve": curve,
+            "parameters": self.parameters,
+            "diverged": diverged,
+            "latency_ms": self._latency(diverged),
+            "began": self.began,
+            "last_heard": now,
+            "report_seconds": self.report_seconds,
+        }
+        self.reported = True
+        ray_tune.report(metrics)
+        self.report_seconds += time.time() - now
+
+    def _latency(self, diverged: bool) -> float:
+        if self.latency_ms is None and diverged and self.wants_latency:
+            return 1e6  # never exported: as slow as can be
+        return self.latency_ms or 0.0
+
+
+def _best(records: list[dict[str, Any]]) -> dict[str, Any]:
+    return max(records, key=lambda record: record["miou"])
+
+
+def exported_milliseconds(checkpoint: Path, size: int) -> float:
+    """Median CPU milliseconds of the checkpoint's exported file for one picture, on one thread."""
+    exported = checkpoint.with_name("lisa.ts")
+    command = [sys.executable, "-m", "deploy.export", "--checkpoint", str(checkpoint)]
+    subprocess.run(
+        tied([*command, "--output", str(exported)]),
+        env=tied_environment(OMP_NUM_THREADS="1"),
+        cwd=CHECKOUT,
+        check=True,
+        capture_output=True,
+    )
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return _time(exported, size)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _time(exported: Path, size: int) -> float:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # TorchScript is deprecated upstream
+        model = torch.jit.load(exported, map_location="cpu")
+    picture = torch.randint(0, 256, (1, 3, size, size), dtype=torch.uint8)
+    seconds: list[float] = []
+    with torch.inference_mode():
+        for _ in range(3 + TIMED_RUNS):  # the first three compile
+            started = time.perf_counter()
+            model(picture)
+            seconds.append(time.perf_counter() - started)
+    return 1000 * statistics.median(seconds[3:])
