@@ -14,6 +14,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import bf16_compress_hook
 from torch.nn.parallel import DistributedDataParallel
 
 from lisa.console import console
@@ -66,7 +67,7 @@ class ProcessGroupWorld(World):
         if self.size > 1:
             dist.barrier(group=self.control)
 
-    def wrap(self, network: nn.Module, pictures_per_rank: int) -> nn.Module:
+    def wrap(self, network: nn.Module, pictures_per_rank: int, gradients: str = "fp32") -> nn.Module:
         """See World."""
         if self.size == 1:
             return network
@@ -83,9 +84,12 @@ class ProcessGroupWorld(World):
         with warnings.catch_warnings():
             # torch 2.15 renames broadcast_buffers; before it the new name does not exist.
             warnings.simplefilter("ignore", FutureWarning)
-            return DistributedDataParallel(
+            wrapped = DistributedDataParallel(
                 network, devices, broadcast_buffers=False, gradient_as_bucket_view=True
             )
+        if gradients == "bf16":
+            wrapped.register_comm_hook(None, bf16_compress_hook)
+        return wrapped
 
     def accumulating(self, network: nn.Module) -> AbstractContextManager[object]:
         """See World."""

@@ -62,7 +62,8 @@ class Trainer:
         weights = class_weights(class_counts, config.loss.class_balance)
         self.loss = SegmentationLoss(config.loss, weights).to(world.device)
         self.bf16 = uses_bf16(config, world)
-        self.network = world.wrap(state.network, config.train.batch_size // world.size)
+        share = config.train.batch_size // world.size
+        self.network = world.wrap(state.network, share, config.train.gradients)
 
     def train_epoch(self) -> bool:
         """Trains on the rest of the state's epoch; False if a stop was asked for before its end."""
