@@ -11,6 +11,22 @@ from lisa.errors import InputError
 STATUS_FILE = "LISA_STATUS_FILE"
 
 
+def started_before() -> bool:
+    """Whether this host has started workers of this run before: these go on from the last checkpoint.
+
+    Under launch.sh local rank 0 alone answers, and leaves a note in the status file: torchrun's count of
+    restarts does not grow when a host's coming or going starts the workers again.
+    """
+    status = os.environ.get(STATUS_FILE)
+    if status is None:
+        return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+    if os.environ.get("LOCAL_RANK", "0") != "0":
+        return False
+    before = Path(status).read_text() != ""
+    Path(status).write_text("started\n")
+    return before
+
+
 def finish(main: Callable[[], int]) -> NoReturn:
     """Runs main and ends the process with its code; an InputError is one line on rank 0 and its code, 2 or 3.
 

@@ -1,10 +1,9 @@
 """Training under torchrun: ``./launch.sh`` starts it; ``python -m distributed.train`` is one process."""
 
-import os
 import sys
 from pathlib import Path
 
-from distributed.exit import finish
+from distributed.exit import finish, started_before
 from lisa.command_line import parse_training
 
 STOPPED = 75
@@ -19,7 +18,7 @@ def main() -> int:
     from lisa.training import fit
 
     with open_world() as world:
-        restarted = world.any(int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0)
+        restarted = world.any(started_before())
         result = fit(arguments.config, world, resume=arguments.resume or restarted)
         if not result.finished:
             return STOPPED

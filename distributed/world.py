@@ -14,14 +14,17 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import bf16_compress_hook
 from torch.nn.parallel import DistributedDataParallel
 
 from lisa.console import console
 from lisa.errors import InputError
 from lisa.world import World
 
-TIMEOUT = timedelta(minutes=5)
-"""A collective that waits longer fails on all ranks; torch's default is 30 minutes on Gloo."""
+TIMEOUT = "LISA_TIMEOUT"
+"""Names the seconds after which a waiting collective fails; torch's default on Gloo is half an hour."""
+
+DEFAULT_TIMEOUT = 300
 
 SMALL_BATCH = 16
 """Below this many pictures per rank BatchNorm's statistics are taken over all ranks, where torch can."""
@@ -64,7 +67,7 @@ class ProcessGroupWorld(World):
         if self.size > 1:
             dist.barrier(group=self.control)
 
-    def wrap(self, network: nn.Module, pictures_per_rank: int) -> nn.Module:
+    def wrap(self, network: nn.Module, pictures_per_rank: int, gradients: str = "fp32") -> nn.Module:
         """See World."""
         if self.size == 1:
             return network
@@ -81,9 +84,12 @@ class ProcessGroupWorld(World):
         with warnings.catch_warnings():
             # torch 2.15 renames broadcast_buffers; before it the new name does not exist.
             warnings.simplefilter("ignore", FutureWarning)
-            return DistributedDataParallel(
+            wrapped = DistributedDataParallel(
                 network, devices, broadcast_buffers=False, gradient_as_bucket_view=True
             )
+        if gradients == "bf16":
+            wrapped.register_comm_hook(None, bf16_compress_hook)
+        return wrapped
 
     def accumulating(self, network: nn.Module) -> AbstractContextManager[object]:
         """See World."""
@@ -105,6 +111,14 @@ class ProcessGroupWorld(World):
         return self.any(self.stop_asked)
 
 
+def timeout() -> timedelta:
+    """How long a collective may wait. Raises InputError if LISA_TIMEOUT holds no number of seconds."""
+    seconds = os.environ.get(TIMEOUT, str(DEFAULT_TIMEOUT))
+    if not seconds.isdecimal() or int(seconds) < 1:
+        raise InputError(f"{TIMEOUT}={seconds}: whole seconds, at least 1")
+    return timedelta(seconds=int(seconds))
+
+
 @contextmanager
 def open_world() -> Generator[ProcessGroupWorld]:
     """The World that the environment describes, torn down at the end whatever happens.
@@ -114,6 +128,7 @@ def open_world() -> Generator[ProcessGroupWorld]:
     missing = [name for name in _TORCHRUN if name not in os.environ]
     if "RANK" in os.environ and missing:
         raise InputError(f"RANK is set, but not {', '.join(missing)}: start with ./launch.sh or torchrun")
+    patience = timeout()
     alone = "RANK" in missing
     world = ProcessGroupWorld(
         rank=0 if alone else int(os.environ["RANK"]),
@@ -124,8 +139,8 @@ def open_world() -> Generator[ProcessGroupWorld]:
     if world.size > 1:
         backend = "nccl" if world.device.type == "cuda" else "gloo"
         device_id = world.device if world.device.type == "cuda" else None
-        dist.init_process_group(backend, timeout=TIMEOUT, device_id=device_id)
-        world.control = dist.new_group(backend="gloo", timeout=TIMEOUT)
+        dist.init_process_group(backend, timeout=patience, device_id=device_id)
+        world.control = dist.new_group(backend="gloo", timeout=patience)
     try:
         yield world
     finally:

@@ -222,6 +222,8 @@ class TrainConfig:
     """Epochs without a better val mIoU before training stops early (the report's 20)."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """auto: bf16 autocast on GPUs that have it, fp32 elsewhere (on the CPU bf16 training is slower)."""
+    gradients: Literal["fp32", "bf16"] = "fp32"
+    """What ranks exchange gradients as; bf16 halves the bytes, for links that training waits for."""
     seed: int = 0
     """Seed of the weights, the order of the pictures and the augmentation."""
 

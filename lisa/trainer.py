@@ -79,7 +79,8 @@ class Trainer:
         self.pace = Pace(world)
         if config.train.activation_checkpointing:
             recompute_blocks(state.network)
-        self.network = world.wrap(state.network, config.train.batch_size // world.size)
+        share = config.train.batch_size // world.size
+        self.network = world.wrap(state.network, share, config.train.gradients)
 
     def fit_into_memory(self) -> None:
         """Raises the number of parts of a batch until one fits, the same on all ranks (train.auto_batch)."""

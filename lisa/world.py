@@ -53,8 +53,8 @@ class World:
     def barrier(self) -> None:
         """Returns when every rank has come here."""
 
-    def wrap(self, network: nn.Module, pictures_per_rank: int) -> nn.Module:
-        """The network whose backward pass averages gradients over all ranks.
+    def wrap(self, network: nn.Module, pictures_per_rank: int, gradients: str = "fp32") -> nn.Module:
+        """The network whose backward pass averages gradients over all ranks, exchanged as fp32 or bf16.
 
         Where a rank's share of a batch is small, BatchNorm's statistics span all ranks if the device can.
         """

@@ -1,0 +1,117 @@
+"""launch.sh's reading of its variables, without starting anything; what a worker reads of its own."""
+
+import os
+import subprocess
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from distributed import world
+from distributed.exit import STATUS_FILE, started_before
+from lisa.errors import InputError
+
+ROOT = Path(__file__).parents[1]
+
+
+def dry_run(tmp_path: Path, variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """launch.sh --dry-run; the check of arguments, which takes seconds, is test_distributed.py's."""
+    python = tmp_path / "python"
+    python.write_text('#!/bin/sh\n[ "$2" = lisa.command_line ] || exec python3 "$@"\n')
+    scontrol = tmp_path / "scontrol"
+    scontrol.write_text("#!/bin/sh\necho localhost\necho node7\n")
+    for program in (python, scontrol):
+        program.chmod(0o755)
+    mine = ("SLURM", "MASTER_", "NNODES", "NODE_RANK", "NPROC", "MAX_RESTARTS", "LISA_")
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(mine)}
+    environment = {**kept, "NPROC": "1", **variables, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    command = [str(ROOT / "launch.sh"), "--dry-run", "best"]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+
+
+SLURM = {"SLURM_JOB_NUM_NODES": "2", "SLURM_JOB_NODELIST": "x", "SLURM_JOB_ID": "40007"}
+
+
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        ({}, ["--nnodes=1", "--rdzv-endpoint=localhost:0", "--max-restarts=3"]),
+        ({"MAX_RESTARTS": "0"}, ["--max-restarts=0"]),
+        (
+            {"NNODES": "1:4", "MASTER_ADDR": "localhost"},
+            ["--nnodes=1:4", "--rdzv-endpoint=localhost:29500", "is_host=1", "--local-addr=localhost"],
+        ),
+        # 192.0.2.0/24 is kept for documentation: nobody's address, so the rendezvous is elsewhere.
+        ({"NNODES": "1:4", "MASTER_ADDR": "192.0.2.1"}, ["is_host=0"]),
+        ({"NNODES": "2", "NODE_RANK": "0", "MASTER_ADDR": "localhost", "NPROC": "8"}, ["nproc-per-node=8 "]),
+        (
+            {**SLURM, "SLURM_NODEID": "1"},
+            ["--nnodes=2", "--rdzv-endpoint=localhost:20007", "--rdzv-id=lisa-20007", "is_host=0"],
+        ),
+        ({**SLURM, "SLURM_NODEID": "0", "MASTER_PORT": "1234"}, ["localhost:1234", "is_host=1"]),
+    ],
+)
+def test_variables_become_the_line(tmp_path: Path, variables: dict[str, str], words: list[str]):
+    result = dry_run(tmp_path, variables)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count("torchrun ") == 1
+    for word in words:
+        assert word in result.stdout
+
+
+TWO = {"NNODES": "2", "MASTER_ADDR": "localhost"}
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"NNODES": "many"}, "NNODES=many: a number of nodes, or a range"),
+        ({"NNODES": "4:1", "MASTER_ADDR": "localhost"}, "NNODES=4:1: the smaller number first"),
+        ({"NNODES": "1:4"}, "NNODES=1:4, but MASTER_ADDR is not set"),
+        ({"MASTER_ADDR": "node0"}, "MASTER_ADDR=node0, but NNODES is not set"),
+        ({**TWO, "NODE_RANK": "2"}, "NODE_RANK=2, but NNODES=2: the first node is 0, the last 1"),
+        ({**TWO, "NODE_RANK": "first"}, "NODE_RANK=first: a whole number"),
+        ({**TWO, "NODE_RANK": "0", "MASTER_PORT": "99999"}, "MASTER_PORT=99999: below 65536"),
+        ({"NNODES": "2", "NODE_RANK": "1", "MASTER_ADDR": "no.such.host.invalid"}, "MASTER_ADDR=no.such"),
+        ({"NPROC": "0"}, "NPROC=0: a whole number, at least 1"),
+        ({"MAX_RESTARTS": "-1"}, "MAX_RESTARTS=-1: a whole number, at least 0"),
+        ({"LISA_TIMEOUT": "5m"}, "LISA_TIMEOUT=5m: a whole number, at least 1"),
+        (SLURM, "SLURM_NODEID is not set: under Slurm start with 'srun"),
+    ],
+)
+def test_wrong_and_half_set_variables_are_refused_by_name(
+    tmp_path: Path, variables: dict[str, str], message: str
+):
+    result = dry_run(tmp_path, variables)
+    assert result.returncode == 2
+    assert result.stderr.startswith(f"error: {message}")
+    assert result.stderr.count("\n") == 1
+    assert "torchrun" not in result.stdout
+
+
+def test_the_time_out_is_read_in_seconds(monkeypatch: pytest.MonkeyPatch):
+    assert world.timeout() == timedelta(minutes=5)
+    monkeypatch.setenv(world.TIMEOUT, "7")
+    assert world.timeout() == timedelta(seconds=7)
+    for wrong in ("0", "-1", "soon", "1.5", ""):
+        monkeypatch.setenv(world.TIMEOUT, wrong)
+        with pytest.raises(InputError, match="LISA_TIMEOUT"):
+            world.timeout()
+
+
+def test_workers_started_again_know_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Under launch.sh by the status file; under bare torchrun by its count."""
+    monkeypatch.delenv(STATUS_FILE, raising=False)
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "0")
+    assert not started_before()
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    assert started_before()
+    status = tmp_path / "status"
+    status.touch()
+    monkeypatch.setenv(STATUS_FILE, str(status))
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert not started_before()
+    assert status.read_text() == ""
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    assert not started_before()
+    assert started_before()
