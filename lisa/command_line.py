@@ -20,6 +20,7 @@ SHORT_FLAGS = {
     "--epochs": "--train.epochs",
     "--batch-size": "--train.batch-size",
     "--lr": "--optim.lr",
+    "--checkpoint-every": "--train.checkpoint-every",
 }
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from lisa.cadence import parse_every
 from lisa.errors import InputError
 from lisa.label_orders import CELEBAMASK
 
@@ -197,6 +198,9 @@ class TrainConfig:
     """Epochs without a better val mIoU before training stops early (the report's 20)."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """auto: bf16 autocast on GPUs that have it, fp32 elsewhere (on the CPU bf16 training is slower)."""
+    checkpoint_every: str = "10min"
+    """Within an epoch last.pt is written every 200steps, 10min, or both: 200steps,10min. At an epoch's end it
+    always is; "epoch" does only that."""
     seed: int = 0
     """Seed of the weights, the order of the pictures and the augmentation."""
 
@@ -204,6 +208,7 @@ class TrainConfig:
         for name in ("epochs", "batch_size", "accumulate", "views", "patience"):
             value = getattr(self, name)
             _require(value >= 1, f"train.{name}", value, "at least 1")
+        parse_every(self.checkpoint_every)
         _require(0 <= self.seed < 2**31, "train.seed", self.seed, "0 to 2**31 - 1")
 
 

@@ -1,5 +1,6 @@
 """One rank's part of an epoch: batches, steps, and what is evaluated after them."""
 
+import logging
 import time
 from typing import Any
 
@@ -15,13 +16,18 @@ from lisa.data.faces import EpochBatches, collate_same_size, ignore_signals
 from lisa.data.pairs import Pair
 from lisa.errors import InputError
 from lisa.evaluation import evaluate
+from lisa.lockstep import in_lockstep
 from lisa.losses import SegmentationLoss, class_weights
 from lisa.metrics import figures
 from lisa.mixing import Mixing
 from lisa.models import deployable
 from lisa.parser import FaceParser
+from lisa.run_folder import RunFolder, parts_of_batch
 from lisa.state import TrainState, step_seed
+from lisa.stragglers import OwnTime, name_stragglers
 from lisa.world import World
+
+logger = logging.getLogger(__name__)
 
 LOG_STEPS = 10
 
@@ -62,33 +68,61 @@ class Trainer:
         weights = class_weights(class_counts, config.loss.class_balance)
         self.loss = SegmentationLoss(config.loss, weights).to(world.device)
         self.bf16 = uses_bf16(config, world)
+        self.parts = parts_of_batch(config, state, world.size)
+        # Summed on the device and read at log points only: no synchronisation per step for it.
+        self.loss_sum = torch.zeros((), dtype=torch.float64, device=world.device)
+        self.own_time = OwnTime()
         self.network = world.wrap(state.network, config.train.batch_size // world.size)
 
-    def train_epoch(self) -> bool:
-        """Trains on the rest of the state's epoch; False if a stop was asked for before its end."""
+    def train_epoch(self, folder: RunFolder) -> None:
+        """Trains on the rest of the state's epoch, saving as often as the config says.
+
+        Raises:
+            StopAskedError: a rank was asked to stop before its end.
+            InputError: a rank met a picture that it can't read any more.
+        """
         state, world = self.state, self.world
         self.network.train()
         self.batches.set_position(state.epoch, state.batch)
-        # Summed on the device and read at log points only: no synchronisation per step for it.
-        loss_sum = torch.tensor(self._own_loss_sum(), dtype=torch.float64, device=world.device)
-        for images, masks in self.loader:
+        self.loss_sum.fill_(self._own_loss_sum())
+        self.own_time, first = OwnTime(), state.batch
+        fetched = self.own_time.around(self.loader)
+        for images, masks in in_lockstep(
+            fetched, world, lambda: folder.save_due(state), lambda: self.save(folder)
+        ):
             loss = self.train_step(images, masks)
             state.batch += 1
-            loss_sum += loss.nan_to_num(0, 0, 0) * len(images)
+            self.loss_sum += loss.nan_to_num(0, 0, 0) * len(images)
             if state.step % LOG_STEPS == 0:
                 self.log.step(state.epoch + 1, state.step, loss.item(), self.learning_rate)
             if self.log.count(self.batches.global_batch(state.batch - 1)):
                 epochs, steps = self.config.train.epochs, self.batches.steps
                 self.log.progress(state.epoch + 1, epochs, state.batch, steps, loss.item())
-            if world.should_stop():
-                break
-        state.loss_sums = world.gather(loss_sum.item())
-        return state.batch == self.batches.steps
+        state.loss_sums = world.gather(self.loss_sum.item())
+        self._report_times(state.batch - first)
+
+    def save(self, folder: RunFolder) -> None:
+        """Writes the state as it is between two steps; all ranks call it."""
+        self.state.loss_sums = self.world.gather(self.loss_sum.item())
+        folder.save_last(self.state, self.log)
+
+    def next_epoch(self) -> None:
+        """Moves on once the epoch has been trained and evaluated."""
+        self.state.epoch, self.state.batch = self.state.epoch + 1, 0
+        self.loss_sum.zero_()
+
+    def _report_times(self, steps: int) -> None:
+        """Each rank's time per step into its log; stragglers to the terminal."""
+        own = self.own_time.seconds / max(1, steps)
+        logger.info("epoch %d: %d steps, %.1f ms of its own each", self.state.epoch + 1, steps, 1000 * own)
+        for line in name_stragglers(self.world.gather((self.world.place, own))):
+            self.log.warn(line)
 
     def train_step(self, images: Tensor, masks: Tensor) -> Tensor:
         """One optimizer step on this rank's share of a batch, uint8 from the loader; returns its loss."""
         state, world = self.state, self.world
         torch.manual_seed(step_seed(self.config.train.seed, state.step, world.rank))
+        self.own_time.go()
         images = images.to(world.device, non_blocking=True)
         masks = masks.to(world.device, non_blocking=True)
         images, targets = self.mix(*self.augment(images, masks))
@@ -114,7 +148,7 @@ class Trainer:
         self.state.optimizer.zero_grad(set_to_none=True)
         # DDP averages over ranks; their shares may differ by one picture, so each counts by its size.
         share = self.world.size / self.batches.global_batch(self.state.batch)
-        parts = min(self.config.train.accumulate, len(images))
+        parts = min(self.parts, len(images))
         total = torch.zeros((), device=self.world.device)
         chunks = zip(images.chunk(parts), *(mask.chunk(parts) for mask, _ in targets), strict=True)
         for number, (pictures, *masks) in enumerate(chunks, start=1):
@@ -124,6 +158,7 @@ class Trainer:
                 with self.world.accumulating(self.network):
                     weighted.backward()
             else:
+                self.own_time.wait()
                 weighted.backward()
             total += loss.detach() * (len(pictures) / len(images))
         return total
