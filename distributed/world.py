@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from types import FrameType
-from typing import Any
+from typing import Any, TextIO
 
 import torch
 import torch.distributed as dist
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import bf16_compress_hook
 from torch.nn.parallel import DistributedDataParallel
 
+from distributed.watchdog import Watchdog
 from lisa.console import console
 from lisa.errors import InputError
 from lisa.world import World
@@ -25,6 +26,9 @@ TIMEOUT = "LISA_TIMEOUT"
 """Names the seconds after which a waiting collective fails; torch's default on Gloo is half an hour."""
 
 DEFAULT_TIMEOUT = 300
+
+FLIGHT_RECORDS = "2000"
+"""Collectives that NCCL's flight recorder remembers on each rank."""
 
 SMALL_BATCH = 16
 """Below this many pictures per rank BatchNorm's statistics are taken over all ranks, where torch can."""
@@ -39,7 +43,7 @@ class ProcessGroupWorld(World):
 
     control: Any = None
     """Gloo group for flags and objects, so that they never wait for the GPU."""
-    stop_asked: bool = False
+    watchdog: Watchdog | None = None
 
     def sum(self, tensor: Tensor) -> Tensor:
         """See World."""
@@ -47,13 +51,14 @@ class ProcessGroupWorld(World):
             dist.all_reduce(tensor)
         return tensor
 
-    def any(self, flag: bool) -> bool:
+    def highest(self, value: int) -> int:
         """See World."""
+        self.beat()
         if self.size == 1:
-            return flag
-        seen = torch.tensor(int(flag))
+            return value
+        seen = torch.tensor(value)
         dist.all_reduce(seen, op=dist.ReduceOp.MAX, group=self.control)
-        return bool(seen)
+        return int(seen)
 
     def gather(self, value: Any) -> list[Any]:
         """See World."""
@@ -106,9 +111,16 @@ class ProcessGroupWorld(World):
         for buffer, part in zip(buffers, mean.split([buffer.numel() for buffer in buffers]), strict=True):
             buffer.copy_(part.view_as(buffer))
 
-    def should_stop(self) -> bool:
+    def watch(self, log: TextIO | None) -> None:
+        """See World. The stacks come before the others' collectives give up."""
+        if self.watchdog is not None:
+            self.watchdog.stop()
+        self.watchdog = None if log is None else Watchdog(log, 0.8 * timeout().total_seconds())
+
+    def beat(self) -> None:
         """See World."""
-        return self.any(self.stop_asked)
+        if self.watchdog is not None:
+            self.watchdog.beat()
 
 
 def timeout() -> timedelta:
@@ -137,6 +149,10 @@ def open_world() -> Generator[ProcessGroupWorld]:
     )
     _settle_process(world)
     if world.size > 1:
+        if world.device.type == "cuda":
+            # NCCL's flight recorder: each rank's last collectives, dumped when one times out.
+            os.environ.setdefault("TORCH_FR_BUFFER_SIZE", FLIGHT_RECORDS)
+            os.environ.setdefault("TORCH_FR_DUMP_ON_TIMEOUT", "1")
         backend = "nccl" if world.device.type == "cuda" else "gloo"
         device_id = world.device if world.device.type == "cuda" else None
         dist.init_process_group(backend, timeout=patience, device_id=device_id)
@@ -164,6 +180,7 @@ def _settle_process(world: ProcessGroupWorld) -> None:
 
     signal.signal(signal.SIGTERM, ask)
     signal.signal(signal.SIGINT, ask)
+    signal.signal(signal.SIGUSR1, ask)  # Slurm's warning before the time limit
     if "TORCHELASTIC_RUN_ID" in os.environ:
         # torchrun's agent killed with -9 would leave its workers training.
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -5,7 +5,9 @@ beside them ``config``, ``labels``, ``metrics`` and ``versions``. ``last.pt`` al
 run needs to go on exactly where it stood.
 """
 
+import io
 import os
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,8 +21,8 @@ from lisa.errors import InputError
 from lisa.labels import NAMES
 from lisa.models import build
 
-FORMAT = 1
-"""Raised when an older reader could misunderstand a newer file."""
+FORMAT = 2
+"""Raised when an older reader could misunderstand a newer file. ``_upgrade`` reads the formats before it."""
 
 _REQUIRED = ("format", "weights", "config", "labels", "metrics", "versions")
 
@@ -46,13 +48,31 @@ def payload(weights: dict[str, Any], config: Config, metrics: dict[str, Any]) ->
 
 
 def save(checkpoint: dict[str, Any], path: Path) -> None:
-    """Writes under a temporary name, flushes to disk, renames: the file is whole or not there."""
+    """Writes a checkpoint: see :func:`write`."""
+    write(pack(checkpoint), path)
+
+
+def pack(checkpoint: dict[str, Any]) -> memoryview:
+    """The file's bytes. On a full disk torch.save into a file hides the OSError behind errors of its own."""
+    content = io.BytesIO()
+    torch.save(checkpoint, content)
+    return content.getbuffer()
+
+
+def write(content: memoryview, path: Path, former: Path | None = None) -> None:
+    """Writes under a temporary name, flushes to disk, renames: the file is whole or not there.
+
+    With ``former`` the file that was there before goes on under this name. Raises OSError for a full disk;
+    all files are then as they were.
+    """
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         with temporary.open("wb") as stream:
-            torch.save(checkpoint, stream)
+            stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
+        if former is not None and path.exists():
+            path.replace(former)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -62,6 +82,7 @@ def load(path: str | Path) -> dict[str, Any]:
     """Reads a checkpoint of ours, weights-only, to the CPU. Raises InputError for anything else."""
     path = Path(path)
     try:
+        _check_sums(path)
         checkpoint: Any = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from None
@@ -69,11 +90,32 @@ def load(path: str | Path) -> dict[str, Any]:
         raise InputError(f"{path}: damaged or no LISA checkpoint ({str(error).splitlines()[0]})") from error
     if not isinstance(checkpoint, dict) or any(key not in checkpoint for key in _REQUIRED):
         raise InputError(f"{path}: no LISA checkpoint (it lacks {', '.join(_REQUIRED)})")
-    if checkpoint["format"] != FORMAT:
-        raise InputError(f"{path}: checkpoint format {checkpoint['format']}, this version reads {FORMAT}")
+    if checkpoint["format"] not in range(1, FORMAT + 1):
+        raise InputError(
+            f"{path}: checkpoint format {checkpoint['format']}, this version reads 1 to {FORMAT}: "
+            "use the version of LISA that wrote it, or a newer one"
+        )
     if checkpoint["labels"] != list(NAMES):
         raise InputError(f"{path}: trained on other labels: {checkpoint['labels']}")
-    return checkpoint
+    return _upgrade(checkpoint)
+
+
+def _check_sums(path: Path) -> None:
+    """Raises for a file with a changed bit: torch.load does not look at the archive's check sums."""
+    with zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise zipfile.BadZipFile(f"wrong check sum of {damaged}")
+
+
+def _upgrade(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """A checkpoint of an older format as this version writes it."""
+    training: dict[str, Any] | None = checkpoint.get("training")
+    if checkpoint["format"] == 1 and training is not None:
+        # Format 2 knows the event files' lengths and the processes that the run began with.
+        added = {"events": {}, "begun_with": len(training["loss_sums"])}
+        checkpoint = {**checkpoint, "training": {**training, **added}}
+    return {**checkpoint, "format": FORMAT}
 
 
 def load_network(path: str | Path) -> Trained:

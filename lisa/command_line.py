@@ -21,6 +21,7 @@ SHORT_FLAGS = {
     "--batch-size": "--train.batch-size",
     "--lr": "--optim.lr",
     "--auto-batch": "--train.auto-batch",
+    "--checkpoint-every": "--train.checkpoint-every",
 }
 
 SHORT_FLAGS_HELP = (

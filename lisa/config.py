@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from lisa.cadence import parse_every
 from lisa.errors import InputError
 from lisa.label_orders import CELEBAMASK
 from lisa.parameters import count_lisa
@@ -224,6 +225,9 @@ class TrainConfig:
     """auto: bf16 autocast on GPUs that have it, fp32 elsewhere (on the CPU bf16 training is slower)."""
     gradients: Literal["fp32", "bf16"] = "fp32"
     """What ranks exchange gradients as; bf16 halves the bytes, for links that training waits for."""
+    checkpoint_every: str = "10min"
+    """Within an epoch last.pt is written every 200steps, 10min, or both: 200steps,10min. At an epoch's end it
+    always is; "epoch" does only that."""
     seed: int = 0
     """Seed of the weights, the order of the pictures and the augmentation."""
 
@@ -231,6 +235,7 @@ class TrainConfig:
         for name in ("epochs", "batch_size", "accumulate", "views", "patience"):
             value = getattr(self, name)
             _require(value >= 1, f"train.{name}", value, "at least 1")
+        parse_every(self.checkpoint_every)
         _require(0 <= self.seed < 2**31, "train.seed", self.seed, "0 to 2**31 - 1")
 
 

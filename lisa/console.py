@@ -1,18 +1,26 @@
 """What a person and the log files see of a run: progress lines, a table per epoch, JSONL, TensorBoard."""
 
 import json
+import logging
 import os
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from lisa.events import Events
 from lisa.labels import NAMES
 
+T = TypeVar("T")
+
 PROGRESS_SECONDS = 2.0
+
+logger = logging.getLogger(__name__)
 
 console = Console(width=None if os.environ.get("COLUMNS") or Console().is_terminal else 110)
 
@@ -22,33 +30,49 @@ class RunLog:
 
     ``metrics.jsonl`` holds nothing that depends on the clock but the key ``timing``, so that the logs of two
     equal runs can be compared. ``offset`` is the file's length: a resumed run cuts off what a killed one
-    wrote after its last checkpoint. ``step`` is where the run begins: ETAs count from it.
+    wrote after its last checkpoint, and ``events`` does the same for TensorBoard's files. ``step`` is where
+    the run begins: ETAs count from it. A disk that is full costs lines for a while, never the run.
     """
 
-    def __init__(self, folder: Path, active: bool, offset: int = 0, step: int = 0) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        active: bool,
+        offset: int = 0,
+        step: int = 0,
+        events: dict[str, int] | None = None,
+    ) -> None:
         self.active = active
         self._first_step = step
         if not active:
             return
-        from torch.utils.tensorboard import SummaryWriter  # takes a second that other ranks need not wait
-
-        self._file = (folder / "metrics.jsonl").open("ab")
+        self._file = (folder / "metrics.jsonl").open("ab", buffering=0)
         if self._file.tell() > offset:
             self._file.truncate(offset)
             self._file.seek(0, os.SEEK_END)  # tell() would still name the former end
-        self._events = SummaryWriter(str(folder / "tensorboard"), purge_step=step)
+        self._unwritten = b""
+        self._events: Events | None = Events(folder / "tensorboard", events or {})
         self._started = self._printed = time.monotonic()
         self._pictures = self._pictures_at_print = 0
 
     @property
     def offset(self) -> int:
-        """Bytes of the log written so far."""
-        return self._file.tell() if self.active else 0
+        """Bytes of the log so far."""
+        return self._file.tell() + len(self._unwritten) if self.active else 0
 
     def note(self, message: str) -> None:
-        """A line for the person at the terminal."""
+        """A line for the person at the terminal, and for rank 0's log."""
         if self.active:
+            logger.info("%s", message)
             console.print(message, highlight=False, soft_wrap=True)
+
+    def warn(self, message: str) -> None:
+        """A note that should be seen."""
+        if self.active:
+            logger.warning("%s", message)
+            console.print(
+                f"warning: {message}", style="yellow", highlight=False, soft_wrap=True, markup=False
+            )
 
     def count(self, pictures: int) -> bool:
         """Counts a step's pictures (over all ranks); True when a progress line is due."""
@@ -88,25 +112,52 @@ class RunLog:
         rate, share = timing["images_per_second"], timing["data_wait_share"]
         title = f"epoch {record['epoch']}: {rate:.1f} images/s, {share:.0%} waiting for pictures"
         console.print(class_table(record, title))
-        self._events.flush()
         self._printed = time.monotonic()
         self._pictures_at_print = self._pictures
+
+    def picture(self, tag: str, pixels: np.ndarray, step: int) -> None:
+        """A picture for TensorBoard, (H,W,3) uint8."""
+        self._to_events(lambda events: events.picture(tag, pixels, step))
+
+    def flush(self) -> dict[str, int]:
+        """Writes what is buffered; returns the lengths of TensorBoard's files."""
+        if self.active:
+            self._write_out()
+        return self._to_events(lambda events: events.flush()) or {}
 
     def close(self) -> None:
         """Flushes and closes the files."""
         if self.active:
+            self._write_out()
             self._file.close()
-            self._events.close()
+            self._to_events(lambda events: events.close())
 
     def _write(self, record: dict[str, Any]) -> None:
         if self.active:
-            self._file.write(json.dumps(record).encode() + b"\n")
-            self._file.flush()
+            self._unwritten += json.dumps(record).encode() + b"\n"
+            self._write_out()
+
+    def _write_out(self) -> None:
+        """Writes the lines that are waiting; on a full disk they wait for the next time."""
+        try:
+            while self._unwritten:
+                self._unwritten = self._unwritten[self._file.write(self._unwritten) :]
+        except OSError as error:
+            self.warn(f"metrics.jsonl can't be written for now: {error.strerror}")
 
     def _scalars(self, scalars: dict[str, float], step: int) -> None:
-        if self.active:
-            for name, value in scalars.items():
-                self._events.add_scalar(name, value, step)
+        self._to_events(lambda events: events.scalars(scalars, step))
+
+    def _to_events(self, action: Callable[[Events], T]) -> T | None:
+        """Does it, where there is a TensorBoard; after a write error there is none any more."""
+        if not self.active or self._events is None:
+            return None
+        try:
+            return action(self._events)
+        except OSError as error:
+            self._events = None  # its writing thread is dead
+            self.warn(f"no more TensorBoard events: {error.strerror}; metrics.jsonl goes on")
+            return None
 
 
 def class_table(record: dict[str, Any], title: str) -> Table:

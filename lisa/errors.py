@@ -14,6 +14,14 @@ class InputError(ValueError):
     """How a command ends that met this error."""
 
 
+def plain(error: InputError) -> str:
+    """Its message; a DataLoader's worker process wraps that in a traceback, whose last line it is."""
+    text = str(error)
+    if not text.startswith(f"Caught {InputError.__name__} in DataLoader"):
+        return text
+    return text.splitlines()[-1].removeprefix(f"{InputError.__module__}.{InputError.__name__}: ")
+
+
 def listing(items: Sequence[str]) -> str:
     """The first 20 items one per line, then how many more there are."""
     lines = [f"  {item}" for item in items[:SHOWN]]

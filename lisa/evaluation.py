@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader, Subset
 
 from lisa.data.faces import Face, FaceDataset, ignore_signals, only_one
 from lisa.data.pairs import Pair
+from lisa.lockstep import StopAskedError
 from lisa.losses import SegmentationLoss
 from lisa.metrics import Tally
 from lisa.parser import FaceParser, argmax_at
@@ -36,6 +37,10 @@ def evaluate(
     Pictures pass the network one by one, in float32 whatever training uses, so that neither the number of
     ranks nor a batch's composition can change a bit; each prediction is compared at its mask's own
     resolution, as the predictor writes it.
+
+    Raises:
+        StopAskedError: a rank was asked to stop, which it did not wait for the last picture to heed.
+        InputError: a rank met a picture that it can't read.
     """
     parser = FaceParser(network, size).to(world.device).eval()
     tally = Tally(len(pairs), world.device)
@@ -47,9 +52,18 @@ def evaluate(
         num_workers=workers if len(own) else 0,
         worker_init_fn=ignore_signals,
     )
-    with torch.inference_mode():
+
+    def count_own() -> None:
         for face in loader:
+            if world.stop_asked:
+                return
             losses[face.number] = _count(face, parser, tally, loss, world.device)
+            world.beat()
+
+    with torch.inference_mode():
+        world.agree(count_own)
+    if world.any(world.stop_asked):
+        raise StopAskedError
     # Each rank filled its own rows, the others are 0: these sums have no rounding, whatever the world's size.
     for tensor in (tally.confusion, tally.per_picture, losses):
         world.sum(tensor)

@@ -1,13 +1,12 @@
 """How fast an epoch goes, and how much of it the device waits for pictures."""
 
 import time
-from collections.abc import Iterator
-from typing import Any
-
-from torch import Tensor
-from torch.utils.data import DataLoader
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
 
 from lisa.world import World
+
+T = TypeVar("T")
 
 SLOW_LOADER = 0.2
 """Share of an epoch spent waiting from which on a person is told."""
@@ -25,7 +24,7 @@ class Pace:
         self.waited = self.seconds = 0.0
         self.pictures = 0
 
-    def batches(self, loader: DataLoader[Any]) -> Iterator[tuple[Tensor, Tensor]]:
+    def batches(self, loader: Iterable[T]) -> Iterator[T]:
         """The loader's batches; the time between asking for one and having it counts as waiting."""
         iterator = iter(loader)
         batch = next(iterator, None)

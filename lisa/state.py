@@ -16,7 +16,8 @@ class TrainState:
 
     Random numbers need no place here: each step's are seeded by run, step and rank (:func:`step_seed`).
     ``batch`` counts the finished batches of ``epoch``, ``loss_sums`` holds each rank's sum of losses over the
-    epoch's pictures so far.
+    epoch's pictures so far. ``log_offset`` and ``events`` are the log files' lengths, ``begun_with`` the
+    number of processes that the run began with.
     """
 
     def __init__(self, network: nn.Module, config: Config, steps_per_epoch: int) -> None:
@@ -32,6 +33,8 @@ class TrainState:
         self.best = -1.0
         self.best_epoch = 0
         self.log_offset = 0
+        self.events: dict[str, int] = {}
+        self.begun_with = 0
         self.skipped = 0
         self.skipped_in_a_row = 0
 
@@ -66,7 +69,18 @@ class TrainState:
             setattr(self, name, state[name])
 
 
-_POSITION = ("epoch", "batch", "loss_sums", "best", "best_epoch", "log_offset", "skipped", "skipped_in_a_row")
+_POSITION = (
+    "epoch",
+    "batch",
+    "loss_sums",
+    "best",
+    "best_epoch",
+    "log_offset",
+    "events",
+    "begun_with",
+    "skipped",
+    "skipped_in_a_row",
+)
 
 
 def step_seed(seed: int, step: int, rank: int) -> int:

@@ -1,5 +1,6 @@
 """One rank's part of an epoch: batches, steps, and what is evaluated after them."""
 
+import logging
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -20,6 +21,7 @@ from lisa.data.pairs import Pair
 from lisa.errors import InputError
 from lisa.evaluation import evaluate
 from lisa.labels import NUM_CLASSES
+from lisa.lockstep import in_lockstep
 from lisa.losses import SegmentationLoss, class_weights
 from lisa.metrics import figures
 from lisa.mixing import Mixing
@@ -27,8 +29,12 @@ from lisa.models import deployable
 from lisa.models.recompute import recompute_blocks
 from lisa.pace import Pace
 from lisa.parser import FaceParser
+from lisa.run_folder import RunFolder, parts_of_batch
 from lisa.state import TrainState, step_seed
+from lisa.stragglers import OwnTime, name_stragglers
 from lisa.world import World
+
+logger = logging.getLogger(__name__)
 
 LOG_STEPS = 10
 
@@ -75,7 +81,10 @@ class Trainer:
         weights = class_weights(class_counts, config.loss.class_balance)
         self.loss = SegmentationLoss(config.loss, weights).to(world.device)
         self.bf16 = uses_bf16(config, world)
-        self.parts = config.train.accumulate
+        self.parts = parts_of_batch(config, state, world.size)
+        # Summed on the device and read at log points only: no synchronisation per step for it.
+        self.loss_sum = torch.zeros((), dtype=torch.float64, device=world.device)
+        self.own_time = OwnTime()
         self.pace = Pace(world)
         if config.train.activation_checkpointing:
             recompute_blocks(state.network)
@@ -106,25 +115,47 @@ class Trainer:
             self.state.optimizer.zero_grad(set_to_none=True)
             _put_back(network, buffers)
 
-    def train_epoch(self) -> bool:
-        """Trains on the rest of the state's epoch; False if a stop was asked for before its end."""
+    def train_epoch(self, folder: RunFolder) -> None:
+        """Trains on the rest of the state's epoch, saving as often as the config says.
+
+        Raises:
+            StopAskedError: a rank was asked to stop before its end.
+            InputError: a rank met a picture that it can't read any more.
+        """
         state, world = self.state, self.world
         self.network.train()
         self.batches.set_position(state.epoch, state.batch)
-        # Summed on the device and read at log points only: no synchronisation per step for it.
-        loss_sum = torch.tensor(self._own_loss_sum(), dtype=torch.float64, device=world.device)
-        self.pace = Pace(world)
-        for images, masks in self.pace.batches(self.loader):
+        self.loss_sum.fill_(self._own_loss_sum())
+        self.pace, self.own_time, first = Pace(world), OwnTime(), state.batch
+        fetched = self.pace.batches(self.own_time.around(self.loader))
+        for images, masks in in_lockstep(
+            fetched, world, lambda: folder.save_due(state), lambda: self.save(folder)
+        ):
             loss = self.train_step(images, masks)
             self.pace.count(self.batches.global_batch(state.batch))
             state.batch += 1
-            loss_sum += loss.nan_to_num(0, 0, 0) * len(images)
+            self.loss_sum += loss.nan_to_num(0, 0, 0) * len(images)
             with record_function("logging"):
                 self._log_step(loss)
-            if world.should_stop():
-                break
-        state.loss_sums = world.gather(loss_sum.item())
-        return state.batch == self.batches.steps
+        state.loss_sums = world.gather(self.loss_sum.item())
+        self._report_times(state.batch - first)
+
+    def save(self, folder: RunFolder) -> None:
+        """Writes the state as it is between two steps; all ranks call it."""
+        self.state.loss_sums = self.world.gather(self.loss_sum.item())
+        folder.save_last(self.state, self.log)
+
+    def next_epoch(self) -> None:
+        """Moves on once the epoch has been trained and evaluated."""
+        self.state.epoch, self.state.batch = self.state.epoch + 1, 0
+        self.loss_sum.zero_()
+
+    def _report_times(self, steps: int) -> None:
+        """Each rank's time per step into its log; stragglers to the terminal."""
+        own = self.own_time.seconds / max(1, steps)
+        logger.info("epoch %d: %d steps, %.1f ms of its own each", self.state.epoch + 1, steps, 1000 * own)
+        for line in name_stragglers(self.world.gather((self.world.place, own))):
+            self.log.warn(line)
 
     def _log_step(self, loss: Tensor) -> None:
         state = self.state
@@ -141,6 +172,7 @@ class Trainer:
         """
         state, world = self.state, self.world
         torch.manual_seed(step_seed(self.config.train.seed, state.step, world.rank))
+        self.own_time.go()
         with record_function("copy"):
             images = images.to(world.device, non_blocking=True)
             masks = masks.to(world.device, non_blocking=True)
@@ -178,6 +210,8 @@ class Trainer:
             loss = self._loss(self.network, pictures, masks, [weight for _, weight in targets])
             weighted = loss * (len(pictures) * share)
             last = number == len(images.chunk(parts))
+            if last:
+                self.own_time.wait()
             with (
                 record_function("backward"),
                 nullcontext() if last else self.world.accumulating(self.network),

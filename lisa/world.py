@@ -1,14 +1,15 @@
 """World: what a training loop may know about the processes beside it. The default is a single process."""
 
+import platform
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, TypeVar, cast
+from typing import Any, TextIO, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 
-from lisa.errors import InputError
+from lisa.errors import InputError, plain
 
 T = TypeVar("T")
 
@@ -20,19 +21,30 @@ class World:
     rank: int = 0
     size: int = 1
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    stop_asked: bool = False
+    """This rank was asked to stop (SIGTERM, SIGUSR1, Ctrl-C); others may not know yet."""
 
     @property
     def is_main(self) -> bool:
         """True on the one rank that writes files and prints."""
         return self.rank == 0
 
+    @property
+    def place(self) -> str:
+        """Who speaks, in messages."""
+        return f"rank {self.rank} on {platform.node()}"
+
     def sum(self, tensor: Tensor) -> Tensor:
         """The tensor summed over all ranks, in place; counts come here, never ratios."""
         return tensor
 
+    def highest(self, value: int) -> int:
+        """The highest of the ranks' values."""
+        return value
+
     def any(self, flag: bool) -> bool:
         """True on every rank if it is on one."""
-        return flag
+        return bool(self.highest(int(flag)))
 
     def gather(self, value: Any) -> list[Any]:
         """Every rank's value, in order of rank, on every rank."""
@@ -44,7 +56,7 @@ class World:
         try:
             value = action()
         except InputError as error:
-            fault = str(error)
+            fault = plain(error)
         faults = [fault for fault in self.gather(fault) if fault is not None]
         if faults:
             raise InputError(faults[0])
@@ -67,6 +79,8 @@ class World:
     def average_buffers(self, network: nn.Module) -> None:
         """BatchNorm's running statistics become the ranks' mean, so that all ranks hold the same."""
 
-    def should_stop(self) -> bool:
-        """True on every rank once one was asked to stop (SIGTERM, Ctrl-C)."""
-        return False
+    def watch(self, log: TextIO | None) -> None:
+        """This rank's stacks go into ``log`` when it has been silent for too long; None ends it."""
+
+    def beat(self) -> None:
+        """Breaks this rank's silence."""

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from lisa.data.pairs import Pair, read_image, read_mask
+from lisa.data.pairs import Pair, decode
 from lisa.errors import InputError
 
 
@@ -25,6 +25,7 @@ class Face(NamedTuple):
 class FaceDataset(Dataset[Face]):
     """Decodes pairs, at ``size`` x ``size`` pixels or, with None, at their own size.
 
+    Raises InputError with the file's name for one that can't be read any more.
     Pictures are resized with an antialiased bilinear filter, masks by nearest neighbour.
     """
 
@@ -36,8 +37,7 @@ class FaceDataset(Dataset[Face]):
         return len(self.pairs)
 
     def __getitem__(self, index: int) -> Face:
-        pair = self.pairs[index]
-        image, mask = read_image(pair.image), read_mask(pair.mask, pair.label_order)
+        image, mask = decode(self.pairs[index])
         if self.size is not None and image.size != (self.size, self.size):
             image = image.resize((self.size, self.size), Image.Resampling.BILINEAR)
             mask = mask.resize((self.size, self.size), Image.Resampling.NEAREST)

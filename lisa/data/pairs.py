@@ -154,8 +154,8 @@ def _converted(ids: np.ndarray, label_order: str) -> np.ndarray:
     return table[ids]
 
 
-def count_labels(pair: Pair) -> np.ndarray:
-    """Pixels per id (256,) of a pair, after decoding all of it. Raises InputError if it can't be used."""
+def decode(pair: Pair) -> tuple[Image.Image, Image.Image]:
+    """Picture and mask. Raises InputError with the file's name if one can't be read."""
     path = pair.image
     try:
         image = read_image(path)
@@ -168,6 +168,12 @@ def count_labels(pair: Pair) -> np.ndarray:
         Image.DecompressionBombError,
     ) as error:  # Pillow's ways to say no
         raise InputError(f"{path}: {str(error) or type(error).__name__}") from error
+    return image, mask
+
+
+def count_labels(pair: Pair) -> np.ndarray:
+    """Pixels per id (256,) of a pair, after decoding all of it. Raises InputError if it can't be used."""
+    image, mask = decode(pair)
     if image.size != mask.size:
         sizes = f"{mask.width}x{mask.height}, its picture is {image.width}x{image.height}"
         raise InputError(f"{pair.mask}: {sizes}")

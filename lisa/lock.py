@@ -1,0 +1,54 @@
+"""One run per folder: a lock that the kernel gives back when its process dies, however it dies."""
+
+import errno
+import fcntl
+import json
+import logging
+import os
+import platform
+from pathlib import Path
+from typing import IO
+
+from lisa.errors import InputError
+
+LOCK = "lock"
+
+logger = logging.getLogger(__name__)
+
+
+def lock_folder(folder: Path) -> IO[str]:
+    """Locks the folder for this process until the returned file is closed.
+
+    A POSIX record lock: the loader's forked workers, which outlive a killed trainer by seconds, do not
+    inherit it, and NFS carries it between hosts (where a lost host's lock lasts as long as the server's
+    lease, 90 s by default).
+
+    Raises:
+        InputError: another process, here or on another host, trains into this folder.
+    """
+    path = folder / LOCK
+    file = path.open("a+")
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        file.close()
+        raise InputError(
+            f"{folder}: {_holder(path)} trains into it; wait for it, stop it, or choose another --output"
+        ) from None
+    except OSError as error:
+        if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
+            raise
+        logger.warning("%s: no locks on this file system: start one run in it at a time", folder)
+    file.truncate(0)
+    file.write(json.dumps({"host": platform.node(), "pid": os.getpid()}) + "\n")
+    file.flush()
+    return file
+
+
+def _holder(path: Path) -> str:
+    """Who wrote the lock file; it may be just about to."""
+    try:
+        holder = json.loads(path.read_text())
+    except ValueError:
+        return "another process"
+    return f"process {holder['pid']} on {holder['host']}"
