@@ -15,14 +15,16 @@ could start, 130 interrupted.
 
 The network was trained on pictures in which the face fills the frame: cut faces out of larger scenes first.
 
-From top to bottom: errors, machine, model, pictures, outputs, run, command line.
+From top to bottom: errors, machine, model, pictures, outputs, gallery, run, command line.
 """
 
 import argparse
+import base64
 import contextlib
 import ctypes
 import glob
 import hashlib
+import html
 import io
 import json
 import os
@@ -35,6 +37,7 @@ import time
 import uuid
 import warnings
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -372,15 +375,22 @@ PNG_LEVEL = 1
 _TEMPORARY = ".predict-tmp-"
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """The file appears with all its content or not at all."""
+@contextlib.contextmanager
+def whole_file(path: Path) -> Generator[Path]:
+    """A temporary file to write: it takes the place of ``path`` with all its content or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.parent / f"{_TEMPORARY}{uuid.uuid4().hex}"
     try:
-        temporary.write_bytes(content)
+        yield temporary
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """The file appears with all its content or not at all. Raises OSError."""
+    with whole_file(path) as temporary:
+        temporary.write_bytes(content)
 
 
 def prepare_output(folder: Path) -> None:
@@ -416,6 +426,7 @@ class Writer:
         self.overlay: bool = options.overlay
         self.color: bool = options.color
         self.probabilities: bool = options.probabilities
+        self.gallery: bool = options.gallery
         self.parts: list[str] = [part for part in options.parts.split(",") if part]
         for part in self.parts:
             if part not in self.names:
@@ -427,23 +438,27 @@ class Writer:
         colors = np.array(self.palette).reshape(-1, 3)
         self.out_palette = [int(value) for name in order for value in colors[self.names.index(name)]]
 
-    def targets(self, job: Job) -> list[Path]:
+    def outputs(self, job: Job) -> list[str]:
         """The files of a picture, the label map last: where it stands, the picture is done."""
         kinds = [("overlay", ".jpg")] * self.overlay + [("color", ".png")] * self.color
         kinds += [(f"parts/{part}", ".png") for part in self.parts]
-        kinds += [("probabilities", ".npz")] * self.probabilities
-        return [self.folder / kind / f"{job.name}{suffix}" for kind, suffix in [*kinds, (".", ".png")]]
+        kinds += [("probabilities", ".npz")] * self.probabilities + [(GALLERY, ".txt")] * self.gallery
+        return [*(f"{kind}/{job.name}{suffix}" for kind, suffix in kinds), f"{job.name}.png"]
+
+    def targets(self, job: Job) -> list[Path]:
+        """``outputs``, in the output folder."""
+        return [self.folder / name for name in self.outputs(job)]
 
     def write(self, job: Job, picture: Pixels, labels: Pixels, probabilities: Probabilities | None) -> None:
         """Raises OSError."""
-        contents = self._contents(picture, labels, probabilities)
+        contents = self.contents(job, picture, labels, probabilities)
         for path, content in zip(self.targets(job), contents, strict=True):
             write_whole(path, content)
 
-    def _contents(
-        self, picture: Pixels, labels: Pixels, probabilities: Probabilities | None
+    def contents(
+        self, job: Job, picture: Pixels, labels: Pixels, probabilities: Probabilities | None
     ) -> Iterator[bytes]:
-        """In the order of ``targets``."""
+        """In the order of ``outputs``."""
         ids = _with_palette(labels, self.palette)
         if self.overlay:
             yield _encoded(_blended(picture, ids), format="JPEG", quality=90)
@@ -456,6 +471,8 @@ class Writer:
             stream = io.BytesIO()
             np.savez_compressed(stream, probabilities=probabilities)
             yield stream.getvalue()
+        if self.gallery:
+            yield gallery_piece(printable(Path(job.name)), picture, labels, len(self.names))
         renumbered = _with_palette(self.renumbered[labels], self.out_palette)
         yield _encoded(renumbered, format="PNG", compress_level=PNG_LEVEL)
 
@@ -470,6 +487,278 @@ def _blended(picture: Pixels, ids: Image.Image) -> Image.Image:
     """The picture with half of each class's colour over it; the background stays as it was."""
     strength = ids.point([0] + [128] * 255, "L")
     return Image.composite(ids.convert("RGB"), Image.fromarray(picture), strength)
+
+
+# --- gallery --------------------------------------------------------------------------------------------
+
+GALLERY = "gallery"
+"""Folder of the pages' pieces, one per picture, and the stem of the page that they make."""
+
+THUMBNAIL = 256
+"""Longest side in the gallery, pixels."""
+
+
+def gallery_piece(name: str, picture: Pixels, labels: Pixels, classes: int) -> bytes:
+    """A picture's row in the gallery: thumbnail, label map and area per class, as one HTML element.
+
+    The page reads the attribute at once and the content, base64 of WebP and of zlib's ids, when the picture
+    comes into view.
+    """
+    thumbnail = Image.fromarray(picture)
+    thumbnail.thumbnail((THUMBNAIL, THUMBNAIL))
+    size = thumbnail.size
+    ids = Image.fromarray(labels).resize(size, Image.Resampling.NEAREST)
+    areas = np.bincount(labels.ravel(), minlength=classes) / labels.size
+    row = {
+        "name": name,
+        "size": [labels.shape[1], labels.shape[0]],
+        "thumbnail": size,
+        "areas": [round(float(area), 5) for area in areas],
+    }
+    contents = (_encoded(thumbnail, format="WEBP", quality=65, method=2), zlib.compress(ids.tobytes(), 9))
+    encoded = b" ".join(base64.b64encode(content) for content in contents)
+    about = html.escape(json.dumps(row)).encode()
+    return b'<script type="text/plain" data-row="%b">%b</script>\n' % (about, encoded)
+
+
+def write_gallery(path: Path, pieces: Iterable[Path], total: int, writer: Writer) -> None:
+    """One page out of the pieces, one at a time. Raises OSError."""
+    about = {"total": total, "labels": writer.names, "palette": writer.palette}
+    head, tail = GALLERY_PAGE.replace("{about}", html.escape(json.dumps(about))).split("{rows}\n")
+    with whole_file(path) as temporary, temporary.open("wb") as stream:
+        stream.write(head.encode())
+        for piece in pieces:
+            stream.write(piece.read_bytes())
+        stream.write(tail.encode())
+
+
+GALLERY_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<meta http-equiv="Content-Security-Policy"
+  content="default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'">
+<title>Parsed faces</title>
+<style>
+:root { --split: 50%; --page: #f4f4f2; --card: #fff; --text: #1d1d1b; --quiet: #6b6b66; --line: #dcdcd6;
+  --accent: #2b62d9; color-scheme: light dark; }
+@media (prefers-color-scheme: dark) { :root { --page: #141416; --card: #1f1f23; --text: #ececea;
+  --quiet: #9c9ca3; --line: #35353b; --accent: #7aa5ff; } }
+* { box-sizing: border-box; }
+[hidden] { display: none !important; }
+body { margin: 0; background: var(--page); color: var(--text); font: 14px/1.4 system-ui, sans-serif; }
+header { position: sticky; top: 0; z-index: 2; padding: 12px 20px; background: var(--page);
+  border-bottom: 1px solid var(--line); }
+.tools { display: flex; flex-wrap: wrap; gap: 10px 24px; align-items: center; margin-bottom: 10px; }
+h1 { font-size: 17px; margin: 0; }
+#count, .share, #detail p { color: var(--quiet); font-variant-numeric: tabular-nums; }
+#search { flex: 1 1 180px; max-width: 340px; padding: 6px 10px; font: inherit; color: inherit;
+  background: var(--card); border: 1px solid var(--line); border-radius: 6px; }
+.split { display: flex; gap: 8px; align-items: center; }
+input { accent-color: var(--accent); }
+.legend { display: flex; flex-wrap: wrap; gap: 6px; }
+.class { display: inline-flex; gap: 6px; align-items: center; padding: 2px 9px 2px 6px; cursor: pointer;
+  white-space: nowrap; background: var(--card); border: 1px solid var(--line); border-radius: 99px; }
+.class input { position: absolute; opacity: 0; }
+.class i { width: 12px; height: 12px; border-radius: 3px; background: var(--color); flex: none;
+  box-shadow: 0 0 0 1px color-mix(in srgb, var(--text) 25%, transparent); }
+.class:has(input:not(:checked)) { opacity: .5; text-decoration: line-through; }
+.class:has(:focus-visible), .card:focus-visible { outline: 2px solid var(--accent); outline-offset: 1px; }
+button { font: inherit; color: inherit; cursor: pointer; background: none; border: 1px solid var(--line);
+  border-radius: 99px; padding: 2px 10px; flex: none; }
+main { display: grid; gap: 14px; padding: 18px 20px 40px;
+  grid-template-columns: repeat(auto-fill, minmax(min(180px, 42vw), 1fr)); }
+.card { padding: 0; border-radius: 10px; overflow: hidden; text-align: left; background: var(--card);
+  content-visibility: auto; contain-intrinsic-size: auto 230px; }
+.stage { position: relative; display: block; aspect-ratio: 1; background: #8883; overflow: hidden; }
+.stage img, .stage canvas { position: absolute; inset: 0; width: 100%; height: 100%; object-fit: contain; }
+.stage canvas { image-rendering: pixelated; clip-path: inset(0 calc(100% - var(--split)) 0 0); }
+.stage::after { content: ""; position: absolute; inset: 0 auto 0 var(--split); width: 2px; margin-left: -1px;
+  background: #fffc; box-shadow: 0 0 3px #0008; pointer-events: none; }
+.bar { display: flex; height: 5px; }
+.name { display: block; padding: 7px 10px 8px; overflow: hidden; text-overflow: ellipsis; white-space: nowrap;
+  direction: rtl; text-align: left; }
+#detail { color: inherit; background: var(--card); border: 1px solid var(--line); border-radius: 12px;
+  padding: 16px 18px; width: min(1000px, 94vw); max-height: 94vh; }
+#detail::backdrop { background: #000a; }
+#detail .tools { flex-wrap: nowrap; margin: 0 0 10px; gap: 10px; }
+#detail h2 { font-size: 16px; margin: 0; flex: 1; overflow-wrap: anywhere; }
+#detail p { margin: 0; white-space: nowrap; }
+.columns { display: flex; flex-wrap: wrap; gap: 16px 22px; align-items: start; }
+.columns .stage { flex: 1 1 300px; max-width: min(100%, 76vh); border-radius: 8px; }
+.columns .stage input { position: absolute; inset: 0; width: 100%; height: 100%; margin: 0; opacity: 0;
+  cursor: ew-resize; }
+.columns .stage::before { content: "\\2194"; position: absolute; z-index: 1; left: var(--split); top: 50%;
+  width: 34px; margin: -17px; font: 20px/34px system-ui, sans-serif; text-align: center; color: #222;
+  background: #fffd; border-radius: 50%; box-shadow: 0 1px 5px #0008; pointer-events: none; }
+.columns .stage:has(:focus-visible) { outline: 2px solid var(--accent); }
+#areas { flex: 1 1 230px; display: grid; gap: 3px; }
+#areas .class { border: 0; background: linear-gradient(var(--line), var(--line)) 0 / var(--area) no-repeat;
+  border-radius: 4px; }
+#areas .share { margin-left: auto; padding-left: 12px; }
+@media (max-width: 640px) { header { padding: 10px 12px; } main { padding: 12px; gap: 10px; }
+  header .legend { flex-wrap: nowrap; overflow-x: auto; padding-bottom: 4px; }
+  #detail .tools { flex-wrap: wrap; } #detail h2 { flex: 1 1 100%; } }
+</style>
+</head>
+<body>
+<header>
+  <div class="tools">
+    <h1>Parsed faces</h1><span id="count" role="status"></span>
+    <input id="search" type="search" placeholder="Search by name" aria-label="Search by name">
+    <label class="split">picture <input type="range" class="slider" aria-label="From picture to parsing">
+      parsing</label>
+  </div>
+  <div class="legend" id="legend"><button id="all" type="button">all / none</button></div>
+</header>
+<main id="cards"></main>
+<dialog id="detail">
+  <div class="tools"><h2></h2><p></p>
+    <button type="button" id="previous" aria-label="Previous picture">&larr;</button>
+    <button type="button" id="next" aria-label="Next picture">&rarr;</button>
+    <button type="button" id="close" aria-label="Close">&times;</button></div>
+  <div class="columns">
+    <div class="stage"><input type="range" class="slider" aria-label="From picture to parsing"></div>
+    <div id="areas"></div>
+  </div>
+</dialog>
+<template id="card"><button type="button" class="card"><span class="stage"></span><span class="bar"></span>
+  <span class="name"><bdi></bdi></span></button></template>
+<noscript>This page needs JavaScript, and no network.</noscript>
+{rows}
+<script data-about="{about}">
+"use strict";
+const about = JSON.parse(document.currentScript.dataset.about);
+const at = id => document.getElementById(id);
+const percent = area => `${(100 * area).toFixed(area < 0.0995 ? 1 : 0)} %`;
+const css = id => `rgb(${about.palette.slice(3 * id, 3 * id + 3)})`;
+const off = new Set([0]);  // the background, so that the picture shows around the face
+const cards = [...document.querySelectorAll("script[data-row]")].map(script => {
+  const element = at("card").content.cloneNode(true).firstChild;
+  return { element, script, row: JSON.parse(script.dataset.row) };
+});
+const byElement = new Map(cards.map(card => [card.element, card]));
+
+// Pixels: decoded when a card comes into view, dropped when it leaves.
+async function show(stage, card) {
+  const [picture, packed] = card.script.textContent.split(" ");
+  const image = new Image();
+  image.src = "data:image/webp;base64," + picture;
+  image.alt = "";
+  const canvas = document.createElement("canvas");
+  [canvas.width, canvas.height] = card.row.thumbnail;
+  stage.querySelectorAll("img, canvas").forEach(old => old.remove());
+  stage.prepend(image, canvas);
+  const bytes = Uint8Array.from(atob(packed), character => character.charCodeAt(0));
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
+  canvas.ids = new Uint8Array(await new Response(stream).arrayBuffer());
+  paint(canvas);
+}
+function paint(canvas) {
+  if (!canvas.ids) return;
+  const colors = new Uint32Array(about.labels.map((_, id) => {
+    const [red, green, blue] = about.palette.slice(3 * id, 3 * id + 3);
+    return off.has(id) ? 0 : (255 << 24 | blue << 16 | green << 8 | red) >>> 0;
+  }));
+  const image = new ImageData(canvas.width, canvas.height);
+  const pixels = new Uint32Array(image.data.buffer);
+  canvas.ids.forEach((id, index) => { pixels[index] = colors[id]; });
+  canvas.getContext("2d").putImageData(image, 0, 0);
+}
+const watch = new IntersectionObserver(entries => entries.forEach(({ target, isIntersecting }) => {
+  const stage = target.querySelector(".stage");
+  if (isIntersecting) show(stage, byElement.get(target));
+  else stage.replaceChildren();
+}), { rootMargin: "400px" });
+
+// Classes: a switch in the legend, and one beside each picture in the detail.
+function toggle(ids, visible) {
+  ids.forEach(id => visible ? off.delete(id) : off.add(id));
+  document.querySelectorAll(".class input").forEach(input => { input.checked = !off.has(+input.value); });
+  document.querySelectorAll("canvas").forEach(paint);
+}
+function classSwitch(id) {
+  const make = tag => document.createElement(tag);
+  const [label, input, swatch, share] = ["label", "input", "i", "span"].map(make);
+  Object.assign(input, { type: "checkbox", value: id, checked: !off.has(id) });
+  input.addEventListener("change", () => toggle([id], input.checked));
+  label.className = "class";
+  label.style.setProperty("--color", css(id));
+  share.className = "share";
+  label.append(input, swatch, about.labels[id], share);
+  return label;
+}
+const legend = about.labels.map((_, id) => classSwitch(id));
+at("legend").append(...legend);
+at("all").addEventListener("click", () => toggle([...about.labels.keys()], off.size > 0));
+
+// Slider: one position for the whole page.
+const sliders = document.querySelectorAll(".slider");
+sliders.forEach(slider => slider.addEventListener("input", () => {
+  document.documentElement.style.setProperty("--split", slider.value + "%");
+  sliders.forEach(other => { other.value = slider.value; });
+}));
+
+// Search: what is shown, and the mean area of each class over it.
+let shown = cards;
+function search() {
+  const wanted = at("search").value.trim().toLowerCase();
+  shown = cards.filter(({ element, row }) => {
+    element.hidden = !row.name.toLowerCase().includes(wanted);
+    return !element.hidden;
+  });
+  const parsed = cards.length < about.total ? `${cards.length} parsed of ${about.total}` : `${about.total}`;
+  at("count").textContent = wanted ? `${shown.length} of ${cards.length} pictures` : `${parsed} pictures`;
+  legend.forEach((label, id) => {
+    const sum = shown.reduce((total, { row }) => total + row.areas[id], 0);
+    label.querySelector(".share").textContent = shown.length ? percent(sum / shown.length) : "";
+    label.title = "mean area over the pictures shown";
+  });
+}
+at("search").addEventListener("input", search);
+
+// Detail: one picture large, with the area of each class.
+let current = 0;
+function open(index) {
+  current = (index + shown.length) % shown.length;
+  const { row } = shown[current];
+  at("detail").querySelector("h2").textContent = row.name;
+  at("detail").querySelector("p").textContent = row.size.join(" × ");
+  const present = row.areas.map((area, id) => [area, id]).filter(([area]) => area > 0);
+  at("areas").replaceChildren(...present.sort((a, b) => b[0] - a[0]).map(([area, id]) => {
+    const label = classSwitch(id);
+    label.style.setProperty("--area", `${100 * area / present[0][0]}% 100%`);
+    label.querySelector(".share").textContent = percent(area);
+    return label;
+  }));
+  show(at("detail").querySelector(".stage"), shown[current]);
+  if (!at("detail").open) at("detail").showModal();
+}
+at("previous").addEventListener("click", () => open(current - 1));
+at("next").addEventListener("click", () => open(current + 1));
+at("close").addEventListener("click", () => at("detail").close());
+
+for (const card of cards) {
+  const { element, row } = card;
+  element.querySelector("bdi").textContent = element.title = row.name;
+  element.querySelector(".bar").append(...row.areas.flatMap((area, id) => {
+    if (!id || area < 0.002) return [];
+    const part = document.createElement("span");
+    part.style.cssText = `width: ${100 * area}%; background: ${css(id)}`;
+    part.title = `${about.labels[id]} ${percent(area)}`;
+    return [part];
+  }));
+  element.addEventListener("click", () => open(shown.indexOf(card)));
+  watch.observe(element);
+}
+at("cards").append(...cards.map(card => card.element));
+search();
+</script>
+</body>
+</html>
+"""
 
 
 # --- run ------------------------------------------------------------------------------------------------
@@ -508,12 +797,18 @@ class Seconds:
 class Report:
     """What the closing summary and report.json say."""
 
+    total: int = 0
     done: int = 0
     skipped: int = 0
     failed: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
     split: Seconds = field(default_factory=Seconds)
     interrupted: bool = False
+
+    @property
+    def rate(self) -> float:
+        """Pictures per second of this run, without loading."""
+        return self.done / self.seconds if self.seconds else 0.0
 
 
 @dataclass(frozen=True)
@@ -657,6 +952,7 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--output", type=Path, required=True, help="folder for the label maps")
     add("--overlay", action="store_true", help="also OUTPUT/overlay: the classes' colours over the picture")
     add("--color", action="store_true", help="also OUTPUT/color: RGB pictures of the classes' colours")
+    add("--gallery", action="store_true", help="also OUTPUT/gallery.html: one page that shows them all")
     add("--parts", default="", help="also OUTPUT/parts/NAME: masks of 0 and 255 of these classes: hair,hat")
     add(
         "--probabilities",
@@ -780,19 +1076,34 @@ def predict(options: argparse.Namespace, console: Console) -> Report:
     settings = settings_of(options, digest, devices)
     since = claim(options.output, settings, options.overwrite)
     todo = [job for job in jobs if not already_done(writer, job, since)]
-    report = Report(skipped=len(jobs) - len(todo))
+    report = Report(total=len(jobs), skipped=len(jobs) - len(todo))
     if todo:
         streams = make_streams(options, devices, writer, len(todo))
         size = options.batch_size or (1 if devices[0].type == "cpu" else GPU_BATCH)
         start = time.perf_counter()
         _drive(streams, Batches(todo, size), report, len(todo), console)
         report.seconds = time.perf_counter() - start
-    content = {"model": str(options.model), "settings": settings, **asdict(report)}
+    done = (job for job in jobs if already_done(writer, job, since))
+    _conclude(options, writer, settings, done, report)
+    return report
+
+
+def _conclude(
+    options: argparse.Namespace, writer: Writer, settings: dict[str, Any], done: Iterable[Job], report: Report
+) -> None:
+    """The gallery of what is done by now, in this run or before, and report.json."""
+    if options.gallery:
+        pieces = (options.output / GALLERY / f"{job.name}.txt" for job in done)
+        try:
+            write_gallery(options.output / f"{GALLERY}.html", pieces, report.total, writer)
+        except OSError as error:
+            report.failed[f"{GALLERY}.html"] = f"not written: {error.strerror or error}"
+    rate = {"pictures_per_second": report.rate}
+    content = {"model": str(options.model), "settings": settings, **asdict(report), **rate}
     try:
         write_whole(options.output / "report.json", json.dumps(content, indent=1).encode())
     except OSError as error:
         report.failed["report.json"] = f"not written: {error.strerror or error}"
-    return report
 
 
 def _drive(streams: list[Stream], batches: Batches, report: Report, total: int, console: Console) -> None:
@@ -836,12 +1147,11 @@ def summarise(report: Report, console: Console) -> None:
         )
     if len(report.failed) > 20:
         console.print(f"... and {len(report.failed) - 20} more, all in report.json")
-    rate = report.done / report.seconds if report.seconds else 0.0
     counts = f"{report.done} done, {report.skipped} done before, {len(report.failed)} failed"
     split = asdict(report.split)
     busy = sum(split.values())
     shares = ", ".join(f"{part} {100 * value / busy:.0f} %" for part, value in split.items()) if busy else ""
-    line = f"{counts}; {rate:.1f} pictures/s" + (f" ({shares})" if shares else "")
+    line = f"{counts}; {report.rate:.1f} pictures/s" + (f" ({shares})" if shares else "")
     console.print(line, highlight=False, soft_wrap=True)
     if report.interrupted:
         console.print("interrupted: the same command goes on from here")

@@ -46,12 +46,17 @@ class FaceParser(nn.Module):
 
 
 def argmax_at(logits: Tensor, height: int, width: int) -> Tensor:
-    """Class of the largest logit after bilinear resizing: (B,C,h,w) float to (B,height,width) uint8.
+    """Class of the largest logit after bilinear resizing: (B,C,h,w) float to (B,height,width) uint8."""
+    if logits.shape[2] == height and logits.shape[3] == width:
+        return logits.argmax(dim=1).to(torch.uint8)
+    return argmax_resized(logits, height, width)
+
+
+def argmax_resized(logits: Tensor, height: int, width: int) -> Tensor:
+    """:func:`argmax_at` for any size.
 
     One class at a time, so that a large picture needs three planes of memory and not one for each class.
     """
-    if logits.shape[2] == height and logits.shape[3] == width:
-        return logits.argmax(dim=1).to(torch.uint8)
     best = _resized(logits, 0, height, width)
     labels = torch.zeros_like(best, dtype=torch.uint8)
     for index in range(1, logits.shape[1]):

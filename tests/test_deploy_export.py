@@ -4,7 +4,8 @@ import pytest
 import torch
 
 import deploy.export
-from deploy.export import export, gate_pictures, main
+from deploy.export import export, main
+from deploy.gate import gate_pictures
 from deploy.predict import Parser, read_metadata
 from deploy_helpers import SIZE, write_checkpoint, write_faces
 from lisa.checkpoint import load, load_network, save

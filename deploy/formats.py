@@ -1,0 +1,121 @@
+"""Ways on from TorchScript, which is deprecated upstream: ONNX and torch.export's .pt2, by the same gate.
+
+Both take the same uint8 pictures as the TorchScript file, any number of any size, and give two outputs:
+``labels`` (B,H,W) uint8 and ``logits`` (B,C,size,size) float32. Both compute in fp32.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import onnxruntime
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+
+from deploy.gate import Runner, compare, gate_pictures, metadata_of, require_equal, whole_file
+from deploy.predict import METADATA_FILE
+from deploy.rewrite import for_inference
+from lisa.checkpoint import load_network
+from lisa.parser import FaceParser, argmax_resized
+
+Format = Literal["onnx", "pt2"]
+
+SIDE = 65_535
+"""Pictures up to this height and width, in pixels."""
+
+BATCH = 4096
+"""Pictures at once."""
+
+
+class Traced(nn.Module):
+    """FaceParser without its shortcuts for pictures of the network's own size: one graph for all sizes."""
+
+    def __init__(self, parser: FaceParser) -> None:
+        super().__init__()
+        self.parser = parser
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """(B,3,H,W) uint8 to (B,H,W) uint8 labels and (B,C,size,size) float32 logits."""
+        size = [self.parser.size, self.parser.size]
+        x = F.interpolate(images.float(), size=size, mode="bilinear", antialias=True)
+        logits = self.parser.network(self.parser.normalise(x)).float()
+        return argmax_resized(logits, images.shape[2], images.shape[3]), logits
+
+
+def export_as(kind: Format, checkpoint: Path, output: Path, images: Path | None = None) -> dict[str, Any]:
+    """Writes the file and returns its metadata, which it holds under the name ``lisa.json``.
+
+    Raises InputError for a bad checkpoint, bad pictures, an output that can't be written, and for an exported
+    network that doesn't give the trained one's labels.
+    """
+    trained = load_network(checkpoint)
+    size = trained.config.data.size
+    pictures = gate_pictures(images, Path(trained.config.data.root))
+    reference = FaceParser(trained.network, size).eval()
+    metadata = metadata_of(trained)
+    program = trace(FaceParser(for_inference(trained.network), size).eval())
+    make, run = {"onnx": (_onnx, run_onnx), "pt2": (_pt2, run_pt2)}[kind]
+    with whole_file(output) as temporary:
+        save = make(program)
+        save(temporary, json.dumps(metadata, indent=1))
+        metadata["parity"] = compare(reference, {"fp32": run(temporary)}, pictures)
+        require_equal(metadata["parity"], checkpoint, output)
+        save(temporary, json.dumps(metadata, indent=1))
+    return metadata
+
+
+def trace(parser: FaceParser) -> ExportedProgram:
+    """One graph for any number of pictures of any height and width."""
+    dynamic = {0: Dim("batch", max=BATCH), 2: Dim("height", max=SIDE), 3: Dim("width", max=SIDE)}
+    example = torch.zeros(2, 3, parser.size + 7, parser.size + 13, dtype=torch.uint8)
+    return torch.export.export(Traced(parser), (example,), dynamic_shapes=(dynamic,))
+
+
+Save = Callable[[Path, str], None]
+"""Writes a file with this metadata."""
+
+
+def _pt2(program: ExportedProgram) -> Save:
+    def save(path: Path, metadata: str) -> None:
+        with path.open("wb") as stream:  # by its name torch would insist on .pt2
+            torch.export.save(program, stream, extra_files={METADATA_FILE: metadata})
+
+    return save
+
+
+def run_pt2(path: Path) -> Runner:
+    """A .pt2 file at work."""
+    with path.open("rb") as stream:
+        return torch.export.load(stream).module()
+
+
+def _onnx(program: ExportedProgram) -> Save:
+    made = torch.onnx.export(
+        program,
+        dynamo=True,
+        verbose=False,
+        input_names=["images"],
+        output_names=["labels", "logits"],
+        dynamic_shapes=({0: "batch", 2: "height", 3: "width"},),  # names only: the program has the ranges
+    )
+    assert made is not None
+
+    def save(path: Path, metadata: str) -> None:
+        made.model.metadata_props[METADATA_FILE] = metadata
+        made.save(path)
+
+    return save
+
+
+def run_onnx(path: Path) -> Runner:
+    """An ONNX file at work."""
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+
+    def run(images: Tensor) -> tuple[Tensor, Tensor]:
+        labels, logits = session.run(["labels", "logits"], {"images": images.numpy()})
+        return torch.from_numpy(labels), torch.from_numpy(logits)
+
+    return run

@@ -1,0 +1,124 @@
+"""What every exported file goes through: written whole or not at all, compared with the trained network."""
+
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager, suppress
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from deploy.predict import FORMAT, SUFFIXES, BadPictureError, Pixels, read_picture
+from lisa.checkpoint import Trained
+from lisa.data.pairs import split_folders
+from lisa.data.synthetic import draw_face
+from lisa.errors import InputError
+from lisa.labels import FLIP_PAIRS, NAMES, PALETTE
+from lisa.models import count_parameters
+from lisa.parser import FaceParser, argmax_at
+
+Runner = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""An exported file at work: (1,3,H,W) uint8 to (1,H,W) uint8 labels and (1,C,size,size) logits."""
+
+MIN_EQUAL_LABELS = 0.9999
+"""An exported file that agrees with the trained network on fewer labels is not written."""
+
+MAX_PICTURES = 8
+"""As many pictures, evenly spaced over those given, go through the parity gate."""
+
+
+def gate_pictures(images: Path | None, data_root: Path) -> list[Tensor]:
+    """Pictures (1,3,H,W) uint8 for the parity gate: those given, the run's own, or synthetic faces."""
+    if images is not None:
+        if not images.is_dir():
+            raise InputError(f"--images {images}: no such folder")
+        found = _readable(images.rglob("*"))
+        if not found:
+            raise InputError(f"--images {images}: no readable pictures there")
+        return found
+    for split in ("val", "train"):
+        with suppress(InputError):  # the data may have been moved since, or lie on another machine
+            found = _readable(split_folders(data_root, split)[0].iterdir())
+            if found:
+                return found
+    return [_as_tensor(draw_face(seed, 256)[0]) for seed in range(MAX_PICTURES)]
+
+
+def _readable(paths: Iterable[Path]) -> list[Tensor]:
+    """At most MAX_PICTURES pictures, evenly spaced over the sorted paths."""
+    files = sorted(path for path in paths if path.suffix.lower() in SUFFIXES)
+    pictures: list[Tensor] = []
+    for path in files[:: -(-len(files) // MAX_PICTURES) or 1]:
+        with suppress(BadPictureError):  # a picture that can't be read says nothing about the network
+            pictures.append(_as_tensor(read_picture(path)))
+    return pictures
+
+
+def _as_tensor(picture: Pixels) -> Tensor:
+    """(H,W,3) to (1,3,H,W)."""
+    return torch.from_numpy(picture.copy()).permute(2, 0, 1).unsqueeze(0)
+
+
+def compare(reference: FaceParser, runners: dict[str, Runner], pictures: list[Tensor]) -> dict[str, Any]:
+    """Runs trained network and exported files over the pictures: figures by the runners' names."""
+    differences = dict.fromkeys(runners, 0.0)
+    equal = dict.fromkeys(runners, 0)
+    with torch.inference_mode():
+        for picture in pictures:
+            expected = reference.logits(picture)
+            labels = argmax_at(expected, picture.shape[2], picture.shape[3])
+            for name, runner in runners.items():
+                found, logits = runner(picture)
+                differences[name] = max(differences[name], (logits - expected).abs().max().item())
+                equal[name] += int((found == labels).sum())
+    pixels = sum(picture.shape[2] * picture.shape[3] for picture in pictures)
+    return {
+        name: {
+            "pictures": len(pictures),
+            "largest_logit_difference": differences[name],
+            "equal_labels": equal[name] / pixels,
+        }
+        for name in runners
+    }
+
+
+def require_equal(parity: dict[str, Any], checkpoint: Path, output: Path) -> None:
+    """Raises InputError if the fp32 figures are not those of the trained network."""
+    equal = parity["fp32"]["equal_labels"]
+    if equal < MIN_EQUAL_LABELS:
+        raise InputError(
+            f"{checkpoint}: exported and trained network agree on {100 * equal:.4f} % of the labels, "
+            f"{100 * MIN_EQUAL_LABELS} % are required: {output} is not written"
+        )
+
+
+def metadata_of(trained: Trained) -> dict[str, Any]:
+    """What an exported file says of itself, but for its parity."""
+    return {
+        "format": FORMAT,
+        "size": trained.config.data.size,
+        "labels": list(NAMES),
+        "palette": list(PALETTE),
+        "flip_pairs": [list(pair) for pair in FLIP_PAIRS],
+        "parameters": count_parameters(trained.network),
+        "config": trained.config.to_dict(),
+        "metrics": trained.metrics,
+        "versions": {"lisa": version("lisa-face-parser"), "torch": str(torch.__version__)},
+    }
+
+
+@contextmanager
+def whole_file(path: Path) -> Generator[Path]:
+    """A temporary path beside ``path`` that takes its place if all goes well."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.touch()  # torch reports a folder that can't be written as a RuntimeError of many lines
+        yield temporary
+        temporary.replace(path)
+    except OSError as error:
+        raise InputError(f"{path}: can't be written ({error.strerror or error})") from None
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
