@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from lisa.config import Config, report
-from lisa.errors import InputError, one_line_errors
+from lisa.errors import InputError
 from tune.ablations import Ablation, markdown
 from tune.cluster import check_nodes, open_cluster, settle_environment
-from tune.options import MARKER, Options, claim, parse, settled
+from tune.options import INTERRUPTED, MARKER, Options, claim, flat, parse, run_entry, settled
 from tune.storage import put_text
 
 if TYPE_CHECKING:
@@ -36,11 +36,11 @@ class AblateArguments(Options):
 
     def recipe(self) -> dict[str, object]:
         """What may not change when the ablation goes on."""
-        config = {f"config.{key}": value for key, value in self.config.to_dict().items()}
-        return {"table": self.table, "seeds": self.seeds, **config}
+        return {"table": self.table, "seeds": self.seeds, **flat(self.config)}
 
 
-def _arguments(config: Config) -> AblateArguments:
+def with_own_output(config: Config) -> AblateArguments:
+    """The defaults around a recipe, whose own output is for a training run."""
     return AblateArguments(config=replace(config, output="runs/ablation"))
 
 
@@ -48,7 +48,7 @@ def main() -> int:
     """Parses, checks what can be checked, opens Ray, trains all rows, writes the table."""
     arguments = parse(
         AblateArguments,
-        _arguments,
+        with_own_output,
         report,
         "python -m tune.ablate",
         "Trains the rows of one of the report's tables, each with some seeds, and writes a Markdown table.",
@@ -59,7 +59,7 @@ def main() -> int:
     claim(config.output, arguments.recipe(), arguments.resume)
     settle_environment()
     from lisa.console import console
-    from tune.running import INTERRUPTED, complete, overhead_line, overheads
+    from tune.running import complete, overhead_line, overheads
 
     started = time.time()
     with open_cluster(arguments.cluster):
@@ -113,5 +113,4 @@ def _run(arguments: AblateArguments, ablation: Ablation) -> "list[Outcome]":
 
 
 if __name__ == "__main__":
-    with one_line_errors():
-        raise SystemExit(main())
+    run_entry(main)

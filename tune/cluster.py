@@ -62,6 +62,8 @@ def open_cluster(address: str) -> Generator[None]:
             f"no Ray cluster at {address or 'this machine'}: {first} "
             "(docs/tune.md has the commands, and what token authentication needs)"
         ) from None
+    # A lost worker's traceback of forty lines says no more than the table's line.
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     try:
         yield
     finally:

@@ -6,19 +6,22 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, NoReturn, TypeVar
 
 import tyro
 
 from lisa.command_line import SHORT_FLAGS_HELP, long_flag, starting_config
 from lisa.config import RECIPES, Config
 from lisa.data.pairs import find_pairs
-from lisa.errors import InputError
+from lisa.errors import InputError, one_line_errors
 from lisa.files import claim_folder
 from tune.storage import absolute, file_system, is_url
 
 MARKER = "search.json"
 """In the results folder: what was asked for."""
+
+INTERRUPTED = 75
+"""Exit code of a search that was stopped and can be gone on with (sysexits' EX_TEMPFAIL)."""
 
 T = TypeVar("T")
 
@@ -97,6 +100,16 @@ def _recipe_first(words: Sequence[str]) -> list[str]:
     return words
 
 
+def run_entry(main: Callable[[], int]) -> NoReturn:
+    """Runs an entry's main and ends with its code; bad input and Ctrl-C before the trials are one line."""
+    with one_line_errors():
+        try:
+            raise SystemExit(main())
+        except KeyboardInterrupt:
+            print("stopped: the same command with --resume goes on", file=sys.stderr)
+            raise SystemExit(INTERRUPTED) from None
+
+
 SWITCHES = ("--resume", "--architecture", "--then-train")
 
 
@@ -113,6 +126,15 @@ def settled(config: Config) -> Config:
     exclude, cache = (absolute(path) if path else "" for path in (config.data.exclude, config.data.cache))
     data = replace(config.data, root=root, exclude=exclude, cache=cache)
     return replace(config, data=data, output=absolute(config.output))
+
+
+def flat(config: Config) -> dict[str, object]:
+    """The config's values by their dotted names, as JSON knows them, without the place of the output."""
+    sections = json.loads(config.to_json())
+    del sections["output"]
+    return {
+        f"{section}.{name}": value for section, fields in sections.items() for name, value in fields.items()
+    }
 
 
 def claim(results: str, recipe: dict[str, object], resume: bool) -> None:

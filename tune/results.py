@@ -18,7 +18,7 @@ from tune.running import Outcome
 from tune.space import Space
 from tune.storage import file_system, is_url
 
-MEASURED = ("best_miou", "miou", "epoch", "parameters", "latency_ms", "diverged")
+MEASURED = ("best_miou", "miou", "epoch", "parameters", "latency_ms", "diverged", "node")
 
 
 def ranked(outcomes: Sequence[Outcome]) -> list[Outcome]:

@@ -14,7 +14,7 @@ from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
 from lisa.errors import InputError
-from tune.table import TrialTable
+from tune.table import TrialTable, last_words
 from tune.trial import Job, run_trial
 
 EXPERIMENT = "ray"
@@ -22,9 +22,6 @@ EXPERIMENT = "ray"
 
 RETRIES = 3
 """So often a trial whose process died goes on from its last epoch."""
-
-INTERRUPTED = 75
-"""Exit code of a search that was stopped and can be gone on with (sysexits' EX_TEMPFAIL)."""
 
 
 class Outcome(NamedTuple):
@@ -105,7 +102,7 @@ def _trial_folder(trial: Trial) -> str:
 
 
 def _outcome(trial: Trial, state: str) -> Outcome:
-    error = str(trial.error_file or "no message") if state == Trial.ERROR else ""
+    error = last_words(trial) if state == Trial.ERROR else ""
     finished = state in (Trial.TERMINATED, Trial.ERROR)
     return Outcome(trial.trial_id, dict(trial.config), dict(trial.last_result or {}), error, finished)
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from lisa.config import Config, best
-from lisa.errors import InputError, one_line_errors
+from lisa.errors import InputError
 from tune.cluster import check_nodes, open_cluster, settle_environment
-from tune.options import MARKER, Options, Switch, claim, parse, settled
+from tune.options import INTERRUPTED, MARKER, Options, Switch, claim, flat, parse, run_entry, settled
 from tune.processes import CHECKOUT
 from tune.space import Space
 
@@ -69,12 +69,12 @@ class SearchArguments(Options):
     def recipe(self) -> dict[str, object]:
         """What may not change when the search goes on."""
         names = ("trials", "search", "objective", "architecture")
-        return {**{name: getattr(self, name) for name in names}, "trial_epochs": self.epochs} | {
-            f"config.{key}": value for key, value in self.config.to_dict().items()
-        }
+        own = {name: getattr(self, name) for name in names}
+        return {**own, "trial_epochs": self.epochs, **flat(self.config)}
 
 
-def _arguments(config: Config) -> SearchArguments:
+def with_own_output(config: Config) -> SearchArguments:
+    """The defaults around a recipe, whose own output is for a training run."""
     return SearchArguments(config=replace(config, output="runs/search"))
 
 
@@ -82,7 +82,7 @@ def main() -> int:
     """Parses, checks what can be checked, opens Ray, searches, writes what was found."""
     arguments = parse(
         SearchArguments,
-        _arguments,
+        with_own_output,
         best,
         "python -m tune.search",
         "Searches a recipe's learning rate, weight decay, loss weights, augmentation strength and, with "
@@ -95,7 +95,7 @@ def main() -> int:
     settle_environment()
     from lisa.console import console
     from tune.results import write_results
-    from tune.running import INTERRUPTED, complete
+    from tune.running import complete
 
     started = time.time()
     with open_cluster(arguments.cluster):
@@ -180,5 +180,4 @@ def _train_and_export(path: Path, config: Config) -> int:
 
 
 if __name__ == "__main__":
-    with one_line_errors():
-        raise SystemExit(main())
+    run_entry(main)

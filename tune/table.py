@@ -28,6 +28,12 @@ def _current_table() -> "TrialTable":
     return _current[-1]
 
 
+def last_words(trial: Trial) -> str:
+    """The last line of what a trial failed with."""
+    lines = str(trial.get_error() or "no message").strip().splitlines()
+    return lines[-1].strip()
+
+
 class TrialTable(Callback):
     """Listens to Ray Tune. Use as a context manager around making or restoring a Tuner and its ``fit``.
 
@@ -90,11 +96,11 @@ class TrialTable(Callback):
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A line."""
-        self._say(f"trial {trial.trial_id} failed: see {trial.error_file}")
+        self._say(f"trial {trial.trial_id} failed: {last_words(trial)}")
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A line."""
-        self._say(f"trial {trial.trial_id} lost its process and is tried again")
+        self._say(f"trial {trial.trial_id} is tried again: {last_words(trial)}")
 
     def render(self, trials: list[Trial]) -> Table:
         """The running trials, the ten best of the others, and how many there are."""

@@ -12,6 +12,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
+import ray
 import torch
 from ray import tune as ray_tune
 
@@ -107,6 +108,8 @@ class Reporter:
             "curve": curve,
             "parameters": self.parameters,
             "diverged": diverged,
+            "node": ray.get_runtime_context().get_node_id(),
+            "pid": os.getpid(),
             "latency_ms": self._latency(diverged),
             "began": self.began,
             "last_heard": now,
