@@ -4,11 +4,8 @@ import os
 import sys
 from pathlib import Path
 
-from distributed.exit import finish
+from distributed.exit import STOPPED, finish
 from lisa.command_line import parse_training
-
-STOPPED = 75
-"""Exit code of a run that was asked to stop and can be resumed (sysexits' EX_TEMPFAIL)."""
 
 
 def main() -> int:

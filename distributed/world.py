@@ -21,8 +21,10 @@ from lisa.console import console
 from lisa.errors import InputError
 from lisa.world import World
 
-TIMEOUT = timedelta(minutes=5)
-"""A collective that waits longer fails on all ranks; torch's default is 30 minutes on Gloo."""
+TIMEOUT = "LISA_TIMEOUT"
+"""Names the seconds after which a waiting collective fails; torch's default on Gloo is half an hour."""
+
+DEFAULT_TIMEOUT = 300
 
 FLIGHT_RECORDS = "2000"
 """Collectives that NCCL's flight recorder remembers on each rank."""
@@ -109,12 +111,20 @@ class ProcessGroupWorld(World):
         """See World. The stacks come before the others' collectives give up."""
         if self.watchdog is not None:
             self.watchdog.stop()
-        self.watchdog = None if log is None else Watchdog(log, 0.8 * TIMEOUT.total_seconds())
+        self.watchdog = None if log is None else Watchdog(log, 0.8 * timeout().total_seconds())
 
     def beat(self) -> None:
         """See World."""
         if self.watchdog is not None:
             self.watchdog.beat()
+
+
+def timeout() -> timedelta:
+    """How long a collective may wait. Raises InputError if LISA_TIMEOUT holds no number of seconds."""
+    seconds = os.environ.get(TIMEOUT, str(DEFAULT_TIMEOUT))
+    if not seconds.isdecimal() or int(seconds) < 1:
+        raise InputError(f"{TIMEOUT}={seconds}: whole seconds, at least 1")
+    return timedelta(seconds=int(seconds))
 
 
 @contextmanager
@@ -126,6 +136,7 @@ def open_world() -> Generator[ProcessGroupWorld]:
     missing = [name for name in _TORCHRUN if name not in os.environ]
     if "RANK" in os.environ and missing:
         raise InputError(f"RANK is set, but not {', '.join(missing)}: start with ./launch.sh or torchrun")
+    patience = timeout()
     alone = "RANK" in missing
     world = ProcessGroupWorld(
         rank=0 if alone else int(os.environ["RANK"]),
@@ -140,8 +151,8 @@ def open_world() -> Generator[ProcessGroupWorld]:
             os.environ.setdefault("TORCH_FR_DUMP_ON_TIMEOUT", "1")
         backend = "nccl" if world.device.type == "cuda" else "gloo"
         device_id = world.device if world.device.type == "cuda" else None
-        dist.init_process_group(backend, timeout=TIMEOUT, device_id=device_id)
-        world.control = dist.new_group(backend="gloo", timeout=TIMEOUT)
+        dist.init_process_group(backend, timeout=patience, device_id=device_id)
+        world.control = dist.new_group(backend="gloo", timeout=patience)
     try:
         yield world
     finally:

@@ -11,6 +11,10 @@ class InputError(ValueError):
     """What the user gave can't be used. The message says what, where and what to do."""
 
 
+class StopAskedError(Exception):
+    """A rank was asked to stop (SIGTERM, SIGUSR1, Ctrl-C): raised on all ranks together."""
+
+
 def plain(error: InputError) -> str:
     """Its message; a DataLoader's worker process wraps that in a traceback, whose last line it is."""
     text = str(error)
