@@ -34,7 +34,7 @@ def training_step(
         nn.functional.cross_entropy(network(images), masks).backward()
         optimizer.step()
         world.average_buffers(bare)
-        world.should_stop()
+        world.any(False)
 
     return step
 

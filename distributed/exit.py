@@ -1,14 +1,18 @@
 """How a worker ends: by its exit code or, under launch.sh, peacefully with the code in a status file."""
 
 import os
+import platform
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from lisa.errors import InputError
+from lisa.errors import InputError, StopAskedError
 
 STATUS_FILE = "LISA_STATUS_FILE"
+
+STOPPED = 75
+"""Exit code of a command that was asked to stop and can be run again (sysexits' EX_TEMPFAIL)."""
 
 
 def started_before() -> bool:
@@ -40,6 +44,12 @@ def finish(main: Callable[[], int]) -> NoReturn:
         if os.environ.get("RANK", "0") == "0":
             print(f"error: {error}", file=sys.stderr, flush=True)
         code = error.exit_code
+    except StopAskedError:
+        code = STOPPED
+    except Exception as error:
+        place = f"rank {os.environ.get('RANK', '0')} on {platform.node()}"
+        print(f"error: {place} failed: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+        raise
     status = os.environ.get(STATUS_FILE)
     if status is None:
         raise SystemExit(code)

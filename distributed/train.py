@@ -3,11 +3,8 @@
 import sys
 from pathlib import Path
 
-from distributed.exit import finish, started_before
+from distributed.exit import STOPPED, finish, started_before
 from lisa.command_line import parse_training
-
-STOPPED = 75
-"""Exit code of a run that was asked to stop and can be resumed (sysexits' EX_TEMPFAIL)."""
 
 
 def main() -> int:

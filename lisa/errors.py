@@ -14,6 +14,10 @@ class InputError(ValueError):
     """How a command ends that met this error."""
 
 
+class StopAskedError(Exception):
+    """A rank was asked to stop (SIGTERM, SIGUSR1, Ctrl-C): raised on all ranks together."""
+
+
 def plain(error: InputError) -> str:
     """Its message; a DataLoader's worker process wraps that in a traceback, whose last line it is."""
     text = str(error)

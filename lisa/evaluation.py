@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, Subset
 
 from lisa.data.faces import Face, FaceDataset, ignore_signals, only_one
 from lisa.data.pairs import Pair
-from lisa.lockstep import StopAskedError
+from lisa.errors import StopAskedError
 from lisa.losses import SegmentationLoss
 from lisa.metrics import Tally
 from lisa.parser import FaceParser, argmax_at

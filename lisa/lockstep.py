@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from enum import IntEnum
 from typing import TypeVar
 
-from lisa.errors import InputError, plain
+from lisa.errors import InputError, StopAskedError, plain
 from lisa.world import World
 
 T = TypeVar("T")
@@ -17,10 +17,6 @@ class Order(IntEnum):
     SAVE = 1
     STOP = 2
     FAIL = 3
-
-
-class StopAskedError(Exception):
-    """A rank was asked to stop (SIGTERM, SIGUSR1, Ctrl-C): raised on all ranks between two steps."""
 
 
 def in_lockstep(

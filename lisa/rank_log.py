@@ -1,6 +1,7 @@
 """Each rank's own log file, ``logs/rank3.log`` in the run folder: Python's logging, with rank and host."""
 
 import logging
+import os
 import platform
 import sys
 from collections.abc import Generator
@@ -8,8 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from lisa.errors import InputError
-from lisa.lockstep import StopAskedError
+from lisa.errors import InputError, StopAskedError
 from lisa.world import World
 
 logger = logging.getLogger("lisa")
@@ -33,6 +33,7 @@ def rank_log(folder: Path, world: World) -> Generator[TextIO]:
     handler.setFormatter(logging.Formatter(f"%(asctime)s {name}: %(message)s"))
     level, logger.level = logger.level, logging.INFO
     logger.addHandler(handler)
+    logger.info("process %d begins", os.getpid())
     try:
         yield stream
     except (InputError, StopAskedError) as error:

@@ -10,7 +10,7 @@ T = TypeVar("T")
 STRAGGLER = 1.5
 """A rank is named from this multiple of the median on."""
 
-NOTICEABLE = 0.005
+NOTICEABLE = 0.02
 """Seconds per step below which nobody is named."""
 
 
@@ -30,15 +30,14 @@ class OwnTime:
         self._since = time.perf_counter()
 
     def around(self, batches: Iterable[T]) -> Iterator[T]:
-        """The batches; fetching them is this rank's own part."""
+        """The batches; fetching them is this rank's own part, but for the first, which starts the loader."""
         iterator = iter(batches)
-        while True:
+        batch = next(iterator, None)
+        while batch is not None:
+            yield batch
             self.go()
             batch = next(iterator, None)
             self.wait()
-            if batch is None:
-                return
-            yield batch
 
     def wait(self) -> None:
         """It ends: what follows depends on the other ranks."""

@@ -145,6 +145,14 @@ class Trainer:
         self.state.loss_sums = self.world.gather(self.loss_sum.item())
         folder.save_last(self.state, self.log)
 
+    def close(self) -> None:
+        """Ends the loader's processes: they ignore SIGTERM, and an exit by an error would wait for ever."""
+        workers: Any = self.loader._iterator  # pyright: ignore[reportPrivateUsage]
+        if self.loader.num_workers > 0 and workers is not None:
+            workers._shutdown_workers()
+            for process in workers._workers:
+                process.kill()  # one that hangs in a read
+
     def next_epoch(self) -> None:
         """Moves on once the epoch has been trained and evaluated."""
         self.state.epoch, self.state.batch = self.state.epoch + 1, 0
@@ -152,7 +160,9 @@ class Trainer:
 
     def _report_times(self, steps: int) -> None:
         """Each rank's time per step into its log; stragglers to the terminal."""
-        own = self.own_time.seconds / max(1, steps)
+        if steps == 0:
+            return
+        own = self.own_time.seconds / steps
         logger.info("epoch %d: %d steps, %.1f ms of its own each", self.state.epoch + 1, steps, 1000 * own)
         for line in name_stragglers(self.world.gather((self.world.place, own))):
             self.log.warn(line)

@@ -3,6 +3,7 @@
 import platform
 import time
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any, NamedTuple
 
 import torch
@@ -12,8 +13,7 @@ from lisa.config import Config
 from lisa.console import RunLog
 from lisa.data.faces import EpochBatches
 from lisa.data.pairs import Pair, check_pairs, find_pairs
-from lisa.errors import InputError
-from lisa.lockstep import StopAskedError
+from lisa.errors import InputError, StopAskedError
 from lisa.models import build, count_parameters
 from lisa.pace import SLOW_LOADER
 from lisa.rank_log import rank_log
@@ -84,8 +84,7 @@ def _fit(
     state = TrainState(network, config, batches.steps)
     changes = restore(state, run, world) if resume else []
     state.begun_with = state.begun_with or world.size
-    log = world.agree(lambda: open_log(run, world, state))
-    try:
+    with closing(world.agree(lambda: open_log(run, world, state))) as log:
         summary = start_summary(config, world, run, state, resume)
         log.note(
             f"{config.model.name}: {count_parameters(network):,} parameters; {len(faces.train)} training and "
@@ -93,32 +92,44 @@ def _fit(
         )
         for change in changes:
             log.warn(change)
-        trainer = Trainer(config, world, state, faces.train, batches, faces.class_counts, log)
-        if train.auto_batch:
-            trainer.fit_into_memory()
-        try:
-            while state.epoch < train.epochs and not _out_of_patience(state, config):
-                started = time.monotonic()
-                trainer.train_epoch(run)
-                record, evaluated = trainer.evaluate_epoch(faces.val, time.monotonic() - started)
-                if record["miou"] > state.best:
-                    state.best, state.best_epoch = record["miou"], record["epoch"]
-                    run.keep_best(evaluated, record)
-                trainer.next_epoch()
-                log.epoch(record, state.step)
-                warn_of_slow_loader(record["timing"], log)
+        with closing(Trainer(config, world, state, faces.train, batches, faces.class_counts, log)) as trainer:
+            if train.auto_batch:
+                trainer.fit_into_memory()
+            try:
+                _train(config, trainer, faces.val, run, on_epoch)
+                finished = True
+            except StopAskedError:
                 trainer.save(run)
-                if on_epoch is not None:
-                    on_epoch(record)
-        except StopAskedError:
-            trainer.save(run)
-            log.note(f"stopped at step {state.step}; go on with --resume")
-            return end_summary(summary, state, log, finished=False)
-        if _out_of_patience(state, config) and state.epoch < train.epochs:
-            log.note(f"no better val mIoU for {train.patience} epochs: stopping early")
-        return end_summary(summary, state, log, finished=True)
-    finally:
-        log.close()
+                log.note(f"stopped at step {state.step}; go on with --resume")
+                finished = False
+        end_summary(summary, state, log, finished)
+    return Result(state.best, state.best_epoch, state.epoch, finished)
+
+
+def _train(
+    config: Config,
+    trainer: Trainer,
+    val: list[Pair],
+    run: RunFolder,
+    on_epoch: Callable[[dict[str, Any]], None] | None,
+) -> None:
+    """All epochs that are left, each with its evaluation and checkpoint."""
+    train, state, log = config.train, trainer.state, trainer.log
+    while state.epoch < train.epochs and not _out_of_patience(state, config):
+        started = time.monotonic()
+        trainer.train_epoch(run)
+        record, evaluated = trainer.evaluate_epoch(val, time.monotonic() - started)
+        if record["miou"] > state.best:
+            state.best, state.best_epoch = record["miou"], record["epoch"]
+            run.keep_best(evaluated, record)
+        trainer.next_epoch()
+        log.epoch(record, state.step)
+        warn_of_slow_loader(record["timing"], log)
+        trainer.save(run)
+        if on_epoch is not None:
+            on_epoch(record)
+    if _out_of_patience(state, config) and state.epoch < train.epochs:
+        log.note(f"no better val mIoU for {train.patience} epochs: stopping early")
 
 
 def load_faces(config: Config, world: World) -> Faces:
@@ -167,16 +178,16 @@ def start_summary(
     )
 
 
-def end_summary(summary: Summary | None, state: TrainState, log: RunLog, finished: bool) -> Result:
-    """Completes summary.json; returns how the run ended."""
-    if summary is not None:
-        best = {"miou": state.best, "epoch": state.best_epoch}
-        figures = {"best": best, "epochs": state.epoch, "steps": state.step, "skipped_steps": state.skipped}
-        try:
-            summary.end("finished" if finished else "stopped", **figures)
-        except InputError as error:  # a full disk
-            log.warn(str(error))
-    return Result(state.best, state.best_epoch, state.epoch, finished)
+def end_summary(summary: Summary | None, state: TrainState, log: RunLog, finished: bool) -> None:
+    """Completes summary.json with how the run ended."""
+    if summary is None:
+        return
+    best = {"miou": state.best, "epoch": state.best_epoch}
+    figures = {"best": best, "epochs": state.epoch, "steps": state.step, "skipped_steps": state.skipped}
+    try:
+        summary.end("finished" if finished else "stopped", **figures)
+    except InputError as error:  # a full disk
+        log.warn(str(error))
 
 
 def warn_of_slow_loader(timing: dict[str, float], log: RunLog) -> None:

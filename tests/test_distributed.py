@@ -2,16 +2,13 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 import distributed
 from lisa import checkpoint, evaluation
@@ -129,39 +126,3 @@ def test_two_processes_train_and_any_number_evaluates(make_faces: Callable[..., 
     network = FlipAveraged(checkpoint.load_network(run / "best.pt").network)
     alone = figures(evaluation.evaluate(network, 32, find_pairs(root, "val"), World()).tally)
     assert alone["iou"] == flipped["iou"] != records[0]["iou"]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_saves_and_resume_is_bit_equal(
-    signum: signal.Signals, make_faces: Callable[..., Path], tmp_path: Path
-):
-    root = make_faces(train=24)
-    flags = ("best", "--data", root, "--epochs", "2", *FLAGS)
-    whole = launch(*flags, "--output", tmp_path / "whole", NPROC="2")
-    assert whole.returncode == 0, whole.stderr
-
-    command = [str(ROOT / "launch.sh"), *map(str, flags), "--output", str(tmp_path / "parts")]
-    process = subprocess.Popen(
-        command, env=environment(NPROC="2"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    wait_for(tmp_path / "parts/metrics.jsonl")
-    process.send_signal(signum)
-    output, errors = process.communicate(timeout=120)
-    assert process.returncode == 75, errors
-    assert "go on with --resume" in output
-    assert "Traceback" not in errors
-
-    resumed = launch(*flags, "--output", tmp_path / "parts", "--resume", NPROC="2")
-    assert resumed.returncode == 0, resumed.stderr
-    expected, actual = (checkpoint.load(tmp_path / name / "last.pt") for name in ("whole", "parts"))
-    for name, tensor in expected["weights"].items():
-        assert torch.equal(tensor, actual["weights"][name]), name
-    assert expected["training"]["best"] == actual["training"]["best"]
-
-
-def wait_for(path: Path) -> None:
-    deadline = time.monotonic() + 100
-    while not path.exists():
-        assert time.monotonic() < deadline, f"{path} never came"
-        time.sleep(0.05)

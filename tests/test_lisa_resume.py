@@ -1,9 +1,12 @@
 """A run that was killed or stopped anywhere and resumed ends as if nothing had happened."""
 
+import contextlib
 import dataclasses
+import os
 import random
+import subprocess
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +169,42 @@ def test_a_full_disk_costs_checkpoints_not_the_run(
     said = " ".join(capsys.readouterr().out.split())
     assert "no checkpoint at step 2: No space left on device" in said
     assert "training goes on" in said
+    assert_same_run(tmp_path / "whole", run)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own with room for one checkpoint and a half; root alone may make one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode != 0:
+        pytest.skip("needs root and mount")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_a_disk_that_fills_up_for_real(
+    make_faces: Callable[..., Path],
+    tmp_path: Path,
+    small_disk: Path,
+    capsys: pytest.CaptureFixture[str],
+):
+    root, run = make_faces(train=6), small_disk / "run"
+    fit(small(root, tmp_path / "whole"), World())
+    fit(small(root, run), Mortal(stop_in=2))
+    filler = small_disk / "filler"
+    with filler.open("wb", buffering=0) as stream, contextlib.suppress(OSError):
+        while stream.write(b"0" * 4096):
+            pass
+    os.truncate(filler, filler.stat().st_size - 2**17)  # for config and logs, not for a checkpoint
+    capsys.readouterr()
+    assert fit(small(root, run), World(), resume=True).finished
+    said = " ".join(capsys.readouterr().out.split())
+    assert "no checkpoint at step 2: No space left on device" in said
+    assert checkpoint.load(run / "last.pt")["training"]["batch"] == 1  # as it was stopped
+    subprocess.run(["mount", "-o", "remount,size=9m", str(small_disk)], check=True)
+    assert fit(small(root, run), World(), resume=True).finished
     assert_same_run(tmp_path / "whole", run)
 
 
