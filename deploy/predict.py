@@ -42,7 +42,7 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -264,7 +264,7 @@ def find_pictures(source: str, output: Path) -> list[Job]:
         raise CannotStartError(f"--input {source}: {reason}") from None
     if not sources:
         raise CannotStartError(f"--input {source}: no pictures there ({', '.join(sorted(SUFFIXES))})")
-    return _named(sources, base)
+    return named(sources, base)
 
 
 def _common_folder(paths: list[Path]) -> Path:
@@ -291,7 +291,7 @@ def _walk(root: Path, output: Path) -> Iterator[Path]:
                     yield path  # reading it as a picture fails too, and that is what the report will say
 
 
-def _named(sources: list[Path], base: Path) -> list[Job]:
+def named(sources: list[Path], base: Path) -> list[Job]:
     """Output names: the stem, or the whole file name where inputs share a stem."""
     names = [Path(os.path.relpath(path, base)) for path in sources]
     stems = [name.with_suffix("").as_posix() for name in names]
@@ -302,10 +302,10 @@ def _named(sources: list[Path], base: Path) -> list[Job]:
     ]
 
 
-def read_picture(path: Path, max_pixels: int = MAX_PIXELS) -> Pixels:
+def read_picture(source: Path | BinaryIO, max_pixels: int = MAX_PIXELS) -> Pixels:
     """(H,W,3) uint8 RGB, upright by EXIF; the first frame of an animation. Raises BadPictureError."""
     try:
-        with Image.open(path) as picture:
+        with Image.open(source) as picture:
             width, height = picture.size
             if width * height > max_pixels:
                 raise BadPictureError(f"{width}x{height} is more than --max-pixels {max_pixels}")
@@ -810,6 +810,10 @@ class Report:
         """Pictures per second of this run, without loading."""
         return self.done / self.seconds if self.seconds else 0.0
 
+    def content(self) -> dict[str, Any]:
+        """As in report.json."""
+        return {**asdict(self), "pictures_per_second": self.rate}
+
 
 @dataclass(frozen=True)
 class Stream:
@@ -831,16 +835,21 @@ class Stream:
         torch.set_num_threads(self.threads)  # OpenMP keeps this number per calling thread
         seconds = Seconds()
         for batch in batches:
-            for outcome in self._batch(batch, seconds):
+            for outcome in self.parse(batch, seconds):
                 report(outcome)
         return seconds
 
-    def _batch(self, batch: list[Job], seconds: Seconds) -> Iterator[Outcome]:
+    def read(self, job: Job) -> Pixels:
+        """Raises BadPictureError."""
+        return read_picture(job.source, self.max_pixels)
+
+    def parse(self, batch: list[Job], seconds: Seconds) -> Iterator[Outcome]:
+        """One outcome per job; adds to ``seconds``."""
         by_size: dict[tuple[int, ...], list[tuple[Job, Pixels]]] = {}
         for job in batch:
             try:
                 with seconds.spent_on("decode"):
-                    picture = read_picture(job.source, self.max_pixels)
+                    picture = self.read(job)
                 by_size.setdefault(picture.shape, []).append((job, picture))
             except BadPictureError as error:
                 yield Outcome(job, str(error))
@@ -932,7 +941,7 @@ SETTINGS_FILE = ".predict.json"
 GPU_BATCH = 16
 
 
-def _automatic(text: str) -> int:
+def automatic(text: str) -> int:
     """An argument that is "auto" (0) or a number above 0."""
     value = 0 if text == "auto" else int(text)
     if value < 0 or (value == 0 and text != "auto"):
@@ -950,9 +959,25 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--model", type=Path, required=True, help="file made by deploy.export")
     add("--input", required=True, help="folder, picture, quoted pattern, or .txt file with a path per line")
     add("--output", type=Path, required=True, help="folder for the label maps")
+    add("--gallery", action="store_true", help="also OUTPUT/gallery.html: one page that shows them all")
+    add("--device", default="auto", help="auto (every GPU, else the CPU), cpu, cuda or cuda:N")
+    add(
+        "--precision",
+        choices=("auto", "fp32", "bf16"),
+        default="fp32",
+        help="fp32 gives training's labels; auto takes bf16 where the device multiplies it in hardware: "
+        "twice as fast, a few labels per thousand differ",
+    )
+    add("--workers", type=automatic, default=0, help="streams per device; auto: one per core, at most 8")
+    common_options(parser)
+    return parser.parse_args(argv)
+
+
+def common_options(parser: argparse.ArgumentParser) -> None:
+    """What to make of each picture: deploy.cluster takes the same."""
+    add = parser.add_argument
     add("--overlay", action="store_true", help="also OUTPUT/overlay: the classes' colours over the picture")
     add("--color", action="store_true", help="also OUTPUT/color: RGB pictures of the classes' colours")
-    add("--gallery", action="store_true", help="also OUTPUT/gallery.html: one page that shows them all")
     add("--parts", default="", help="also OUTPUT/parts/NAME: masks of 0 and 255 of these classes: hair,hat")
     add(
         "--probabilities",
@@ -967,20 +992,10 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
         help="how a picture fills the network's square: stretched as in training, padded, or its middle",
     )
     add("--tta", choices=("none", "flip"), default="none", help="flip: averages with the mirrored picture")
-    add("--device", default="auto", help="auto (every GPU, else the CPU), cpu, cuda or cuda:N")
-    add(
-        "--precision",
-        choices=("auto", "fp32", "bf16"),
-        default="fp32",
-        help="fp32 gives training's labels; auto takes bf16 where the device multiplies it in hardware: "
-        "twice as fast, a few labels per thousand differ",
-    )
-    add("--batch-size", type=_automatic, default=0, help="pictures at once; auto: 1 on CPUs, 16 on GPUs")
-    add("--workers", type=_automatic, default=0, help="streams per device; auto: one per core, at most 8")
+    add("--batch-size", type=automatic, default=0, help="pictures at once; auto: 1 on CPUs, 16 on GPUs")
     add("--overwrite", action="store_true", help="do pictures again that are done already")
     add("--sha256", help="refuse a model file with another SHA-256")
     add("--max-pixels", type=int, default=MAX_PIXELS, help="refuse larger pictures (default: %(default)s)")
-    return parser.parse_args(argv)
 
 
 def check_sha256(path: Path, expected: str | None) -> str:
@@ -1021,9 +1036,8 @@ def make_streams(
     return made
 
 
-def settings_of(options: argparse.Namespace, digest: str, devices: list[torch.device]) -> dict[str, Any]:
+def settings_of(options: argparse.Namespace, digest: str, precision: str) -> dict[str, Any]:
     """Whatever changes a label map."""
-    precision = choose_precision(options.precision, devices[0])
     chosen = {name: getattr(options, name) for name in ("fit", "tta", "labels")}
     return {"model_sha256": digest, "precision": precision, **chosen}
 
@@ -1049,15 +1063,15 @@ def already_done(writer: Writer, job: Job, since: float) -> bool:
         return False
 
 
-def refuse_collisions(writer: Writer, jobs: list[Job]) -> None:
+def refuse_collisions(outputs: Callable[[Job], Iterable[str]], jobs: list[Job]) -> None:
     """Raises CannotStartError if an output would replace another one."""
     seen: dict[str, Job] = {}
     for job in jobs:
-        for path in writer.targets(job):
-            other = seen.setdefault(str(path).casefold(), job)
+        for name in outputs(job):
+            other = seen.setdefault(name.casefold(), job)
             if other is not job:
                 raise CannotStartError(
-                    f"{job.source} and {other.source} would both be written to {path}: rename one"
+                    f"{job.source} and {other.source} would both be written to {name}: rename one"
                 )
 
 
@@ -1071,9 +1085,9 @@ def predict(options: argparse.Namespace, console: Console) -> Report:
             f"--output {options.output}: is the input folder, outputs would replace pictures"
         )
     jobs = find_pictures(options.input, options.output)
-    refuse_collisions(writer, jobs)
+    refuse_collisions(writer.outputs, jobs)
     prepare_output(options.output)
-    settings = settings_of(options, digest, devices)
+    settings = settings_of(options, digest, choose_precision(options.precision, devices[0]))
     since = claim(options.output, settings, options.overwrite)
     todo = [job for job in jobs if not already_done(writer, job, since)]
     report = Report(total=len(jobs), skipped=len(jobs) - len(todo))
@@ -1084,11 +1098,11 @@ def predict(options: argparse.Namespace, console: Console) -> Report:
         _drive(streams, Batches(todo, size), report, len(todo), console)
         report.seconds = time.perf_counter() - start
     done = (job for job in jobs if already_done(writer, job, since))
-    _conclude(options, writer, settings, done, report)
+    _write_notes(options, writer, settings, done, report)
     return report
 
 
-def _conclude(
+def _write_notes(
     options: argparse.Namespace, writer: Writer, settings: dict[str, Any], done: Iterable[Job], report: Report
 ) -> None:
     """The gallery of what is done by now, in this run or before, and report.json."""
@@ -1098,8 +1112,7 @@ def _conclude(
             write_gallery(options.output / f"{GALLERY}.html", pieces, report.total, writer)
         except OSError as error:
             report.failed[f"{GALLERY}.html"] = f"not written: {error.strerror or error}"
-    rate = {"pictures_per_second": report.rate}
-    content = {"model": str(options.model), "settings": settings, **asdict(report), **rate}
+    content = {"model": str(options.model), "settings": settings, **report.content()}
     try:
         write_whole(options.output / "report.json", json.dumps(content, indent=1).encode())
     except OSError as error:
@@ -1170,6 +1183,11 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
+    return conclude(report, console)
+
+
+def conclude(report: Report, console: Console) -> int:
+    """Prints the summary. The exit code."""
     summarise(report, console)
     if report.interrupted:
         return 130

@@ -1,0 +1,322 @@
+"""The predictor for folders beyond one machine: the same network, readers and writers under Ray Data.
+
+    python -m deploy.cluster --model lisa.ts --input s3://bucket/photos --output s3://bucket/parsed
+
+Input and output are folders that fsspec reaches: local paths, file://, and s3://, gs://, ... where their
+packages (s3fs, gcsfs) are installed on every node, beside this project's own. Ray is the cluster that
+RAY_ADDRESS names, or else this machine. A picture whose outputs exist is skipped, whichever of the two
+predictors made them, so that the same command goes on after an interruption; unlike ``predict.py`` this one
+doesn't look whether a picture changed since. Exit codes are those of ``predict.py``.
+"""
+
+import argparse
+import io
+import json
+import logging
+import os
+import posixpath
+import signal
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import fsspec
+import numpy as np
+import torch
+from fsspec.implementations.local import LocalFileSystem
+from PIL import Image
+from rich.console import Console
+from rich.progress import track
+
+from deploy import predict
+from deploy.predict import BadPictureError, CannotStartError, Job, Pixels, Probabilities, Report
+
+BLOCK = 64
+"""Pictures that a worker is given at once."""
+
+_TEMPORARY = ".predict-tmp-"
+
+
+class Store:
+    """A folder that fsspec reaches. Raises CannotStartError if it doesn't."""
+
+    def __init__(self, option: str, uri: str) -> None:
+        self.label = f"{option} {uri}"
+        with self.reached():
+            self.files, self.root = cast(tuple[Any, str], fsspec.url_to_fs(uri))
+
+    @contextmanager
+    def reached(self) -> Generator[None]:
+        """Each file system fails in its own ways: all are one line for the user."""
+        try:
+            yield
+        except CannotStartError:
+            raise
+        except Exception as error:  # botocore, aiohttp, paramiko, ... raise classes of their own
+            reason = getattr(error, "strerror", None) or str(error).strip() or type(error).__name__
+            raise CannotStartError(f"{self.label}: {reason.splitlines()[0][:300]}") from None
+
+    def names(self) -> list[str]:
+        """Files below it, as paths relative to it, sorted."""
+        with self.reached():
+            return sorted(posixpath.relpath(path, self.root) for path in self.files.find(self.root))
+
+    def path(self, name: str) -> str:
+        """A file's path in its file system."""
+        return posixpath.join(self.root, name)
+
+    def write(self, name: str, content: bytes) -> None:
+        """The file appears whole or not at all. Raises OSError."""
+        path = self.path(name)
+        if isinstance(self.files, LocalFileSystem):
+            predict.write_whole(Path(path), content)
+            return
+        folder = posixpath.dirname(path)
+        self.files.makedirs(folder, exist_ok=True)
+        temporary = posixpath.join(folder, f"{_TEMPORARY}{uuid.uuid4().hex}")
+        self.files.pipe_file(temporary, content)
+        self.files.mv(temporary, path)
+
+
+class StoreWriter(predict.Writer):
+    """The predictor's writer, into a store."""
+
+    def __init__(self, metadata: dict[str, Any], options: argparse.Namespace, store: Store) -> None:
+        super().__init__(metadata, options)
+        self.store = store
+
+    def write(self, job: Job, picture: Pixels, labels: Pixels, probabilities: Probabilities | None) -> None:
+        """Raises OSError."""
+        contents = self.contents(job, picture, labels, probabilities)
+        for name, content in zip(self.outputs(job), contents, strict=True):
+            self.store.write(name, content)
+
+
+@dataclass(frozen=True)
+class StoreStream(predict.Stream):
+    """The predictor's stream, out of a store."""
+
+    source: Store
+
+    def read(self, job: Job) -> Pixels:
+        """Raises BadPictureError."""
+        try:
+            content = self.source.files.cat_file(str(job.source))
+        except OSError as error:
+            raise BadPictureError(error.strerror or str(error)) from None
+        return predict.read_picture(io.BytesIO(content), self.max_pixels)
+
+
+class Worker:
+    """One actor: loads the model once, then parses a block of pictures at each call."""
+
+    def __init__(self, model: Any, options: argparse.Namespace, device: str) -> None:
+        import ray
+
+        predict.keep_freed_memory()
+        Image.MAX_IMAGE_PIXELS = None  # --max-pixels decides
+        torch.set_num_threads(1)  # there is one worker per core
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "model.ts"
+            path.write_bytes(ray.get(model))
+            parser = predict.Parser(
+                path, torch.device(device), options.precision, options.tta == "flip", options.probabilities
+            )
+        parser.warm_up()
+        writer = StoreWriter(parser.metadata, options, Store("--output", options.output))
+        source = Store("--input", options.input)
+        self.batch = options.batch_size or (1 if device == "cpu" else predict.GPU_BATCH)
+        self.stream = StoreStream(
+            parser, writer, nullcontext(), 1, options.fit, options.max_pixels, source=source
+        )
+
+    def __call__(self, block: dict[str, Any]) -> dict[str, Any]:
+        """Columns "source" and "name" to "source", "reason", and the seconds of each part, by picture."""
+        pairs = zip(block["source"], block["name"], strict=True)
+        jobs = [Job(Path(os.fsdecode(source)), os.fsdecode(name)) for source, name in pairs]
+        seconds = predict.Seconds()
+        outcomes = [
+            outcome
+            for start in range(0, len(jobs), self.batch)
+            for outcome in self.stream.parse(jobs[start : start + self.batch], seconds)
+        ]
+        columns: dict[str, Any] = {
+            "source": np.array([os.fsencode(outcome.job.source) for outcome in outcomes], object),
+            "reason": np.array([outcome.reason for outcome in outcomes], object),
+        }
+        for part, value in asdict(seconds).items():
+            columns[part] = np.full(len(outcomes), value / len(outcomes))
+        return columns
+
+
+def arguments(argv: list[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m deploy.cluster",
+        description="Parses folders of faces on a Ray cluster: RAY_ADDRESS's, or this machine alone.",
+        epilog="A model file is a program: run only those that you trust.",
+    )
+    add = parser.add_argument
+    add("--model", type=Path, required=True, help="file made by deploy.export")
+    add("--input", required=True, help="folder of pictures: a path, s3://bucket/folder, ...")
+    add("--output", required=True, help="folder for the label maps")
+    add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto: GPUs if the cluster has any")
+    add("--precision", choices=("fp32", "bf16"), default="fp32", help="fp32 gives training's labels")
+    add("--workers", type=predict.automatic, default=0, help="actors; auto: one per GPU, or else per core")
+    predict.common_options(parser)
+    parser.set_defaults(gallery=False)
+    return parser.parse_args(argv)
+
+
+def find_pictures(source: Store, target: Store) -> list[Job]:
+    """The input's pictures, but for those inside the output. Raises CannotStartError if there are none."""
+    same = source.files == target.files
+    if same and source.root == target.root:
+        raise CannotStartError(f"{target.label}: is the input folder, outputs would replace pictures")
+    found = [
+        Path(path)
+        for path in map(source.path, source.names())
+        if posixpath.splitext(path)[1].lower() in predict.SUFFIXES
+        and not (same and path.startswith(f"{target.root}/"))
+    ]
+    if not found:
+        raise CannotStartError(f"{source.label}: no such folder, or no pictures there")
+    return predict.named(found, Path(source.root))
+
+
+def claim(target: Store, settings: dict[str, Any], maps: list[str], overwrite: bool) -> set[str]:
+    """Notes the settings in the output folder. The files in it that were made with them.
+
+    ``maps`` are the label maps that this run makes. Raises CannotStartError if they were begun otherwise.
+    """
+    content = json.dumps(settings, indent=1).encode()
+    with target.reached():
+        names = set(target.names())
+        for name in names:
+            if posixpath.basename(name).startswith(_TEMPORARY):  # of a killed run
+                target.files.rm_file(target.path(name))
+        note = predict.SETTINGS_FILE
+        begun = target.files.cat_file(target.path(note)) if note in names else content
+        if begun == content and not overwrite and note in names:
+            return names
+        if begun != content and not overwrite:
+            raise CannotStartError(
+                f"{target.label}: begun with another model or other options ({note} there names them): "
+                "choose another folder, or --overwrite"
+            )
+        for name in names.intersection(maps):  # a label map says that its picture is done
+            target.files.rm_file(target.path(name))
+        target.write(note, content)
+    return set()
+
+
+@contextmanager
+def ray_cluster() -> Generator[None]:
+    """The cluster of RAY_ADDRESS, or one on this machine that ends with the block."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")  # else the checkout is shipped, data and all
+    import ray
+
+    address = os.environ.get("RAY_ADDRESS")
+    code: dict[str, Any] = {"py_modules": [str(Path(__file__).parent)]}
+    try:
+        ray.init(log_to_driver=False, logging_level=logging.ERROR, runtime_env=code)
+    except (ConnectionError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise CannotStartError(f"RAY_ADDRESS {address}: {reason}") from None
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ray's own would leave without a report
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def parsed(options: argparse.Namespace, jobs: list[Job]) -> Iterator[dict[str, Any]]:
+    """The workers' rows, in the order of their completion."""
+    import ray
+    import ray.data
+
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    have = ray.cluster_resources()
+    gpus = 0 if options.device == "cpu" else int(have.get("GPU", 0))
+    if options.device == "cuda" and not gpus:
+        raise CannotStartError("--device cuda: the cluster has no GPU")
+    workers = min(options.workers or gpus or int(have["CPU"]), len(jobs))
+    # Small blocks: an interruption loses little, and no worker waits long for the last ones.
+    blocks = max(-(-len(jobs) // BLOCK), min(4 * workers, len(jobs)))
+    items = [{"source": os.fsencode(job.source), "name": os.fsencode(job.name)} for job in jobs]
+    results = ray.data.from_items(items, override_num_blocks=blocks).map_batches(
+        Worker,
+        batch_size=BLOCK,
+        batch_format="numpy",
+        compute=ray.data.ActorPoolStrategy(size=workers),
+        num_cpus=0 if gpus else 1,
+        num_gpus=1 if gpus else 0,
+        fn_constructor_args=(ray.put(options.model.read_bytes()), options, "cuda" if gpus else "cpu"),
+    )
+    yield from results.iter_rows()
+
+
+def predict_folder(options: argparse.Namespace, console: Console) -> Report:
+    """The whole run. Raises CannotStartError."""
+    digest = predict.check_sha256(options.model, options.sha256)
+    source, target = Store("--input", options.input), Store("--output", options.output)
+    writer = StoreWriter(predict.read_metadata(options.model), options, target)
+    jobs = find_pictures(source, target)
+    predict.refuse_collisions(writer.outputs, jobs)
+    settings = predict.settings_of(options, digest, options.precision)
+    outputs = [writer.outputs(job) for job in jobs]
+    done = claim(target, settings, [names[-1] for names in outputs], options.overwrite)
+    todo = [job for job, names in zip(jobs, outputs, strict=True) if not done.issuperset(names)]
+    report = Report(total=len(jobs), skipped=len(jobs) - len(todo))
+    if todo:
+        predict.Parser(options.model, torch.device("cpu"), options.precision)  # damaged: better said here
+        with ray_cluster():
+            _drive(options, todo, report, console)
+    content = {"model": str(options.model), "settings": settings, **report.content()}
+    try:
+        target.write("report.json", json.dumps(content, indent=1).encode())
+    except OSError as error:
+        report.failed["report.json"] = f"not written: {error.strerror or error}"
+    return report
+
+
+def _drive(options: argparse.Namespace, jobs: list[Job], report: Report, console: Console) -> None:
+    """Ctrl-C and SIGTERM end it at once: what stands in the output is whole."""
+    start = time.perf_counter()
+    try:
+        for row in track(parsed(options, jobs), "parsing", total=len(jobs), console=console):
+            if row["reason"]:
+                report.failed[predict.printable(Path(os.fsdecode(row["source"])))] = row["reason"]
+            else:
+                report.done += 1
+            for part in asdict(report.split):
+                setattr(report.split, part, getattr(report.split, part) + row[part])
+    except KeyboardInterrupt:
+        report.interrupted = True
+    report.seconds = time.perf_counter() - start
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Returns the exit code."""
+    options = arguments(argv)
+    console = Console()
+    try:
+        report = predict_folder(options, console)
+    except CannotStartError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return predict.conclude(report, console)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
