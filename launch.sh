@@ -7,7 +7,7 @@
 #
 # One process per GPU, two on a CPU machine; NPROC overrides. Several nodes: the same command on each, with
 #   NNODES=2 NODE_RANK=0 MASTER_ADDR=host [MASTER_PORT=29500]    (NODE_RANK=1 on the second, and so on)
-#   NNODES=1:4 MASTER_ADDR=host --resume                         one to four nodes that may come and go
+#   NNODES=1:4 MASTER_ADDR=host                                  one to four nodes that may come and go
 # Under Slurm (srun --ntasks-per-node=1 ./launch.sh ...) these come from the job; see slurm.sbatch.
 #   MAX_RESTARTS=3          how often lost workers start again, from the last checkpoint
 #   LISA_TIMEOUT=300        seconds until a collective that waits for a lost rank fails

@@ -5,9 +5,11 @@
 A collective over n ranks in a ring takes 2(n-1) messages one after another, each of 1/n of the bytes: latency
 counts n times over, bandwidth hardly depends on n (Patarasuk and Yuan, JPDC 2009). Nothing is taken off for
 the exchange that DDP hides behind the backward pass: LISA's 8 MB are two buckets, 1 MB and the rest, and the
-second is complete when the backward pass is. docs/reliability.md compares it with benchmarks/network.py.
+second is complete when the backward pass is. TCP begins anew with a small window after each pause and doubles
+it per round trip (RFC 5681, 4.1). docs/reliability.md compares all this with benchmarks/network.py.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -34,6 +36,9 @@ class Link:
     """Seconds from one rank's sending of a small message to the next one's."""
     bandwidth: float
     """Bytes per second, each way."""
+    window: float = math.inf
+    """Bytes that TCP sends in the first round trip after a pause; infinite without TCP, or where latency is
+    too low for it to count."""
 
 
 LINKS = (
@@ -64,7 +69,9 @@ def step_seconds(
     gradients = BUCKETS * all_reduce(ranks, PARAMETERS * bytes_per_gradient / BUCKETS, *own)
     statistics = all_reduce(ranks, BUFFERS * 4, *own)
     flag = all_reduce(ranks, 8, link.latency if flag_latency is None else flag_latency, link.bandwidth)
-    return compute + gradients + statistics + flag
+    sent = 2 * (ranks - 1) / ranks * PARAMETERS * bytes_per_gradient
+    slow_start = 2 * link.latency * math.log2(1 + sent / link.window)
+    return compute + gradients + statistics + flag + slow_start
 
 
 def knee(compute: float, link: Link, bytes_per_gradient: int, share: float = 0.8) -> int:

@@ -9,6 +9,7 @@ bucket sizes and static_graph. The cost model gets compute, latency and bandwidt
 """
 
 import json
+import math
 import statistics
 import subprocess
 import sys
@@ -20,21 +21,26 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.cost_model import Link, step_seconds
-from benchmarks.hosts import TwoHosts
+from benchmarks.hosts import TwoHosts, command
 from benchmarks.long_cable import FarHosts
 from benchmarks.network_rank import ANSWER
 
-BITS = {"fp32": 4, "bf16": 2}
-GRADIENTS = tuple(BITS)
+BYTES = {"fp32": 4, "bf16": 2}
+GRADIENTS = tuple(BYTES)
+
+_FIRST_WINDOW = 10 * 8948
+"""Linux's ten segments, of the long cable's size."""
 
 
 class Shape(NamedTuple):
-    """A link as tried: its cable, its rate in Mbit/s, its delay each way in seconds."""
+    """A link as tried: its cable, its rate in Mbit/s, its delay each way in seconds, whether
+    TCP begins anew after each pause (Linux's default)."""
 
     name: str
     far: bool = False
     megabits: float | None = None
     delay: float = 0.0
+    slow_start: bool = True
 
 
 SHAPES = (
@@ -44,6 +50,7 @@ SHAPES = (
     Shape("long cable, no delay", far=True),
     Shape("long cable, 10 ms", far=True, delay=0.010),
     Shape("long cable, 50 ms", far=True, delay=0.050),
+    Shape("50 ms, no slow start", far=True, delay=0.050, slow_start=False),
 )
 VARIANTS: dict[str, dict[str, Any]] = {
     "25 MB, the default": {},
@@ -63,14 +70,17 @@ class Pair:
             group = {"RANK": str(rank), "LOCAL_RANK": "0", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "1"}
             meeting = {"MASTER_ADDR": hosts.addresses[0], "MASTER_PORT": "29400", "OMP_NUM_THREADS": "1"}
             environment = {**hosts.environment(rank), **group, **meeting}
-            command = [sys.executable, "-m", "benchmarks.network_rank"]
+            words = [sys.executable, "-m", "benchmarks.network_rank"]
             pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-            self.ranks.append(hosts.start(rank, command, env=environment, **pipes))
+            self.ranks.append(hosts.start(rank, words, env=environment, **pipes))
 
     def shape(self, shape: Shape) -> None:
         """The cable becomes this link."""
         if isinstance(self.hosts, FarHosts):
             self.hosts.delay = shape.delay
+            for name in self.hosts.names:
+                setting = f"net.ipv4.tcp_slow_start_after_idle={int(shape.slow_start)}"
+                command("ip", "netns", "exec", name, "sysctl", "-qw", setting)
         else:
             self.hosts.shape(shape.megabits)
 
@@ -127,11 +137,13 @@ def calibrated(times: Times, shape: Shape, compute: float) -> Link:
     bare = SHAPES[3 if shape.far else 0].name
     latency = times.median(bare, "flag") / 2
     # What fp32 takes on the bare cable beyond compute and latency is its bandwidth, Gloo's own work included.
-    free = Link("no cost per byte", latency, float("inf"))
+    free = Link("no cost per byte", latency, math.inf)
     spent = times.median(bare, "fp32") - step_seconds(compute, 2, free, 4)
     sent = step_seconds(0, 2, Link("a byte a second", 0, 1), 4)
     per_byte = max(spent, 0) / sent + (8 / (shape.megabits * 1e6) if shape.megabits else 0)
-    return Link(shape.name, latency + shape.delay, 1 / per_byte if per_byte else float("inf"))
+    bandwidth = 1 / per_byte if per_byte else math.inf
+    window = _FIRST_WINDOW if shape.far and shape.slow_start else math.inf
+    return Link(shape.name, latency + shape.delay, bandwidth, window)
 
 
 def report(times: Times, console: Console) -> None:
@@ -143,7 +155,7 @@ def report(times: Times, console: Console) -> None:
     for shape in SHAPES:
         link = calibrated(times, shape, compute)
         fp32, bf16 = (times.median(shape.name, gradients) for gradients in GRADIENTS)
-        predicted = [f"{step_seconds(compute, 2, link, BITS[gradients]):.3f}" for gradients in GRADIENTS]
+        predicted = [f"{step_seconds(compute, 2, link, BYTES[gradients]):.3f}" for gradients in GRADIENTS]
         bare = times.median(SHAPES[3 if shape.far else 0].name, "fp32")
         figures = (f"{fp32:.3f}", predicted[0], f"{bare / fp32:.2f}", f"{bf16:.3f}", predicted[1])
         trip = f"{1000 * times.median(shape.name, 'flag'):.1f} ms"

@@ -143,7 +143,7 @@ class TestHosts:
         hosts.set_link(up=False)
         ended = wait_for(lambda: second.poll() is not None, "the end of the host cut off")
         assert second.returncode != 0
-        assert "Timed out waiting 10000ms" in other_log.read_text()
+        assert "imed out" in other_log.read_text()  # by Gloo after 10 s, or by TCP before it
         assert "RendezvousConnectionError" in other_log.read_text()
         assert first.poll() is None
         hosts.set_link(up=True)
@@ -168,7 +168,10 @@ def test_bf16_gradients_are_fp32_ones_rounded_on_their_way():
     exact = [parameter.grad for parameter in network.parameters()]
     network.zero_grad()
     world = ProcessGroupWorld(size=2)  # a world of one would not wrap
-    world.wrap(network, 16, "bf16")(pictures).square().sum().backward()
+    wrapped = world.wrap(
+        network, 16, "bf16"
+    )  # kept: without it the exchange is gone before the backward pass
+    wrapped(pictures).square().sum().backward()
     for expected, parameter in zip(exact, network.parameters(), strict=True):
         assert expected is not None
         assert parameter.grad is not None
