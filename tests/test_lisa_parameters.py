@@ -22,8 +22,8 @@ def test_closed_form_is_the_built_networks_on_random_shapes(monkeypatch: pytest.
     monkeypatch.setattr(nn.Conv2d, "reset_parameters", lambda self: None)  # shapes are enough here
     draw = random.Random(0)
     for _ in range(40):
-        widths = [draw.randint(2, 400) for _ in range(5)]
-        depths = [draw.randint(1, 4) for _ in range(5)]
+        widths = tuple(draw.randint(2, 400) for _ in range(5))
+        depths = tuple(draw.randint(1, 4) for _ in range(5))
         ratio, activation = draw.uniform(0.01, 1), draw.choice(["prelu", "relu", "gelu"])
         with torch.device("meta"):
             network = LISA(activation=activation, widths=widths, depths=depths, hamburger_ratio=ratio)
