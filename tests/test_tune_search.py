@@ -17,7 +17,7 @@ from lisa.config import Config, best
 ROOT = Path(__file__).parents[1]
 SHAPE = ("--model.widths", "4", "6", "8", "10", "12", "--model.depths", "1", "1", "1", "1", "1")
 FLAGS = ("--size", "32", "--batch-size", "2", "--data.workers", "0", "--optim.ema-decay", "0", *SHAPE)
-LONG = 280
+LONG = 600
 
 
 def command(room: str, *arguments: object) -> list[str]:
@@ -106,7 +106,7 @@ def assert_gone(members: set[tuple[int, str]]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1500)
 def test_a_search_survives_kill_and_ctrl_c(make_faces: Callable[..., Path], tmp_path: Path):
     root, output = make_faces(train=48), tmp_path / "search"
     asked = ("--data", root, "--trials", 5, "--trial-epochs", 6, "--epochs", 7, "--output", output, "best")
@@ -176,7 +176,7 @@ def command_line(pid: int) -> bytes:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1500)
 def test_trials_land_on_both_nodes(make_faces: Callable[..., Path], tmp_path: Path, cluster: str):
     """Long enough for the second node's worker to start while the first trains."""
     root, output = make_faces(train=48), tmp_path / "search"
@@ -189,6 +189,7 @@ def test_trials_land_on_both_nodes(make_faces: Callable[..., Path], tmp_path: Pa
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
 def test_an_ablation_on_the_cluster_and_its_resume(
     make_faces: Callable[..., Path], tmp_path: Path, cluster: str
 ):

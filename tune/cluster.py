@@ -23,6 +23,7 @@ ENVIRONMENT = {
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # a driver under "uv run" would start every worker through uv again
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # our table, leaderboard and metrics.jsonl say it all
     "TUNE_FORCE_TRIAL_CLEANUP_S": "3",  # Ctrl-C waits no longer for trials: their last epoch is saved
     "TUNE_GLOBAL_CHECKPOINT_S": "1",  # a killed search loses no finished trial
