@@ -30,7 +30,6 @@ QUIET = {
     "TUNE_WARN_THRESHOLD_S": "60",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 """Set before Ray is imported."""
 
@@ -40,9 +39,7 @@ TRAVELS = ("lisa", "tune", "distributed", "deploy")
 
 def settle_environment() -> None:
     """Ray's switches; call it before the first import of Ray."""
-    os.environ.update(QUIET)
-    if not os.environ.get("CUDA_VISIBLE_DEVICES"):
-        os.environ.update(ENVIRONMENT)
+    os.environ.update({**QUIET, **ENVIRONMENT})
 
 
 @contextmanager
