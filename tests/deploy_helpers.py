@@ -1,6 +1,7 @@
 """What the deploy room's tests share: a checkpoint of a calibrated random network, and pictures."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,10 +38,10 @@ def calibrated_network(config: Config) -> nn.Module:
     return network.eval()
 
 
-def write_checkpoint(path: Path, name: str = "lisa") -> Path:
+def write_checkpoint(path: Path, name: str = "lisa", **shape: Any) -> Path:
     """A checkpoint of that network, for pictures of SIZE."""
     config = Config(
-        data=DataConfig(root=str(path.parent / "no-data"), size=SIZE), model=ModelConfig(name=name)
+        data=DataConfig(root=str(path.parent / "no-data"), size=SIZE), model=ModelConfig(name=name, **shape)
     )
     save(payload(calibrated_network(config).state_dict(), config, {"miou": 0.5}), path)
     return path

@@ -13,6 +13,7 @@ from lisa.config import Config
 from lisa.errors import InputError
 from lisa.labels import NAMES, PALETTE
 from lisa.models.registry import NETWORKS
+from lisa.parameters import count_lisa
 from lisa.parser import FaceParser
 
 
@@ -71,6 +72,15 @@ def test_every_network_passes_the_gate(tmp_path: Path, name: str) -> None:
     write_faces(tmp_path / "faces", 2)
     metadata = export(write_checkpoint(tmp_path / "best.pt", name), tmp_path / "lisa.ts", tmp_path / "faces")
     assert metadata["config"]["model"]["name"] == name
+
+
+def test_another_shape_passes_the_gate(tmp_path: Path) -> None:
+    widths, depths = (9, 17, 33, 50, 71), (2, 1, 3, 1, 2)
+    write_faces(tmp_path / "faces", 2)
+    checkpoint = write_checkpoint(tmp_path / "best.pt", widths=widths, depths=depths, hamburger_ratio=0.3)
+    metadata = export(checkpoint, tmp_path / "lisa.ts", tmp_path / "faces")
+    assert metadata["config"]["model"]["depths"] == [2, 1, 3, 1, 2]
+    assert metadata["parameters"] == count_lisa(widths, depths, 0.3)
 
 
 def test_different_network_is_not_written(

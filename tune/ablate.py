@@ -97,7 +97,7 @@ def _run(arguments: AblateArguments, ablation: Ablation) -> "list[Outcome]":
     rows, seeds = range(len(ablation.rows)), range(first, first + arguments.seeds)
     trials = len(rows) * len(seeds)
     experiment = Experiment(
-        Job(ablation.config, ablation.base.output, processes, arguments.threads),
+        Job(ablation.config, ablation.base.output, processes, gpus, arguments.threads),
         trial_resources(gpus, processes, arguments.threads),
         trials,
         grid={"row": ray_tune.grid_search([*rows]), "seed": ray_tune.grid_search([*seeds])},

@@ -23,13 +23,13 @@ ENVIRONMENT = {
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # a driver under "uv run" would start every worker through uv again
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # our table, leaderboard and metrics.jsonl say it all
     "TUNE_FORCE_TRIAL_CLEANUP_S": "3",  # Ctrl-C waits no longer for trials: their last epoch is saved
     "TUNE_GLOBAL_CHECKPOINT_S": "1",  # a killed search loses no finished trial
     "TUNE_WARN_THRESHOLD_S": "60",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 """Set before Ray is imported."""
 
@@ -39,9 +39,7 @@ TRAVELS = ("lisa", "tune", "distributed", "deploy")
 
 def settle_environment() -> None:
     """Ray's switches; call it before the first import of Ray."""
-    os.environ.update(QUIET)
-    if not os.environ.get("CUDA_VISIBLE_DEVICES"):
-        os.environ.update(ENVIRONMENT)
+    os.environ.update({**QUIET, **ENVIRONMENT})
 
 
 @contextmanager

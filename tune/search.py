@@ -143,7 +143,9 @@ def _experiment(arguments: SearchArguments, space: Space, available: "Mapping[st
     gpus = arguments.gpus(available.get("GPU", 0))
     processes = arguments.processes(gpus)
     short = replace(config, train=replace(config.train, epochs=arguments.epochs))
-    job = Job(Space(short, space.architecture).config, config.output, processes, arguments.threads, latency)
+    job = Job(
+        Space(short, space.architecture).config, config.output, processes, gpus, arguments.threads, latency
+    )
     return Experiment(
         job,
         trial_resources(gpus, processes, arguments.threads),

@@ -38,6 +38,8 @@ class Job:
     """The search's folder or URL."""
     processes: int = 1
     """Above 1 a trial is a torchrun job of so many processes."""
+    gpus: float = 0
+    """GPUs that Ray sets aside for a trial; the trial sees no others."""
     threads: int = 1
     """torch's threads per process."""
     latency: bool = False
@@ -73,7 +75,7 @@ def _fit(config: Config, job: Job, reporter: "Reporter") -> bool:
         return fit_in_processes(config, job.processes, job.threads, reporter.report)
     torch.set_num_threads(job.threads)
     torch.set_flush_denormal(True)  # the first steps are several times slower with them
-    device = torch.device("cuda", 0) if os.environ.get("CUDA_VISIBLE_DEVICES") else torch.device("cpu")
+    device = torch.device("cuda", 0) if job.gpus > 0 else torch.device("cpu")
     fit(config, World(device=device), resume=True, on_epoch=lambda record: reporter.report())
     return True
 
