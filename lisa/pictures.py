@@ -43,14 +43,20 @@ def draw_run(folder: Path) -> None:
 def draw_grid(trained: "Trained", path: Path) -> None:
     """Six validation pictures, evenly spread: picture | truth | prediction | overlay."""
     data = trained.config.data
+    pairs = find_pairs(data.root, "val", data.label_order, data.exclude)
+    grid_sheet(parser_of(trained), pairs, SIDE).save(path)
+
+
+def grid_sheet(parser: "FaceParser", pairs: Sequence[Pair], side: int) -> Image.Image:
+    """Six of the pairs, evenly spread, one a row: picture | truth | prediction | overlay."""
     rows: list[Row] = []
-    for pair in evenly(find_pairs(data.root, "val", data.label_order, data.exclude), GRID_ROWS):
+    for pair in evenly(pairs, GRID_ROWS):
         image, truth = read_pair(pair)
-        prediction = parse(parser_of(trained), image)
-        masks = [flat_panel(colored(mask), SIDE) for mask in (truth, prediction)]
-        blended = photo_panel(overlay(image, prediction), SIDE)
-        rows.append(Row((photo_panel(image, SIDE), *masks, blended)))
-    sheet(("picture", "truth", "prediction", "overlay"), rows, SIDE).save(path)
+        prediction = parse(parser, image)
+        masks = [flat_panel(colored(mask), side) for mask in (truth, prediction)]
+        blended = photo_panel(overlay(image, prediction), side)
+        rows.append(Row((photo_panel(image, side), *masks, blended)))
+    return sheet(("picture", "truth", "prediction", "overlay"), rows, side)
 
 
 def compare(

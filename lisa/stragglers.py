@@ -7,7 +7,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-STRAGGLER = 1.5
+STRAGGLER = 2.0
 """A rank is named from this multiple of the median on."""
 
 NOTICEABLE = 0.02

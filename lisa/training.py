@@ -6,8 +6,9 @@ from collections.abc import Callable
 from contextlib import closing
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lisa.config import Config
 from lisa.console import RunLog
@@ -16,12 +17,16 @@ from lisa.data.pairs import Pair, check_pairs, find_pairs
 from lisa.errors import InputError, StopAskedError
 from lisa.models import build, count_parameters
 from lisa.pace import SLOW_LOADER
+from lisa.parser import FaceParser
 from lisa.rank_log import rank_log
 from lisa.run_folder import RunFolder
 from lisa.state import TrainState
 from lisa.summary import Summary
 from lisa.trainer import Trainer
 from lisa.world import World
+
+GRID_SIDE = 128
+"""Pixels of a picture's longer side in TensorBoard's grid."""
 
 
 class Result(NamedTuple):
@@ -125,6 +130,8 @@ def _train(
         trainer.next_epoch()
         log.epoch(record, state.step)
         warn_of_slow_loader(record["timing"], log)
+        if record["epoch"] == state.best_epoch and trainer.world.is_main:
+            log.picture("val/best", best_grid(trainer, evaluated, val), state.step)
         trainer.save(run)
         if on_epoch is not None:
             on_epoch(record)
@@ -176,6 +183,14 @@ def start_summary(
     return world.agree(
         lambda: Summary(run.path, config, hosts, state.step, resumed) if world.is_main else None
     )
+
+
+def best_grid(trainer: Trainer, network: nn.Module, val: list[Pair]) -> np.ndarray:
+    """Six validation pictures as this network parses them, (H,W,3) uint8, for TensorBoard."""
+    from lisa.pictures import grid_sheet  # matplotlib: for the rank that draws
+
+    parser = FaceParser(network, trainer.config.data.size).to(trainer.world.device).eval()
+    return np.asarray(grid_sheet(parser, val, GRID_SIDE).convert("RGB"))
 
 
 def end_summary(summary: Summary | None, state: TrainState, log: RunLog, finished: bool) -> None:

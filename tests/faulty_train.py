@@ -16,7 +16,7 @@ from lisa.losses import SegmentationLoss
 
 Function = Callable[..., Any]
 
-STALL = 30.0
+STALL = 40.0
 
 
 def after(calls: int, fault: Function, whole: Function, once: bool) -> Function:
@@ -33,7 +33,7 @@ def after(calls: int, fault: Function, whole: Function, once: bool) -> Function:
 
 
 def slow(result: Any) -> Any:
-    time.sleep(0.3)
+    time.sleep(1.0)
     return result
 
 

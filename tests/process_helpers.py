@@ -29,7 +29,7 @@ def start(*arguments: object, **extra: str) -> "subprocess.Popen[str]":
     )
 
 
-def wait_until(condition: Callable[[], object], what: str, seconds: float = 150) -> None:
+def wait_until(condition: Callable[[], object], what: str, seconds: float = 400) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"never came: {what}"

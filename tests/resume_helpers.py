@@ -27,10 +27,12 @@ def records(run: Path) -> list[dict[str, Any]]:
 
 def scalars(run: Path) -> dict[str, list[tuple[int, float]]]:
     """Each curve's points: a step that comes twice would be seen."""
-    events = EventAccumulator(str(run / "tensorboard"), {"scalars": 0})
+    events = EventAccumulator(str(run / "tensorboard"), {"scalars": 0, "images": 0})
     events.Reload()
     tags: Any = events.Tags()["scalars"]
     curves = {tag: events.Scalars(tag) for tag in tags}
+    pictures = events.Images("val/best")
+    assert len({event.step for event in pictures}) == len(pictures) > 0
     return {
         tag: [(event.step, event.value) for event in curve]
         for tag, curve in curves.items()

@@ -17,11 +17,12 @@ from process_helpers import ROOT, environment
 
 def by_two_processes(output: Path, **extra: str) -> dict[str, Any]:
     command = ["torchrun", "--standalone", "--nproc-per-node=2", "-m", "equality_worker", str(output)]
-    subprocess.run(command, env=environment(**extra), check=True, capture_output=True, timeout=250, cwd=ROOT)
+    subprocess.run(command, env=environment(**extra), check=True, capture_output=True, timeout=600, cwd=ROOT)
     return torch.load(output, weights_only=True)
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_two_processes_with_four_pictures_have_the_gradients_of_one_with_eight(tmp_path: Path):
     found = by_two_processes(tmp_path / "two.pt", CUDA_VISIBLE_DEVICES="")["gradients"]
     expected = gradients(World())
