@@ -27,6 +27,10 @@ FORMAT = 2
 _REQUIRED = ("format", "weights", "config", "labels", "metrics", "versions")
 
 
+class DamagedError(InputError):
+    """The file is gone, cut short or changed: an older one may serve."""
+
+
 class Trained(NamedTuple):
     """A network with its evaluated weights, how it was trained, and what it scored."""
 
@@ -79,15 +83,21 @@ def write(content: memoryview, path: Path, former: Path | None = None) -> None:
 
 
 def load(path: str | Path) -> dict[str, Any]:
-    """Reads a checkpoint of ours, weights-only, to the CPU. Raises InputError for anything else."""
+    """Reads a checkpoint of ours, weights-only, to the CPU.
+
+    Raises:
+        DamagedError: it can't be read.
+        InputError: it is no checkpoint, or one of another version or label contract.
+    """
     path = Path(path)
     try:
         _check_sums(path)
         checkpoint: Any = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}") from None
+        raise DamagedError(f"{path}: {error.strerror or error}") from None
     except Exception as error:  # torch.load raises a different class for each kind of damage
-        raise InputError(f"{path}: damaged or no LISA checkpoint ({str(error).splitlines()[0]})") from error
+        reason = str(error).splitlines()[0]
+        raise DamagedError(f"{path}: damaged or no LISA checkpoint ({reason})") from error
     if not isinstance(checkpoint, dict) or any(key not in checkpoint for key in _REQUIRED):
         raise InputError(f"{path}: no LISA checkpoint (it lacks {', '.join(_REQUIRED)})")
     if checkpoint["format"] not in range(1, FORMAT + 1):
@@ -113,7 +123,7 @@ def _upgrade(checkpoint: dict[str, Any]) -> dict[str, Any]:
     training: dict[str, Any] | None = checkpoint.get("training")
     if checkpoint["format"] == 1 and training is not None:
         # Format 2 knows the event files' lengths and the processes that the run began with.
-        added = {"events": {}, "begun_with": len(training["loss_sums"])}
+        added = {"events": None, "begun_with": len(training["loss_sums"])}
         checkpoint = {**checkpoint, "training": {**training, **added}}
     return {**checkpoint, "format": FORMAT}
 

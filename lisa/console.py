@@ -51,7 +51,7 @@ class RunLog:
             self._file.truncate(offset)
             self._file.seek(0, os.SEEK_END)  # tell() would still name the former end
         self._unwritten = b""
-        self._events: Events | None = Events(folder / "tensorboard", events or {})
+        self._events: Events | None = Events(folder / "tensorboard", events)
         self._started = self._printed = time.monotonic()
         self._pictures = self._pictures_at_print = 0
 

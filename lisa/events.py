@@ -12,18 +12,15 @@ class Events:
     """Scalars and pictures of a run.
 
     ``lengths`` are the files' bytes at the checkpoint that the run goes on from: what a killed run wrote
-    after it would show every curve twice there.
+    after it would show every curve twice there. None, from a checkpoint that did not know them, keeps all.
     """
 
-    def __init__(self, folder: Path, lengths: dict[str, int]) -> None:
+    def __init__(self, folder: Path, lengths: dict[str, int] | None) -> None:
         from torch.utils.tensorboard import SummaryWriter  # takes a second that other ranks need not wait
 
         self._folder = folder
-        for path in folder.glob(FILES):
-            if path.name in lengths:
-                os.truncate(path, min(lengths[path.name], path.stat().st_size))
-            else:
-                path.unlink()
+        if lengths is not None:
+            _cut_back(folder, lengths)
         self._writer = SummaryWriter(str(folder))
 
     def scalars(self, values: dict[str, float], step: int) -> None:
@@ -43,3 +40,12 @@ class Events:
     def close(self) -> None:
         """Flushes and closes the file."""
         self._writer.close()
+
+
+def _cut_back(folder: Path, lengths: dict[str, int]) -> None:
+    """Files keep these bytes; those without a length are younger than the checkpoint and go."""
+    for path in folder.glob(FILES):
+        if path.name in lengths:
+            os.truncate(path, min(lengths[path.name], path.stat().st_size))
+        else:
+            path.unlink()

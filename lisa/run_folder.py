@@ -58,20 +58,20 @@ class RunFolder:
         Where it can't be read, the one before serves. Returns what the user should hear of.
 
         Raises:
-            InputError: neither can be read, or they are of another network.
+            InputError: neither can be read, or it is of another network or version.
         """
         if not self.holds_run:
             return []
         notes: list[str] = []
         try:
             path, saved = self.path / LAST, checkpoint.load(self.path / LAST)
-        except InputError as error:
+        except checkpoint.DamagedError as error:
             path = self.path / PREVIOUS
             if not path.exists():
                 raise
             try:
                 saved = checkpoint.load(path)
-            except InputError as second:
+            except checkpoint.DamagedError as second:
                 raise InputError(
                     f"no checkpoint of this run can be read: {error}; {second}; choose another --output"
                 ) from None
@@ -107,8 +107,8 @@ class RunFolder:
     def save_last(self, state: TrainState, log: RunLog) -> None:
         """Writes last.pt, and best.pt if there is a new one; the last.pt before stays as previous.pt.
 
-        All ranks call it.
-        A disk that is full costs this checkpoint, not the run: the former ones stay, and a warning says so.
+        All ranks call it. A full disk costs this checkpoint, not the run: the former ones stay, and a warning
+        says so.
         """
         if self._world.is_main:
             state.events = log.flush()

@@ -33,7 +33,7 @@ class TrainState:
         self.best = -1.0
         self.best_epoch = 0
         self.log_offset = 0
-        self.events: dict[str, int] = {}
+        self.events: dict[str, int] | None = {}
         self.begun_with = 0
         self.skipped = 0
         self.skipped_in_a_row = 0

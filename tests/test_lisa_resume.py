@@ -228,4 +228,17 @@ def test_a_checkpoint_of_format_1_goes_on(make_faces: Callable[..., Path], tmp_p
     for name in ("events", "begun_with"):
         del saved["training"][name]
     torch.save({**saved, "format": 1}, run / "last.pt")
+    former = set((run / "tensorboard").iterdir())
     assert fit(small(root, run), World(), resume=True).finished
+    assert former < set((run / "tensorboard").iterdir())
+
+
+def test_a_checkpoint_of_a_newer_format_is_refused_though_there_is_an_older_one(
+    make_faces: Callable[..., Path], tmp_path: Path
+):
+    root, run = make_faces(), tmp_path / "run"
+    fit(small(root, run, epochs=1), World())
+    assert (run / "previous.pt").exists()
+    checkpoint.save({**checkpoint.load(run / "last.pt"), "format": 99}, run / "last.pt")
+    with pytest.raises(InputError, match=r"last\.pt: checkpoint format 99, this version reads 1 to 2"):
+        fit(small(root, run), World(), resume=True)
