@@ -16,6 +16,7 @@ import logging
 import os
 import posixpath
 import signal
+import socket
 import sys
 import tempfile
 import time
@@ -39,8 +40,6 @@ from deploy.predict import BadPictureError, CannotStartError, Job, Pixels, Proba
 
 BLOCK = 64
 """Pictures that a worker is given at once."""
-
-_TEMPORARY = ".predict-tmp-"
 
 
 class Store:
@@ -79,7 +78,7 @@ class Store:
             return
         folder = posixpath.dirname(path)
         self.files.makedirs(folder, exist_ok=True)
-        temporary = posixpath.join(folder, f"{_TEMPORARY}{uuid.uuid4().hex}")
+        temporary = posixpath.join(folder, f"{predict.TEMPORARY}{uuid.uuid4().hex}")
         self.files.pipe_file(temporary, content)
         self.files.mv(temporary, path)
 
@@ -199,7 +198,7 @@ def claim(target: Store, settings: dict[str, Any], maps: list[str], overwrite: b
     with target.reached():
         names = set(target.names())
         for name in names:
-            if posixpath.basename(name).startswith(_TEMPORARY):  # of a killed run
+            if posixpath.basename(name).startswith(predict.TEMPORARY):  # of a killed run
                 target.files.rm_file(target.path(name))
         note = predict.SETTINGS_FILE
         begun = target.files.cat_file(target.path(note)) if note in names else content
@@ -216,6 +215,17 @@ def claim(target: Store, settings: dict[str, Any], maps: list[str], overwrite: b
     return set()
 
 
+def require_listener(address: str) -> None:
+    """Raises CannotStartError if nobody answers at host:port: Ray would try on for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=30).close()
+    except (OSError, OverflowError) as error:
+        raise CannotStartError(f"RAY_ADDRESS {address}: {error}") from None
+
+
 @contextmanager
 def ray_cluster() -> Generator[None]:
     """The cluster of RAY_ADDRESS, or one on this machine that ends with the block."""
@@ -223,7 +233,8 @@ def ray_cluster() -> Generator[None]:
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")  # else the checkout is shipped, data and all
     import ray
 
-    address = os.environ.get("RAY_ADDRESS")
+    address = os.environ.get("RAY_ADDRESS", "")
+    require_listener(address)
     code: dict[str, Any] = {"py_modules": [str(Path(__file__).parent)]}
     try:
         ray.init(log_to_driver=False, logging_level=logging.ERROR, runtime_env=code)

@@ -372,14 +372,14 @@ def _middle(shape: tuple[int, ...], height: int, width: int | None = None) -> tu
 PNG_LEVEL = 1
 """zlib's level: 9 makes the label maps a little smaller and takes many times as long."""
 
-_TEMPORARY = ".predict-tmp-"
+TEMPORARY = ".predict-tmp-"
 
 
 @contextlib.contextmanager
 def whole_file(path: Path) -> Generator[Path]:
     """A temporary file to write: it takes the place of ``path`` with all its content or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f"{_TEMPORARY}{uuid.uuid4().hex}"
+    temporary = path.parent / f"{TEMPORARY}{uuid.uuid4().hex}"
     try:
         yield temporary
         temporary.replace(path)
@@ -396,8 +396,8 @@ def write_whole(path: Path, content: bytes) -> None:
 def prepare_output(folder: Path) -> None:
     """Makes the folder, proves that it can be written, removes what a killed run left half-written."""
     try:
-        write_whole(folder / f"{_TEMPORARY}probe", b"")
-        for leftover in folder.rglob(f"{_TEMPORARY}*"):
+        write_whole(folder / f"{TEMPORARY}probe", b"")
+        for leftover in folder.rglob(f"{TEMPORARY}*"):
             leftover.unlink()
     except OSError as error:
         raise CannotStartError(f"--output {folder}: {error.strerror or error}") from None

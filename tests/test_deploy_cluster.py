@@ -100,6 +100,16 @@ def test_what_cannot_start_is_one_line(
     assert not (tmp_path / "out").exists()
 
 
+def test_cluster_that_does_not_answer_is_one_line(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_faces(tmp_path / "in", 1)
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    error = refused(capsys, options(model, tmp_path / "in", tmp_path / "out"))
+    assert "RAY_ADDRESS 127.0.0.1:1: " in error
+    assert "refused" in error
+
+
 def test_other_options_are_refused_and_nothing_to_do_needs_no_cluster(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
