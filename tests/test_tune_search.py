@@ -222,7 +222,7 @@ def test_an_ablation_on_the_cluster_and_its_resume(
     [
         (["--data", "/nowhere"], "no split 'train' here"),
         (["--objective", "miou,latency"], "needs --architecture"),
-        (["--gpus-per-trial", "1.5"], "a whole number"),
+        (["--gpus-per-trial", "1.5"], "a part of one GPU"),
         (["--trials", "0"], "--trials 0: at least 1"),
         (["--address", "127.0.0.1:1"], "no Ray cluster at 127.0.0.1:1"),
         (["--output", "here"], "holds a search: go on with --resume"),

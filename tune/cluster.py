@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,6 +34,8 @@ QUIET = {
 }
 """Set before Ray is imported."""
 
+CONNECT_SECONDS = 10.0
+
 TRAVELS = ("lisa", "tune", "distributed", "deploy")
 """What of the checkout goes to a cluster's nodes; data, runs and environments stay."""
 
@@ -52,6 +55,7 @@ def open_cluster(address: str) -> Generator[None]:
         excludes = ["/*", *(f"!/{room}/" for room in TRAVELS), "__pycache__/"]
         environment = {"working_dir": str(CHECKOUT), "excludes": excludes, "env_vars": ENVIRONMENT}
         arguments = {"runtime_env": environment}
+    _require_listener(address)
     try:
         ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, **arguments)
     except (ConnectionError, RuntimeError, ValueError) as error:
@@ -66,6 +70,19 @@ def open_cluster(address: str) -> Generator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _require_listener(address: str) -> None:
+    """Refuses at once an address where nobody listens: Ray itself tries for five minutes."""
+    host, colon, port = address.rpartition(":")
+    if not colon or "://" in address or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
+    except OSError as error:
+        raise InputError(
+            f"no Ray cluster at {address} ({error.strerror or error}): docs/tune.md has the commands"
+        ) from None
 
 
 def check_nodes(data: str, results: str, marker: str) -> None:
