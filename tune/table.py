@@ -100,7 +100,7 @@ class TrialTable(Callback):
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A line."""
-        self._say(f"trial {trial.trial_id} is tried again: {last_words(trial)}")
+        self._say(f"trial {trial.trial_id} failed, and is tried again from its last epoch")
 
     def render(self, trials: list[Trial]) -> Table:
         """The running trials, the ten best of the others, and how many there are."""
