@@ -75,11 +75,11 @@ def test_every_network_passes_the_gate(tmp_path: Path, name: str) -> None:
 
 
 def test_another_shape_passes_the_gate(tmp_path: Path) -> None:
-    widths, depths = (9, 17, 33, 50, 71), (2, 1, 3, 1, 2)
+    widths, depths = (18, 21, 33, 50, 71), (2, 1, 3, 1, 2)
     write_faces(tmp_path / "faces", 2)
     checkpoint = write_checkpoint(tmp_path / "best.pt", widths=widths, depths=depths, hamburger_ratio=0.3)
     metadata = export(checkpoint, tmp_path / "lisa.ts", tmp_path / "faces")
-    assert metadata["config"]["model"]["depths"] == [2, 1, 3, 1, 2]
+    assert metadata["config"]["model"]["depths"] == depths
     assert metadata["parameters"] == count_lisa(widths, depths, 0.3)
 
 

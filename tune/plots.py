@@ -156,6 +156,7 @@ def _draw_front(path: Path, outcomes: Sequence[Outcome]) -> None:
         [100 * result["best_miou"] for result in best],
         where="post",
         color="tab:red",
+        marker="x",
         label="Pareto front",
     )
     axes.set(

@@ -100,7 +100,12 @@ class TrialTable(Callback):
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A line."""
-        self._say(f"trial {trial.trial_id} is tried again: {last_words(trial)}")
+        self._say(f"trial {trial.trial_id} failed, and is tried again from its last epoch")
+
+    def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
+        """An experiment that was complete when it was restored took no step."""
+        if not self.states:
+            self.states = [(trial, trial.status) for trial in trials]
 
     def render(self, trials: list[Trial]) -> Table:
         """The running trials, the ten best of the others, and how many there are."""
