@@ -18,7 +18,7 @@ def cross_entropy(
     logits: Tensor, target: Tensor, label_smoothing: float = 0.0, weights: Tensor | None = None
 ) -> Tensor:
     """Eq. 1, the mean over counted pixels (by class weighted with ``weights`` (C,) if given); or 0."""
-    target = target.long()
+    logits, target = _pixels(logits, target)
     total = F.cross_entropy(
         logits, target, weights, ignore_index=IGNORE_INDEX, reduction="sum", label_smoothing=label_smoothing
     )
@@ -30,7 +30,7 @@ def cross_entropy(
 
 def focal(logits: Tensor, target: Tensor, gamma: float) -> Tensor:
     """Cross entropy times (1 - p)^gamma, p the true class's probability (https://arxiv.org/abs/1708.02002)."""
-    target = target.long()
+    logits, target = _pixels(logits, target)
     losses = F.cross_entropy(logits, target, ignore_index=IGNORE_INDEX, reduction="none")
     # p just below 1 keeps the power's gradient finite for gamma < 1.
     total = ((1 - (-losses).exp()).clamp(min=1e-7) ** gamma * losses).sum()
@@ -42,15 +42,15 @@ def dice(logits: Tensor, target: Tensor, smoothing: float) -> Tensor:
 
     The true class's probability is gathered and summed by class, so that no one-hot target is ever made.
     """
-    classes = logits.shape[1]
+    logits, target = _pixels(logits, target)
     valid = target != IGNORE_INDEX
-    known = torch.where(valid, target, 0).long()
+    known = torch.where(valid, target, 0)
     probabilities = logits.softmax(dim=1) * valid[:, None]
     of_truth = probabilities.gather(1, known[:, None])[:, 0]
-    zeros = probabilities.new_zeros(classes)
-    intersection = zeros.index_add(0, known.flatten(), of_truth.flatten())
-    truth = zeros.index_add(0, known.flatten(), valid.flatten().to(zeros.dtype))
-    predicted = probabilities.sum((0, 2, 3))
+    zeros = probabilities.new_zeros(logits.shape[1])
+    intersection = zeros.index_add(0, known, of_truth)
+    truth = zeros.index_add(0, known, valid.to(zeros.dtype))
+    predicted = probabilities.sum(0)
     loss = 1 - 2 * intersection / (predicted + truth + smoothing)
     present = truth > 0
     return (loss * present).sum() / present.sum().clamp(min=1)
@@ -61,9 +61,9 @@ def lovasz(logits: Tensor, target: Tensor) -> Tensor:
 
     Each class's errors, sorted, times the Lovasz extension's gradient: a convex surrogate of the IoU.
     """
+    logits, target = _pixels(logits, target)
     valid = target != IGNORE_INDEX
-    probabilities = logits.softmax(dim=1).movedim(1, -1)[valid]
-    known = target[valid].long()
+    probabilities, known = logits.softmax(dim=1)[valid], target[valid]
     terms: list[Tensor] = []
     for index in known.unique():
         truth = (known == index).to(probabilities.dtype)
@@ -79,6 +79,11 @@ def _lovasz_gradient(sorted_truth: Tensor) -> Tensor:
     union = total + (1 - sorted_truth).cumsum(0)
     jaccard = 1 - intersection / union
     return torch.cat([jaccard[:1], jaccard[1:] - jaccard[:-1]])
+
+
+def _pixels(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """(B,C,H,W) and (B,H,W) to (N,C) and (N,) int64: of a channels_last map a view, not a copy."""
+    return logits.movedim(1, -1).flatten(end_dim=-2), target.flatten().long()
 
 
 def class_weights(counts: Tensor, power: float) -> Tensor | None:
