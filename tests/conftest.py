@@ -1,5 +1,6 @@
 """Fixtures that several test files share: small folders of faces, trained checkpoints."""
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,11 @@ from deploy_helpers import write_checkpoint
 from lisa.labels import PALETTE
 
 MINI = Path(__file__).parents[2] / "shared" / "celebamask_mini"
+
+
+def pytest_configure() -> None:
+    """A shell's background jobs are born ignoring Ctrl-C, and so would be every process that a test starts."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
