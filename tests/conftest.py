@@ -17,7 +17,7 @@ MINI = Path(__file__).parents[2] / "shared" / "celebamask_mini"
 
 
 def pytest_configure() -> None:
-    """A shell's background jobs are born ignoring Ctrl-C, and so would be every process that a test starts."""
+    """A shell's background jobs are born ignoring Ctrl-C, and so is every process that a test starts."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
