@@ -5,7 +5,6 @@ Both take the same uint8 pictures as the TorchScript file, any number of any siz
 """
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,10 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from deploy.gate import Runner, compare, gate_pictures, metadata_of, require_equal, whole_file
+from deploy.gate import Runner, Save, export_gated
 from deploy.predict import METADATA_FILE
 from deploy.rewrite import for_inference
-from lisa.checkpoint import load_network
+from lisa.checkpoint import Trained
 from lisa.parser import FaceParser, argmax_resized
 
 Format = Literal["onnx", "pt2"]
@@ -46,25 +45,14 @@ class Traced(nn.Module):
 
 
 def export_as(kind: Format, checkpoint: Path, output: Path, images: Path | None = None) -> dict[str, Any]:
-    """Writes the file and returns its metadata, which it holds under the name ``lisa.json``.
+    """Writes the file and returns its metadata, which it holds under the name ``lisa.json``; see the gate."""
+    save_as, run = {"onnx": (_onnx, run_onnx), "pt2": (_pt2, run_pt2)}[kind]
 
-    Raises InputError for a bad checkpoint, bad pictures, an output that can't be written, and for an exported
-    network that doesn't give the trained one's labels.
-    """
-    trained = load_network(checkpoint)
-    size = trained.config.data.size
-    pictures = gate_pictures(images, Path(trained.config.data.root))
-    reference = FaceParser(trained.network, size).eval()
-    metadata = metadata_of(trained)
-    program = trace(FaceParser(for_inference(trained.network), size).eval())
-    make, run = {"onnx": (_onnx, run_onnx), "pt2": (_pt2, run_pt2)}[kind]
-    with whole_file(output) as temporary:
-        save = make(program)
-        save(temporary, json.dumps(metadata, indent=1))
-        metadata["parity"] = compare(reference, {"fp32": run(temporary)}, pictures)
-        require_equal(metadata["parity"], checkpoint, output)
-        save(temporary, json.dumps(metadata, indent=1))
-    return metadata
+    def make(trained: Trained) -> Save:
+        parser = FaceParser(for_inference(trained.network), trained.config.data.size).eval()
+        return save_as(trace(parser))
+
+    return export_gated(checkpoint, output, images, make, lambda path: {"fp32": run(path)})
 
 
 def trace(parser: FaceParser) -> ExportedProgram:
@@ -74,14 +62,10 @@ def trace(parser: FaceParser) -> ExportedProgram:
     return torch.export.export(Traced(parser), (example,), dynamic_shapes=(dynamic,))
 
 
-Save = Callable[[Path, str], None]
-"""Writes a file with this metadata."""
-
-
 def _pt2(program: ExportedProgram) -> Save:
-    def save(path: Path, metadata: str) -> None:
+    def save(path: Path, metadata: dict[str, Any]) -> None:
         with path.open("wb") as stream:  # by its name torch would insist on .pt2
-            torch.export.save(program, stream, extra_files={METADATA_FILE: metadata})
+            torch.export.save(program, stream, extra_files={METADATA_FILE: json.dumps(metadata, indent=1)})
 
     return save
 
@@ -103,8 +87,8 @@ def _onnx(program: ExportedProgram) -> Save:
     )
     assert made is not None
 
-    def save(path: Path, metadata: str) -> None:
-        made.model.metadata_props[METADATA_FILE] = metadata
+    def save(path: Path, metadata: dict[str, Any]) -> None:
+        made.model.metadata_props[METADATA_FILE] = json.dumps(metadata, indent=1)
         made.save(path)
 
     return save

@@ -1,4 +1,4 @@
-"""What every exported file goes through: written whole or not at all, compared with the trained network."""
+"""The one way to an exported file: written whole or not at all, compared with the trained network."""
 
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager, suppress
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from deploy.predict import FORMAT, SUFFIXES, BadPictureError, Pixels, read_picture
-from lisa.checkpoint import Trained
+from lisa.checkpoint import Trained, load_network
 from lisa.data.pairs import split_folders
 from lisa.data.synthetic import draw_face
 from lisa.errors import InputError
@@ -21,11 +21,40 @@ from lisa.parser import FaceParser, argmax_at
 Runner = Callable[[Tensor], tuple[Tensor, Tensor]]
 """An exported file at work: (1,3,H,W) uint8 to (1,H,W) uint8 labels and (1,C,size,size) logits."""
 
+Save = Callable[[Path, dict[str, Any]], None]
+"""Writes a file with this metadata."""
+
 MIN_EQUAL_LABELS = 0.9999
 """An exported file that agrees with the trained network on fewer labels is not written."""
 
 MAX_PICTURES = 8
 """As many pictures, evenly spaced over those given, go through the parity gate."""
+
+
+def export_gated(
+    checkpoint: Path,
+    output: Path,
+    images: Path | None,
+    make: Callable[[Trained], Save],
+    run: Callable[[Path], dict[str, Runner]],
+) -> dict[str, Any]:
+    """Makes, writes and runs the file; returns its metadata, which then holds the figures too.
+
+    ``run`` gives the written file at work, by precision; "fp32" is the one that must agree. Raises InputError
+    for a bad checkpoint, bad pictures, an output that can't be written, and for an exported network that
+    doesn't give the trained one's labels.
+    """
+    trained = load_network(checkpoint)
+    pictures = gate_pictures(images, Path(trained.config.data.root))
+    reference = FaceParser(trained.network, trained.config.data.size).eval()
+    metadata = metadata_of(trained)
+    with whole_file(output) as temporary:
+        save = make(trained)
+        save(temporary, metadata)
+        metadata["parity"] = compare(reference, run(temporary), pictures)
+        require_equal(metadata["parity"], checkpoint, output)
+        save(temporary, metadata)
+    return metadata
 
 
 def gate_pictures(images: Path | None, data_root: Path) -> list[Tensor]:
