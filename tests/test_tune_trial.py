@@ -120,6 +120,20 @@ def test_a_trial_over_two_processes(
     assert [(report["best_miou"], report["diverged"]) for report in reports[2:]] == [(0.0, True)]
 
 
+def test_epochs_that_come_together_are_reported_one_by_one(
+    tmp_path: Path, reports: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+):
+    lines = "".join(
+        json.dumps({"event": "epoch", "epoch": n, "miou": n / 10, "report_f1": n / 5}) + "\n" for n in (1, 2)
+    )
+    log = tmp_path / "s/trials/t/metrics.jsonl"
+    writing = [sys.executable, "-c", f"open({str(log)!r}, 'w').write({lines!r})"]
+    monkeypatch.setattr("tune.processes._torchrun", lambda processes: writing)
+    run_trial({"lr": 1e-3}, job(str(tmp_path), str(tmp_path / "s"), processes=2))
+    told = [(report["epoch"], report["miou"], report["best_report_f1"]) for report in reports]
+    assert told == [(1, 0.1, 0.2), (2, 0.2, 0.4)]
+
+
 def test_a_failure_of_torchrun_is_told_with_its_last_words(
     tmp_path: Path, reports: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ):

@@ -45,11 +45,11 @@ def tied_environment(**extra: str) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": path, "LISA_TIED_TO": str(os.getpid()), **extra}
 
 
-def fit_in_processes(config: Config, processes: int, threads: int, on_epoch: Callable[[], None]) -> bool:
+def fit_in_processes(config: Config, processes: int, threads: int, on_epoch: Callable[[int], None]) -> bool:
     """Trains the config under torchrun, going on from its ``last.pt``; False if the run diverged.
 
-    ``on_epoch`` is called once for each epoch that comes into the log. Whatever ends this function ends
-    torchrun too. Raises InputError with the last lines of ``torchrun.log`` if the run failed.
+    ``on_epoch`` hears of each epoch that comes into the log: how many there are with it. Whatever ends this
+    function ends torchrun too. Raises InputError with the last lines of ``torchrun.log`` if the run failed.
     """
     folder = Path(config.output)
     path = folder / "trial.json"
@@ -74,9 +74,8 @@ def fit_in_processes(config: Config, processes: int, threads: int, on_epoch: Cal
             ended = False
             while not ended:
                 ended = process.poll() is not None
-                for _ in range(len(epoch_records(folder)) - heard):
-                    heard += 1
-                    on_epoch()
+                for heard in range(heard + 1, len(epoch_records(folder)) + 1):
+                    on_epoch(heard)
                 time.sleep(0 if ended else POLL_SECONDS)
         finally:
             _end(process)

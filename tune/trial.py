@@ -93,11 +93,14 @@ class Reporter:
         self.began = time.time()
         self.report_seconds = 0.0
 
-    def report(self, diverged: bool = False) -> None:
-        """Reports the last epoch in the run's log. A diverged run scores 0, whatever it reached before."""
+    def report(self, epochs: int | None = None, diverged: bool = False) -> None:
+        """Reports the last of so many epochs in the run's log, which may be ahead; None is all of them.
+
+        A diverged run scores 0, whatever it reached before.
+        """
         now = time.time()
         self.folder.push()
-        records = epoch_records(self.folder.path)
+        records = epoch_records(self.folder.path)[:epochs]
         curve = list(accumulate((record["miou"] for record in records), max))
         if self.wants_latency and self.latency_ms is None and records:
             self.latency_ms = exported_milliseconds(self.folder.path / "best.pt", self.config.data.size)
