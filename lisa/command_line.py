@@ -17,6 +17,7 @@ from lisa.errors import InputError, one_line_errors
 SHORT_FLAGS = {
     "--data": "--data.root",
     "--size": "--data.size",
+    "--init": "--train.init",
     "--epochs": "--train.epochs",
     "--batch-size": "--train.batch-size",
     "--lr": "--optim.lr",

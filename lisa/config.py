@@ -207,6 +207,9 @@ class OptimConfig:
 class TrainConfig:
     """The loop."""
 
+    init: str = ""
+    """Checkpoint whose weights the run begins with: fine-tuning, or the next stage at a larger size. Empty
+    begins with random ones."""
     epochs: int = 100
     """Passes over the training split."""
     batch_size: int = 16

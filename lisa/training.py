@@ -10,12 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lisa import checkpoint
 from lisa.config import Config
 from lisa.console import RunLog
 from lisa.data.faces import EpochBatches
 from lisa.data.pairs import Pair, check_pairs, find_pairs
 from lisa.errors import InputError, StopAskedError
-from lisa.models import build, count_parameters
+from lisa.models import build, count_parameters, deployable
 from lisa.pace import SLOW_LOADER
 from lisa.parser import FaceParser
 from lisa.rank_log import rank_log
@@ -81,7 +82,8 @@ def _fit(
 ) -> Result:
     train = config.train
     torch.manual_seed(train.seed)
-    network = world.agree(lambda: build(config.model))
+    going_on = resume and run.holds_run
+    network = world.agree(lambda: start_network(config, going_on))
     network = network.to(world.device, memory_format=torch.channels_last)  # pyright: ignore
     batches = EpochBatches(
         len(faces.train), train.batch_size, train.seed, world.rank, world.size, train.views
@@ -148,6 +150,19 @@ def load_faces(config: Config, world: World) -> Faces:
     counts = check_pairs(train, world.gather, world.rank, world.size)
     check_pairs(val, world.gather, world.rank, world.size)
     return Faces(train, val, torch.from_numpy(counts))
+
+
+def start_network(config: Config, going_on: bool) -> nn.Module:
+    """The config's network, with the weights of train.init; a run that goes on has its own.
+
+    Raises:
+        InputError: it is over the cap, or the checkpoint can't be read or is of another network.
+    """
+    network = build(config.model)
+    if config.train.init and not going_on:
+        weights = checkpoint.load(config.train.init)["weights"]
+        checkpoint.load_weights(deployable(network), weights, config.train.init)
+    return network
 
 
 def restore(state: TrainState, run: RunFolder, world: World) -> list[str]:

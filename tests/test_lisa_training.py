@@ -65,6 +65,29 @@ def test_resuming_with_another_network_is_refused(make_faces: Callable[..., Path
         fit(other, World(), resume=True)
 
 
+def test_a_run_begins_with_another_ones_weights(make_faces: Callable[..., Path], tmp_path: Path):
+    """A second stage at a larger size; once it has begun it no longer needs the first."""
+    first = small(make_faces(), tmp_path / "first", epochs=1)
+    fit(first, World())
+    weights = checkpoint.load(tmp_path / "first/best.pt")["weights"]
+    started = TrainConfig(init=str(tmp_path / "first/best.pt"), epochs=1, batch_size=2)
+    still = OptimConfig(lr=1e-12, min_lr=0, ema_decay=0)
+    second = small(Path(first.data.root), tmp_path / "second")
+    second = dataclasses.replace(second, data=dataclasses.replace(second.data, size=48), optim=still)
+    second = dataclasses.replace(second, train=started)
+    fit(second, World())
+    begun = checkpoint.load(tmp_path / "second/last.pt")["weights"]
+    parameters = dict(build(first.model).named_parameters())
+    assert all(torch.allclose(begun[name], weights[name], atol=1e-9) for name in parameters)
+
+    (tmp_path / "first/best.pt").unlink()
+    longer = dataclasses.replace(second, train=dataclasses.replace(started, epochs=2))
+    assert fit(longer, World(), resume=True).epochs == 2
+    with pytest.raises(InputError, match=r"first/best\.pt: No such file"):
+        fit(dataclasses.replace(longer, output=str(tmp_path / "third")), World())
+    assert not (tmp_path / "third/last.pt").exists()
+
+
 def test_early_stopping(make_faces: Callable[..., Path], tmp_path: Path):
     config = small(make_faces(), tmp_path / "run", epochs=30, patience=1)
     # A rate this small changes no prediction, so that no epoch is better than the first.
