@@ -74,7 +74,9 @@ def fit_in_processes(config: Config, processes: int, threads: int, on_epoch: Cal
             ended = False
             while not ended:
                 ended = process.poll() is not None
-                for heard in range(heard + 1, len(epoch_records(folder)) + 1):
+                written = len(epoch_records(folder))
+                while heard < written:
+                    heard += 1
                     on_epoch(heard)
                 time.sleep(0 if ended else POLL_SECONDS)
         finally:
