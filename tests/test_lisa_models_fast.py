@@ -48,7 +48,10 @@ def test_prelu_gradcheck():
     assert torch.autograd.gradcheck(layer, (picture,))
 
 
-def test_prelu_gradients_equal_torchs():
+@pytest.mark.parametrize("block", [1, 20, 2**18])
+def test_prelu_gradients_equal_torchs(block: int, monkeypatch: pytest.MonkeyPatch):
+    """A pixel at a time, in blocks of which the last is smaller, all at once."""
+    monkeypatch.setattr("lisa.models.prelu.BLOCK", block)
     fast, plain = ChannelPReLU(3), nn.PReLU(3)
     picture = torch.randn(2, 3, 4, 5).contiguous(memory_format=torch.channels_last)
     picture[0, 0, 0, 0] = 0.0

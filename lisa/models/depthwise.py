@@ -1,10 +1,11 @@
 """Depthwise convolution whose gradients are fast on the CPU.
 
 oneDNN's weight gradient of a depthwise kernel wider than three columns is 10 to 60 times slower than that
-of the transposed kernel. Here a 1xk kernel's is taken on transposed tensors, and a kxk kernel's column by
-column, each as a kx1 kernel over shifted inputs. The input's gradient is a forward pass with the kernel
-turned around, in 30 to 90 % of oneDNN's time for it. On other devices, and under TorchScript, the module is
-a plain ``nn.Conv2d``.
+of the transposed kernel. Here a 1xk kernel's is that of a kx1 kernel over each row of pixels as a picture of
+its own, one pixel wide, which in channels_last is the same memory. A kxk kernel's is taken apart: the three
+columns in its middle, and each other column as a kx1 kernel over the shifted input. The input's gradient is
+a forward pass with the kernel turned around, in 30 to 90 % of oneDNN's time for it. On other devices, and
+under TorchScript, the module is a plain ``nn.Conv2d``.
 """
 
 from typing import Any
@@ -72,13 +73,20 @@ def depthwise_weight_gradient(input: Tensor, grad: Tensor, weight: Tensor) -> Te
     if width <= WIDEST_FAST_KERNEL:
         return _weight_gradient(input, grad, weight)
     if height == 1:
-        transposed = weight.transpose(2, 3)
-        return _weight_gradient(input.transpose(2, 3), grad.transpose(2, 3), transposed).transpose(2, 3)
-    columns: list[Tensor] = []
-    for column in range(width):
-        shift = column - width // 2
-        columns.append(_weight_gradient(_shifted(input, shift), grad, weight[..., column : column + 1]))
-    return torch.cat(columns, dim=3)
+        return _weight_gradient(_rows(input), _rows(grad), weight.transpose(2, 3)).transpose(2, 3)
+    middle = width // 2
+    ones = [(column, 1) for column in range(width) if abs(column - middle) > 1]
+    gradients = [
+        _weight_gradient(_shifted(input, column - middle), grad, weight[..., :columns])
+        for column, columns in sorted([*ones, (middle, 3)])
+    ]
+    return torch.cat(gradients, dim=3)
+
+
+def _rows(x: Tensor) -> Tensor:
+    """(B,C,H,W) to (B*H,C,W,1): a view of a channels_last map."""
+    batch, channels, height, width = x.shape
+    return x.permute(0, 2, 3, 1).reshape(batch * height, width, 1, channels).permute(0, 3, 1, 2)
 
 
 def _shifted(input: Tensor, shift: int) -> Tensor:
@@ -95,7 +103,6 @@ def _shifted(input: Tensor, shift: int) -> Tensor:
 
 def _weight_gradient(input: Tensor, grad: Tensor, weight: Tensor) -> Tensor:
     """oneDNN's own, for kernels of at most three columns."""
-    # A transposed view of a channels_last tensor is neither layout: oneDNN would fall to its slow reference.
     input = input.contiguous(memory_format=torch.channels_last)
     grad = grad.contiguous(memory_format=torch.channels_last)
     _, grad_weight, _ = torch.ops.aten.convolution_backward(

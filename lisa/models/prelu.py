@@ -1,7 +1,7 @@
 """PReLU whose backward pass is fast on the CPU.
 
-torch's takes four times as long on large channels_last maps. Here it is five vectorised passes over the map;
-on other devices, and under TorchScript, the module is a plain ``nn.PReLU``.
+torch's takes six times as long on large channels_last maps. Here it is four vectorised passes over blocks of
+the map that stay in the cache; on other devices, and under TorchScript, the module is a plain ``nn.PReLU``.
 """
 
 from typing import Any
@@ -11,6 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lisa.models.fast_path import eager_on_cpu
+
+BLOCK = 2**18
+"""Numbers in a block: 1 MiB of float32."""
 
 
 class ChannelPReLU(nn.PReLU):
@@ -36,9 +39,23 @@ class _PReLU(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, Tensor]:
         input, weight = (tensor.detach() for tensor in ctx.saved_tensors)
-        # Channels last, where a channels_last map is flat memory and the slopes broadcast along it.
+        # Channels last, where a channels_last map is flat memory and the slopes repeat along it.
         x, grad = input.movedim(1, -1), grad_outputs[0].movedim(1, -1)
-        above = torch.ops.aten.threshold_backward(grad, x, 0.0)
-        below = grad - above
-        grad_input = above.addcmul_(below, weight)
-        return grad_input.movedim(-1, 1), below.mul_(x).flatten(end_dim=-2).sum(0)
+        grad_input, grad_weight = _backward(x.flatten(end_dim=-2), grad.flatten(end_dim=-2), weight)
+        return grad_input.view(x.shape).movedim(-1, 1), grad_weight
+
+
+def _backward(x: Tensor, grad: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradients (N,C) to ``x`` (N,C) and (C,) to ``weight``, from ``grad`` (N,C), block by block."""
+    size = min(len(x), max(1, BLOCK // x.shape[1]))
+    weights = weight.expand(size, -1).contiguous()
+    below, sums = torch.empty_like(weights), torch.zeros_like(weights)
+    grad_input = torch.empty_like(grad)
+    blocks = zip(x.split(size), grad.split(size), grad_input.split(size), strict=True)
+    for values, upper, result in blocks:
+        count = len(values)
+        torch.ops.aten.threshold_backward.grad_input(upper, values, 0.0, grad_input=result)
+        torch.sub(upper, result, out=below[:count])
+        result.addcmul_(below[:count], weights[:count])
+        sums[:count].addcmul_(below[:count], values)
+    return grad_input, sums.sum(0)
