@@ -84,6 +84,7 @@ class ProcessGroupWorld(World):
                     f"BatchNorm: each process normalises its own {pictures_per_rank} pictures "
                     "(torch has no SyncBatchNorm for the CPU)",
                     highlight=False,
+                    soft_wrap=True,
                 )
         devices = [self.device] if self.device.type == "cuda" else None
         with warnings.catch_warnings():

@@ -12,6 +12,8 @@ import pytest
 from deploy.cluster import Store, claim, main
 from deploy_helpers import files, parse, write_faces
 
+pytestmark = pytest.mark.xdist_group("ray")
+
 ROOT = Path(__file__).parents[1]
 OPTIONS = ("--overlay", "--parts", "hair")
 

@@ -119,7 +119,7 @@ def test_no_restart_a_second_run_a_dead_agent_and_one_process_less(
     assert re.search(r"rank\s*: 1 \(local_rank: 1\)", errors), errors
     assert "error: rank 0 on " in errors  # what the other one saw
 
-    watched = Watched(root, run, epochs=10000, MAX_RESTARTS="0")
+    watched = Watched(root, run, epochs=10000)
     watched.wait_for_checkpoint()
     agent = agent_of(watched.launch)
     below = descendants(agent)

@@ -62,7 +62,6 @@ def fit_in_processes(config: Config, processes: int, threads: int, on_epoch: Cal
             tied([*_torchrun(processes), "--config", str(path), "--resume"]),
             env=tied_environment(
                 OMP_NUM_THREADS=str(threads),
-                TORCH_DISABLE_SHARE_RDZV_TCP_STORE="1",
                 LISA_STATUS_FILE=status.name,
             ),
             stdout=log,
