@@ -38,7 +38,7 @@ class Settings:
     """Side of the pictures, in pixels."""
     batch_size: int = 4
     """Pictures a step."""
-    steps: int = 4
+    steps: int = 8
     """Steps timed in each run."""
     rounds: int = 3
     """Runs of each variant."""

@@ -49,7 +49,7 @@ class MSCA(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B,C,H,W) to the same shape."""
         local = self.local(x)
-        attention = local + self.strips7(local) + self.strips11(local) + self.strips21(local)
+        attention = (local + self.strips7(local)).add_(self.strips11(local)).add_(self.strips21(local))
         return x * self.mix(attention)
 
 

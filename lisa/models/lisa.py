@@ -52,7 +52,7 @@ class EncoderBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B,in,H,W) to (B,out,H,W)."""
         x = self.unit(x)
-        return x + self.msca(x)
+        return self.msca(x).add_(x)
 
 
 class Hamburger(nn.Module):
