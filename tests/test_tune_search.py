@@ -110,16 +110,16 @@ def assert_gone(members: set[tuple[int, str]]) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
 def test_a_search_survives_kill_and_ctrl_c(make_faces: Callable[..., Path], tmp_path: Path):
-    root, output = make_faces(train=24), tmp_path / "search"
-    asked = ("--data", root, "--trials", 4, "--trial-epochs", 5, "--epochs", 7, "--output", output, "best")
+    root, output = make_faces(train=48), tmp_path / "search"
+    asked = ("--data", root, "--trials", 5, "--trial-epochs", 6, "--epochs", 7, "--output", output, "best")
     with Driver(tmp_path / "killed.log", *asked) as killed:
-        killed.wait_for("ends (1 of 4)")
+        killed.wait_for("ends (1 of 5)")
         time.sleep(1.5)  # Ray writes its state once a second
         members = family(killed.process.pid)
         assert len(members) > 3
     assert killed.process.returncode == -signal.SIGKILL, killed.log.read_text()
     assert_gone(members)
-    first = killed.log.read_text().split(" ends (1 of 4)")[0].split()[-1]
+    first = killed.log.read_text().split(" ends (1 of 5)")[0].split()[-1]
     written = (output / "trials" / first / "last.pt").stat().st_mtime_ns
 
     with Driver(tmp_path / "stopped.log", *asked, "--resume") as stopped:
@@ -139,7 +139,7 @@ def test_a_search_survives_kill_and_ctrl_c(make_faces: Callable[..., Path], tmp_
     ended = run("search", *asked, "--resume")
     assert ended.returncode == 0, ended.stderr
     rows = list(csv.DictReader((output / "leaderboard.csv").open()))
-    assert len(rows) == 4 == len({row["trial"] for row in rows})
+    assert len(rows) == 5 == len({row["trial"] for row in rows})
     assert first in {row["trial"] for row in rows}
     assert (output / "trials" / first / "last.pt").stat().st_mtime_ns == written
     assert f"trial {first}" not in stopped.log.read_text() + ended.stdout
