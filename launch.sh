@@ -129,8 +129,9 @@ line=(torchrun "--nnodes=$NNODES" "--nproc-per-node=$nproc_per_node" "${rendezvo
 printf '%q ' "${line[@]}"; echo
 if [ -n "$dry_run" ]; then exit; fi
 
-# A new agent joining a surviving one breaks the rendezvous when they share its store.
-export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1
+# A new agent joining a surviving one breaks the rendezvous when they share its store. A store of the workers' own
+# takes a port that was free a moment ago: who can neither be joined nor start again is better off without.
+if ((most > 1 || ${MAX_RESTARTS:-3} > 0)); then export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1; fi
 cores=$(nproc)
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((cores > nproc_per_node ? cores / nproc_per_node : 1))}
 # Page faults of fresh large buffers cost more than the arithmetic on a CPU: let glibc keep its memory.
