@@ -1,8 +1,8 @@
-"""Training on the fast paths against training on torch's own kernels: equal ends within the noise of seeds.
+"""Training on the fast paths, in fp32 and bf16, against torch's own kernels: equal ends within noise of seeds.
 
     python -m benchmarks.fast_paths --data FOLDER --size 64 --epochs 4 --seeds 3
 
-One process of one thread; both trainings of a seed start from the same weights and see the same batches.
+One process of one thread; a seed's trainings start from the same weights and see the same batches.
 """
 
 import statistics
@@ -42,18 +42,18 @@ def main(data: Path, size: int = 64, epochs: int = 4, seeds: int = 3) -> None:
         seeds: Trainings on each path.
     """
     recipe = best()
-    ends: dict[str, list[float]] = {"fast": [], "plain": []}
+    ends: dict[str, list[float]] = {"fast, bf16": [], "fast, fp32": [], "plain, fp32": []}
     for seed in range(seeds):
         for name, values in ends.items():
             with tempfile.TemporaryDirectory() as run:
                 config = replace(
                     recipe,
                     data=replace(recipe.data, root=str(data), size=size),
-                    train=replace(recipe.train, epochs=epochs, seed=seed),
+                    train=replace(recipe.train, epochs=epochs, seed=seed, precision=name[-4:]),
                     optim=replace(recipe.optim, ema_decay=0.98),
                     output=run,
                 )
-                values.append(last_miou(config, plain=name == "plain"))
+                values.append(last_miou(config, plain=name.startswith("plain")))
     table = Table("path", *(f"seed {seed}" for seed in range(seeds)), "mean", title="val mIoU after training")
     for name, values in ends.items():
         table.add_row(name, *(f"{value:.2f}" for value in values), f"{statistics.mean(values):.2f}")

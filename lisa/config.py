@@ -225,7 +225,7 @@ class TrainConfig:
     patience: int = 20
     """Epochs without a better val mIoU before training stops early (the report's 20)."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """auto: bf16 autocast on GPUs that have it, fp32 elsewhere (on the CPU bf16 training is slower)."""
+    """auto: bf16 autocast where every process's device multiplies bf16 in hardware, fp32 elsewhere."""
     gradients: Literal["fp32", "bf16"] = "fp32"
     """What ranks exchange gradients as; bf16 halves the bytes, for links that training waits for."""
     checkpoint_every: str = "10min"

@@ -80,7 +80,7 @@ class Trainer:
         self.mix = Mixing(config.augment).to(world.device)
         weights = class_weights(class_counts, config.loss.class_balance)
         self.loss = SegmentationLoss(config.loss, weights).to(world.device)
-        self.bf16 = uses_bf16(config, world)
+        self.bf16 = config.train.precision == "bf16"
         self.parts = parts_of_batch(config, state, world.size)
         # Summed on the device and read at log points only: no synchronisation per step for it.
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=world.device)
@@ -293,13 +293,6 @@ class Trainer:
         if len(sums) == self.world.size:
             return sums[self.world.rank]
         return sum(sums) if self.world.is_main else 0.0
-
-
-def uses_bf16(config: Config, world: World) -> bool:
-    """Whether the forward pass runs under bf16 autocast."""
-    if config.train.precision == "auto":
-        return world.device.type == "cuda" and torch.cuda.is_bf16_supported()
-    return config.train.precision == "bf16"
 
 
 def _put_back(network: nn.Module, buffers: list[Tensor]) -> None:

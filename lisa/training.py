@@ -19,6 +19,7 @@ from lisa.errors import InputError, StopAskedError
 from lisa.models import build, count_parameters, deployable
 from lisa.pace import SLOW_LOADER
 from lisa.parser import FaceParser
+from lisa.precision import settle_precision
 from lisa.rank_log import rank_log
 from lisa.run_folder import RunFolder
 from lisa.state import TrainState
@@ -80,6 +81,7 @@ def _fit(
     resume: bool,
     on_epoch: Callable[[dict[str, Any]], None] | None,
 ) -> Result:
+    config = settle_precision(config, world)
     train = config.train
     torch.manual_seed(train.seed)
     going_on = resume and run.holds_run
@@ -95,7 +97,8 @@ def _fit(
         summary = start_summary(config, world, run, state, resume)
         log.note(
             f"{config.model.name}: {count_parameters(network):,} parameters; {len(faces.train)} training and "
-            f"{len(faces.val)} validation pictures; {world.size} x {world.device.type}; {run.path}"
+            f"{len(faces.val)} validation pictures; {world.size} x {world.device.type} in {train.precision}; "
+            f"{run.path}"
         )
         for change in changes:
             log.warn(change)

@@ -3,9 +3,10 @@
 oneDNN's weight gradient of a depthwise kernel wider than three columns is 10 to 60 times slower than that
 of the transposed kernel. Here a 1xk kernel's is that of a kx1 kernel over each row of pixels as a picture of
 its own, one pixel wide, which in channels_last is the same memory. A kxk kernel's is taken apart: the three
-columns in its middle, and each other column as a kx1 kernel over the shifted input. The input's gradient is
-a forward pass with the kernel turned around, in 30 to 90 % of oneDNN's time for it. On other devices, and
-under TorchScript, the module is a plain ``nn.Conv2d``.
+columns in its middle, and each other column as a kx1 kernel over the shifted input. A strip longer than the
+map, where oneDNN is slow again, is a matrix product per channel. The input's gradient is a forward pass with
+the kernel turned around, in 30 to 90 % of oneDNN's time for it. On other devices, and under TorchScript, the
+module is a plain ``nn.Conv2d``.
 """
 
 from typing import Any
@@ -31,24 +32,38 @@ class DepthwiseConv2d(nn.Conv2d):
     def forward(self, input: Tensor) -> Tensor:
         """(B,C,H,W) to the same shape."""
         if not torch.jit.is_scripting() and self._trains_on_cpu(input):
-            return _Depthwise.apply(input, self.weight, self.bias)
+            return self._with_fast_gradients(input)
         return self._conv_forward(input, self.weight, self.bias)
 
     @torch.jit.unused
     def _trains_on_cpu(self, input: Tensor) -> bool:
         return eager_on_cpu(input) and torch.is_grad_enabled() and self.weight.requires_grad
 
+    @torch.jit.unused
+    def _with_fast_gradients(self, input: Tensor) -> Tensor:
+        if not self._hangs_in_bf16():
+            return _Depthwise.apply(input, self.weight, self.bias)
+        with torch.autocast("cpu", enabled=False):
+            return _Depthwise.apply(input.to(self.weight.dtype), self.weight, self.bias)
+
+    @torch.jit.unused
+    def _hangs_in_bf16(self) -> bool:
+        """oneDNN's bf16 kernel for so long rows of so few channels never returns (torch 2.15)."""
+        return self.in_channels <= 16 and self.kernel_size[1] >= 15
+
 
 class _Depthwise(torch.autograd.Function):
     """Same-padded depthwise convolution with the gradients described above."""
 
     @staticmethod
+    @torch.amp.custom_fwd(device_type="cpu", cast_inputs=torch.bfloat16)
     def forward(ctx: Any, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(input, weight)
         ctx.has_bias = bias is not None
         return F.conv2d(input, weight, bias, padding=_same(weight), groups=weight.shape[0])
 
     @staticmethod
+    @torch.amp.custom_bwd(device_type="cpu")
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         input, weight = ctx.saved_tensors
         (grad,) = grad_outputs
@@ -70,6 +85,10 @@ def depthwise_weight_gradient(input: Tensor, grad: Tensor, weight: Tensor) -> Te
     ``input`` and ``grad`` are (B,C,H,W), ``weight`` is (C,1,kh,kw) and so is the result.
     """
     height, width = weight.shape[-2:]
+    if height == 1 and width > input.shape[3]:
+        return _long_strip_gradient(input, grad, width)[:, None, None, :]
+    if width == 1 and height > input.shape[2]:
+        return _long_strip_gradient(input.transpose(2, 3), grad.transpose(2, 3), height)[:, None, :, None]
     if width <= WIDEST_FAST_KERNEL:
         return _weight_gradient(input, grad, weight)
     if height == 1:
@@ -81,6 +100,25 @@ def depthwise_weight_gradient(input: Tensor, grad: Tensor, weight: Tensor) -> Te
         for column, columns in sorted([*ones, (middle, 3)])
     ]
     return torch.cat(gradients, dim=3)
+
+
+def _long_strip_gradient(input: Tensor, grad: Tensor, length: int) -> Tensor:
+    """Gradient (C,length) float32 or wider of a 1xlength kernel, from the products of all pairs of columns.
+
+    The kernel's entry k has met those pairs whose columns lie k - length // 2 apart: a diagonal of them.
+    """
+    channels, width, padding = input.shape[1], input.shape[3], length // 2
+    products = torch.bmm(_columns(input), _columns(grad).transpose(1, 2))
+    padded = F.pad(products, [0, 0, padding, padding])
+    strides = ((width + 2 * padding) * width, width, width + 1)
+    return padded.as_strided((channels, length, width), strides).sum(2)
+
+
+def _columns(x: Tensor) -> Tensor:
+    """(B,C,H,W) to (C,W,B*H), float32 or wider."""
+    batch, channels, height, width = x.shape
+    columns = x.new_empty(channels, width, batch, height, dtype=torch.promote_types(x.dtype, torch.float32))
+    return columns.copy_(x.permute(1, 3, 0, 2)).flatten(2)
 
 
 def _rows(x: Tensor) -> Tensor:

@@ -11,13 +11,8 @@ _enabled: ContextVar[bool] = ContextVar("fast paths", default=True)
 
 
 def eager_on_cpu(input: Tensor) -> bool:
-    """True for a CPU tensor outside tracing and autocast: the plain modules serve everywhere else."""
-    return (
-        input.device.type == "cpu"
-        and not torch.jit.is_tracing()
-        and not torch.is_autocast_enabled("cpu")
-        and _enabled.get()
-    )
+    """True for a CPU tensor outside tracing: the plain modules serve everywhere else."""
+    return input.device.type == "cpu" and not torch.jit.is_tracing() and _enabled.get()
 
 
 @contextmanager

@@ -29,7 +29,7 @@ class PointwiseConv2d(nn.Conv2d):
     def _misses_onednn(self, input: Tensor) -> bool:
         return (
             eager_on_cpu(input)
-            and input.dtype == torch.float32
+            and input.dtype != torch.float64
             and input.shape[0] < ONEDNN_BATCH
             and input.shape[0] * input.shape[2] * input.shape[3] % ONEDNN_BATCH == 0
             and torch.get_num_threads() == 1

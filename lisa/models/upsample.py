@@ -37,20 +37,24 @@ class BilinearUpsample(nn.Module):
 
 class _Upsample(torch.autograd.Function):
     @staticmethod
+    @torch.amp.custom_fwd(device_type="cpu")
     def forward(ctx: Any, input: Tensor, height: int, width: int) -> Tensor:
         ctx.shape = input.shape
         return F.interpolate(input, size=[height, width], mode="bilinear", align_corners=True)
 
     @staticmethod
+    @torch.amp.custom_bwd(device_type="cpu")
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None, None]:
         (grad,) = grad_outputs
         batch, channels, height, width = ctx.shape
-        matrix = _transposed(height, width, grad.shape[2], grad.shape[3], grad.dtype)
-        pixels = grad.permute(0, 2, 3, 1).flatten(1, 2)
-        grad_input = grad.new_empty(batch, height * width, channels)
+        dtype = torch.promote_types(grad.dtype, torch.float32)  # there are no sparse products in bf16
+        matrix = _transposed(height, width, grad.shape[2], grad.shape[3], dtype)
+        pixels = grad.permute(0, 2, 3, 1).flatten(1, 2).to(dtype)
+        grad_input = pixels.new_empty(batch, height * width, channels)
         for rows, out in zip(pixels, grad_input, strict=True):
             torch.mm(matrix, rows, out=out)
-        return grad_input.view(batch, height, width, channels).permute(0, 3, 1, 2), None, None
+        grad_input = grad_input.to(grad.dtype).view(batch, height, width, channels)
+        return grad_input.permute(0, 3, 1, 2), None, None
 
 
 @lru_cache(maxsize=16)
