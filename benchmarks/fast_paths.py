@@ -1,4 +1,4 @@
-"""Training on the fast paths, in fp32 and bf16, against torch's own kernels: equal ends within noise of seeds.
+"""Training on the fast paths, in fp32 and bf16, against torch's own kernels: equal ends within seeds' noise.
 
     python -m benchmarks.fast_paths --data FOLDER --size 64 --epochs 4 --seeds 3
 

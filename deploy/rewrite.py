@@ -17,7 +17,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lisa.models.blocks import MSCA
+from lisa.models.depthwise import hangs_in_bf16
 from lisa.models.lisa import LISA, DecoderBlock, EncoderBlock, Hamburger, SeparableUnit
+from lisa.models.prelu import prelu_over_rows
 
 VECTOR = 32
 """bfloat16 values in the widest CPU vector."""
@@ -45,9 +47,21 @@ class Convolution(nn.Module):
         self.groups = groups
         self.padding = [weight.shape[2] // 2, weight.shape[3] // 2]
         self.onednn = False
+        self.hangs = hangs_in_bf16(weight)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B,in,H,W) to (B,out,H,W)."""
+        if self.hangs and x.dtype == torch.bfloat16:
+            bias = self.bias
+            return torch.conv2d(
+                x.float(),
+                self.weight.float(),
+                None if bias is None else bias.float(),
+                [1, 1],
+                self.padding,
+                [1, 1],
+                self.groups,
+            ).to(x.dtype)
         if self.onednn:
             return torch.mkldnn_convolution(
                 x, self.weight, self.bias, self.padding, [1, 1], [1, 1], self.groups
@@ -56,11 +70,7 @@ class Convolution(nn.Module):
 
 
 class RowPReLU(nn.Module):
-    """PReLU over whole rows of a channels_last map.
-
-    torch's kernel walks the channels of one pixel at a time: where their number is no multiple of the vector
-    length it falls to scalar code, several times slower in bfloat16. A row of pixels is long enough.
-    """
+    """:func:`lisa.models.prelu.prelu_over_rows` as a module."""
 
     def __init__(self, slopes: Tensor) -> None:
         super().__init__()
@@ -68,10 +78,7 @@ class RowPReLU(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B,C,H,W) to the same shape."""
-        batch, channels, height, width = x.shape
-        rows = x.permute(0, 2, 3, 1).reshape(batch * height, width * channels)
-        rows = F.prelu(rows, self.weight.repeat(width))
-        return rows.view(batch, height, width, channels).permute(0, 3, 1, 2)
+        return prelu_over_rows(x, self.weight)
 
 
 def fold_norm(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:

@@ -75,7 +75,7 @@ def test_every_network_passes_the_gate(tmp_path: Path, name: str) -> None:
 
 
 def test_another_shape_passes_the_gate(tmp_path: Path) -> None:
-    widths, depths = (18, 21, 33, 50, 71), (2, 1, 3, 1, 2)
+    widths, depths = (12, 21, 33, 50, 71), (2, 1, 3, 1, 2)  # of 12, whose strips hang in bf16
     write_faces(tmp_path / "faces", 2)
     checkpoint = write_checkpoint(tmp_path / "best.pt", widths=widths, depths=depths, hamburger_ratio=0.3)
     metadata = export(checkpoint, tmp_path / "lisa.ts", tmp_path / "faces")

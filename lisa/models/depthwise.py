@@ -41,15 +41,15 @@ class DepthwiseConv2d(nn.Conv2d):
 
     @torch.jit.unused
     def _with_fast_gradients(self, input: Tensor) -> Tensor:
-        if not self._hangs_in_bf16():
+        if not hangs_in_bf16(self.weight):
             return _Depthwise.apply(input, self.weight, self.bias)
         with torch.autocast("cpu", enabled=False):
             return _Depthwise.apply(input.to(self.weight.dtype), self.weight, self.bias)
 
-    @torch.jit.unused
-    def _hangs_in_bf16(self) -> bool:
-        """oneDNN's bf16 kernel for so long rows of so few channels never returns (torch 2.15)."""
-        return self.in_channels <= 16 and self.kernel_size[1] >= 15
+
+def hangs_in_bf16(weight: Tensor) -> bool:
+    """Whether oneDNN's bf16 convolution with this depthwise weight (C,1,kh,kw) never returns (torch 2.15)."""
+    return weight.shape[0] <= 16 and weight.shape[3] >= 15
 
 
 class _Depthwise(torch.autograd.Function):
