@@ -12,8 +12,8 @@ def settle_precision(config: Config, world: World) -> Config:
     """The config with fp32 or bf16 in place of auto, which all ranks' devices decide together."""
     if config.train.precision != "auto":
         return config
-    missing = world.any(not multiplies_bf16(world.device))
-    return replace(config, train=replace(config.train, precision="fp32" if missing else "bf16"))
+    everywhere = all(world.gather(multiplies_bf16(world.device)))
+    return replace(config, train=replace(config.train, precision="bf16" if everywhere else "fp32"))
 
 
 def multiplies_bf16(device: torch.device) -> bool:

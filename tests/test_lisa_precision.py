@@ -1,0 +1,48 @@
+"""auto is one precision for all ranks; a run in bf16 computes in it and keeps its weights in fp32."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from lisa import checkpoint, precision
+from lisa.config import Config, DataConfig, TrainConfig
+from lisa.training import fit
+from lisa.world import World
+
+
+class Three(World):
+    """Two ranks beside this one, of which the last has no bf16."""
+
+    def gather(self, value: Any) -> list[Any]:
+        return [value, True, False]
+
+
+@pytest.mark.parametrize(("has", "settled"), [(True, "bf16"), (False, "fp32")])
+def test_auto_is_what_the_device_multiplies(has: bool, settled: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": has})
+    assert precision.settle_precision(Config(), World()).train.precision == settled
+
+
+@pytest.mark.parametrize("asked", ["auto", "fp32", "bf16"])
+def test_ranks_agree_on_auto_and_keep_what_was_asked(asked: Any, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True})
+    config = precision.settle_precision(Config(train=TrainConfig(precision=asked)), Three())
+    assert config.train.precision == ("fp32" if asked == "auto" else asked)
+
+
+def test_bf16_trains_fp32_weights(make_faces: Callable[..., Path], tmp_path: Path):
+    config = Config(
+        data=DataConfig(root=str(make_faces(train=4, val=1)), size=32, workers=0),
+        train=TrainConfig(batch_size=2, epochs=1),
+    )
+    runs: dict[str, dict[str, torch.Tensor]] = {}
+    for name in ("fp32", "bf16"):
+        output = tmp_path / name
+        fit(replace(config, train=replace(config.train, precision=name), output=str(output)), World())
+        runs[name] = checkpoint.load(output / "last.pt")["weights"]
+    assert {weight.dtype for weight in runs["bf16"].values()} == {torch.float32, torch.int64}
+    assert any(not torch.equal(runs["bf16"][name], weight) for name, weight in runs["fp32"].items())
