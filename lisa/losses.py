@@ -67,9 +67,20 @@ def lovasz(logits: Tensor, target: Tensor) -> Tensor:
     terms: list[Tensor] = []
     for index in known.unique():
         truth = (known == index).to(probabilities.dtype)
-        errors, order = (truth - probabilities[:, int(index)]).abs().sort(descending=True)
-        terms.append((errors * _lovasz_gradient(truth[order])).sum())
+        errors = (truth - probabilities[:, int(index)]).abs()
+        order = _largest_first(errors.detach())
+        steps = torch.empty_like(errors).scatter_(0, order, _lovasz_gradient(truth[order]))
+        terms.append((errors * steps).sum())
     return torch.stack(terms).mean() if terms else logits.sum() * 0
+
+
+def _largest_first(values: Tensor) -> Tensor:
+    """The order of (N,) numbers >= 0, of float32 or float64.
+
+    Their bits have the same order read as integers, which torch sorts ten times as fast on the CPU.
+    """
+    bits = values.view(torch.int32 if values.dtype == torch.float32 else torch.int64)
+    return bits.argsort().flip(0)
 
 
 def _lovasz_gradient(sorted_truth: Tensor) -> Tensor:

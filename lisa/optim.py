@@ -15,7 +15,9 @@ PLATEAU_FACTOR, PLATEAU_PATIENCE = 0.1, 5  # the published training script's
 
 def make_optimizer(network: nn.Module, config: OptimConfig) -> torch.optim.Optimizer:
     """Adam or AdamW; 1-D parameters (norms, biases, PReLU slopes) have no weight decay."""
-    return create_optimizer_v2(network, config.name, lr=config.lr, weight_decay=config.weight_decay)
+    return create_optimizer_v2(
+        network, config.name, lr=config.lr, weight_decay=config.weight_decay, fused=True
+    )
 
 
 class Schedule:
