@@ -3,7 +3,8 @@
     python -m benchmarks.training_memory --size 512 --batch-sizes 1 2 4
 
 Each measurement is a process of its own. On the CPU memory is the process's peak, less what it held before
-the first step; on a GPU what torch allocated. The price is the ratio of the second steps' times.
+the first step; on a GPU what torch allocated. The price is the ratio of the second steps' times. bf16 where
+training would take it.
 """
 
 import multiprocessing
@@ -22,6 +23,7 @@ from lisa.losses import SegmentationLoss
 from lisa.models import build
 from lisa.models.recompute import recompute_blocks
 from lisa.optim import make_optimizer
+from lisa.precision import multiplies_bf16
 
 
 class Step(NamedTuple):
@@ -45,7 +47,7 @@ def measure(size: int, batch_size: int, recompute: bool, threads: int) -> Step:
     before, seconds = _peak(device), 0.0
     for _ in range(2):
         start = time.perf_counter()
-        with torch.autocast("cuda", torch.bfloat16, enabled=device.type == "cuda"):
+        with torch.autocast(device.type, torch.bfloat16, enabled=multiplies_bf16(device)):
             logits = network(pictures)
         optimizer.zero_grad(set_to_none=True)
         loss_of(logits, masks).backward()
