@@ -39,10 +39,15 @@ class Arguments:
     """Side that the network sees, in pixels; the one it was trained at if not given."""
     tta: Literal["none", "flip"] = "none"
     """flip: the mean with the mirrored picture's result, left and right swapped back; twice the time."""
+    noise: float = 0.0
+    """Standard deviation of Gaussian noise on every picture, in grey levels of 255, at the network's size:
+    how it fares on grainy photographs."""
 
     def __post_init__(self) -> None:
         if self.size is not None and self.size < 16:
             raise InputError(f"--size {self.size}: at least 16 pixels")
+        if not 0 <= self.noise <= 255:
+            raise InputError(f"--noise {self.noise}: 0 to 255 grey levels")
 
 
 def main() -> int:
@@ -53,6 +58,7 @@ def main() -> int:
     from lisa.data.pairs import check_pairs, find_pairs
     from lisa.evaluation import evaluate
     from lisa.files import make_folders
+    from lisa.noise import Noisy
     from lisa.parser import FaceParser
     from lisa.tta import FlipAveraged
 
@@ -63,6 +69,8 @@ def main() -> int:
         world.agree(lambda: make_folders([arguments.output.parent] if world.is_main else []))
         network = FlipAveraged(trained.network) if arguments.tta == "flip" else trained.network
         size = arguments.size or trained.config.data.size
+        if arguments.noise > 0:
+            network = Noisy(network, size, arguments.noise)
         result = evaluate(network.to(world.device), size, pairs, world, workers=2)
     if world.is_main:
         parser = FaceParser(network, size).to(world.device).eval()
@@ -87,6 +95,7 @@ def _write(
     content = {
         **asked,
         "tta": arguments.tta,
+        "noise": arguments.noise,
         "pictures": len(pairs),
         **record,
         "picture_mious": {pairs[index].image.stem: mious[index] for index in ranked(tally)},

@@ -14,6 +14,7 @@ import distributed
 from lisa import checkpoint, evaluation
 from lisa.data.pairs import find_pairs
 from lisa.metrics import figures
+from lisa.noise import Noisy
 from lisa.tta import FlipAveraged
 from lisa.world import World
 
@@ -95,10 +96,10 @@ def test_bad_data_is_one_line_and_exit_code_2(make_faces: Callable[..., Path], t
     assert not (tmp_path / "run").exists()
 
 
-def evaluate(best: Path, data: Path, output: Path, processes: int, tta: str = "none") -> dict[str, Any]:
+def evaluate(best: Path, data: Path, output: Path, processes: int, *options: str) -> dict[str, Any]:
     command = ["torchrun", "--standalone", f"--nproc-per-node={processes}", "-m", "distributed.evaluate"]
     command += ["--checkpoint", str(best), "--data", str(data), "--split", "val", "--output", str(output)]
-    command += ["--tta", tta]
+    command += options
     subprocess.run(command, env=environment(), check=True, capture_output=True, cwd=ROOT, timeout=200)
     return json.loads(output.read_text())
 
@@ -122,7 +123,9 @@ def test_two_processes_train_and_any_number_evaluates(make_faces: Callable[..., 
     assert records[0]["miou_interval"][0] <= records[0]["miou"] <= records[0]["miou_interval"][1]
     for name in ("confusion.png", "worst.png", "best.png"):
         assert (tmp_path / "3_pictures" / name).stat().st_size > 1000
-    flipped = evaluate(run / "best.pt", root, tmp_path / "flip.json", 2, "flip")
-    network = FlipAveraged(checkpoint.load_network(run / "best.pt").network)
+    options = ("--tta", "flip", "--noise", "20")
+    changed = evaluate(run / "best.pt", root, tmp_path / "changed.json", 2, *options)
+    network = Noisy(FlipAveraged(checkpoint.load_network(run / "best.pt").network), 32, 20)
     alone = figures(evaluation.evaluate(network, 32, find_pairs(root, "val"), World()).tally)
-    assert alone["iou"] == flipped["iou"] != records[0]["iou"]
+    assert alone["iou"] == changed["iou"] != records[0]["iou"]
+    assert (changed["tta"], changed["noise"]) == ("flip", 20)

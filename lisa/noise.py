@@ -1,0 +1,32 @@
+"""How a network fares on grainy photographs: Gaussian noise on every picture that it sees."""
+
+import torch
+from torch import Tensor, nn
+
+from lisa.parser import MEAN, STD
+
+
+class Noisy(nn.Module):
+    """A network whose pictures carry Gaussian noise of ``deviation`` grey levels (of 255), clipped to 0..255.
+
+    Normalised (B,3,size,size) to what the network makes of it. The noise is one field from a fixed seed, the
+    same on every picture, so that no figure depends on their order or on the number of processes.
+    """
+
+    field: Tensor
+    black: Tensor
+    white: Tensor
+
+    def __init__(self, network: nn.Module, size: int, deviation: float) -> None:
+        super().__init__()
+        self.network = network
+        mean, std = torch.tensor(MEAN).view(1, 3, 1, 1), torch.tensor(STD).view(1, 3, 1, 1)
+        field = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0))
+        field = (field * deviation / 255 / std).to(memory_format=torch.channels_last)
+        self.register_buffer("field", field, persistent=False)
+        self.register_buffer("black", -mean / std, persistent=False)
+        self.register_buffer("white", (1 - mean) / std, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalised (B,3,size,size) to the network's result."""
+        return self.network((x + self.field).clamp(self.black, self.white))
