@@ -27,11 +27,6 @@ STRENGTH_LIMITS = {
 """What the augmentation's strength multiplies, and where it stops. A flip has no strength."""
 
 
-NARROWEST = 17
-"""Channels of a stage. With 16 or fewer torch 2.15 never returns from a bfloat16 depthwise 1x21 on pictures
-of 32 pixels and more on a CPU with AVX512, and so the export's parity gate does not either."""
-
-
 class Range(NamedTuple):
     """An interval, both ends included."""
 
@@ -140,13 +135,12 @@ class Space:
         depths = tuple(int(point[f"shape.depth{stage}"]) for stage in range(1, 6))
         ratio = float(point["shape.hamburger_ratio"])
         limit = round(point["shape.share"] * (model.max_parameters - 1))
-        narrowest = min(NARROWEST, *model.widths)
         proportions = [1.0]
         for stage in range(2, 6):
             proportions.append(proportions[-1] * point[f"shape.growth{stage}"])
 
         def widths(scale: float) -> tuple[int, ...]:
-            return tuple(max(narrowest, round(scale * part)) for part in proportions)
+            return tuple(max(2, round(scale * part)) for part in proportions)
 
         # The count never falls as the scale grows: bisect, until the widths can't change any more.
         low, high = 0.0, float(limit)
