@@ -212,21 +212,22 @@ class Trainer:
         """Leaves the batch's gradient in the parameters, averaged over ranks; returns this rank's loss."""
         self.state.optimizer.zero_grad(set_to_none=True)
         # DDP averages over ranks; their shares may differ by one picture, so each counts by its size.
-        share = self.world.size / self.batches.global_batch(self.state.batch)
-        parts = min(self.parts, len(images))
+        batch = self.batches.global_batch(self.state.batch)
+        share = self.world.size / batch
+        # As many on all ranks, for SyncBatchNorm's collectives: no more than the smallest share has pictures.
+        parts = min(self.parts, batch // self.world.size)
         total = torch.zeros((), device=self.world.device)
-        chunks = zip(images.chunk(parts), *(mask.chunk(parts) for mask, _ in targets), strict=True)
+        tensors = (images, *(mask for mask, _ in targets))
+        chunks = zip(*(tensor.tensor_split(parts) for tensor in tensors), strict=True)
         for number, (pictures, *masks) in enumerate(chunks, start=1):
-            loss = self._loss(self.network, pictures, masks, [weight for _, weight in targets])
-            weighted = loss * (len(pictures) * share)
-            last = number == len(images.chunk(parts))
-            if last:
-                self.own_time.wait()
-            with (
-                record_function("backward"),
-                nullcontext() if last else self.world.accumulating(self.network),
-            ):
-                weighted.backward()
+            # DDP settles in the forward pass whether this part's backward pass exchanges gradients.
+            with nullcontext() if number == parts else self.world.accumulating(self.network):
+                loss = self._loss(self.network, pictures, masks, [weight for _, weight in targets])
+                weighted = loss * (len(pictures) * share)
+                if number == parts:
+                    self.own_time.wait()
+                with record_function("backward"):
+                    weighted.backward()
             total += loss.detach() * (len(pictures) / len(images))
         return total
 
@@ -246,6 +247,7 @@ class Trainer:
         state.skipped += 1
         state.skipped_in_a_row += 1
         if state.skipped_in_a_row == MAX_SKIPPED:
+            state.skipped_in_a_row = 0  # a resumed run has as many tries again
             raise DivergedError(
                 f"no finite gradient for {MAX_SKIPPED} steps in a row, at step {state.step} of epoch "
                 f"{state.epoch + 1}: lower --lr, or look at the data; the last good checkpoint is "

@@ -73,7 +73,7 @@ class World:
         return network
 
     def accumulating(self, network: nn.Module) -> AbstractContextManager[object]:
-        """Backward passes inside add to the gradients without exchanging them."""
+        """Forward and backward passes inside add to the gradients without exchanging them."""
         return nullcontext()
 
     def average_buffers(self, network: nn.Module) -> None:

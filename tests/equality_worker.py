@@ -4,7 +4,10 @@ import sys
 from pathlib import Path
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
+from torch.nn.parallel import DistributedDataParallel
 
 from distributed.exit import finish
 from distributed.world import open_world
@@ -17,30 +20,44 @@ from lisa.trainer import Trainer
 from lisa.world import World
 
 BATCH = 8
+UNEVEN = 7
+"""Pictures of a batch of which two ranks have four and three."""
 
 
-def gradients(world: World) -> dict[str, Tensor]:
-    """The gradients of a batch of eight, in float64, BatchNorm on fixed statistics; each rank its share."""
+def gradients(world: World, pictures: int = BATCH, accumulate: int = 1) -> dict[str, Tensor]:
+    """The gradients of a batch, in float64, BatchNorm on fixed statistics; each rank its share.
+
+    Beside them "exchanged", the numbers that a rank exchanged for them.
+    """
     # Dice and Lovasz are of a whole batch, which no rank has: means over pictures are what DDP can average.
     config = Config(
         data=DataConfig(size=32),
         model=ModelConfig(widths=(4, 8, 12, 16, 24)),
         loss=LossConfig(dice=0),
-        train=TrainConfig(batch_size=BATCH),
+        train=TrainConfig(batch_size=pictures, accumulate=accumulate),
     )
     generator = torch.Generator().manual_seed(0)
     torch.manual_seed(0)
     network = build(config.model).double()
-    batches = EpochBatches(BATCH, BATCH, 0, world.rank, world.size)
+    batches = EpochBatches(pictures, pictures, 0, world.rank, world.size)
     state = TrainState(network, config, batches.steps)
     trainer = Trainer(config, world, state, [], batches, torch.ones(19), RunLog(Path(), active=False))
     trainer.network.eval()
+    exchanged: list[int] = []
+    if isinstance(trainer.network, DistributedDataParallel):
+
+        def counted(state: object, bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:
+            exchanged.append(bucket.buffer().numel())
+            return allreduce_hook(None, bucket)  # pyright: ignore[reportArgumentType]
+
+        trainer.network.register_comm_hook(None, counted)
     trainer.normalise = lambda pictures: pictures  # pyright: ignore[reportAttributeAccessIssue]
-    images = torch.rand(BATCH, 3, 32, 32, generator=generator, dtype=torch.float64)
-    masks = torch.randint(0, 19, (BATCH, 32, 32), generator=generator, dtype=torch.uint8)
-    own = torch.arange(BATCH).chunk(world.size)[world.rank]
+    images = torch.rand(pictures, 3, 32, 32, generator=generator, dtype=torch.float64)
+    masks = torch.randint(0, 19, (pictures, 32, 32), generator=generator, dtype=torch.uint8)
+    own = torch.arange(pictures).tensor_split(world.size)[world.rank]
     trainer._backward(images[own], [(masks[own], 1.0)])  # pyright: ignore[reportPrivateUsage]
-    return {name: each.grad for name, each in network.named_parameters() if each.grad is not None}
+    found = {name: each.grad for name, each in network.named_parameters() if each.grad is not None}
+    return {**found, "exchanged": torch.tensor(sum(exchanged))}
 
 
 def statistics(world: World) -> dict[str, Tensor]:
@@ -57,6 +74,7 @@ def main() -> int:
     with open_world() as world:
         found = {
             "gradients": gradients(world) if world.device.type == "cpu" else {},
+            "accumulated": gradients(world, UNEVEN, accumulate=4) if world.device.type == "cpu" else {},
             "statistics": statistics(world) if world.device.type == "cuda" else {},
         }
         if world.is_main:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from equality_worker import BATCH, gradients, statistics
+from equality_worker import BATCH, UNEVEN, gradients, statistics
 from lisa.data.faces import EpochBatches
 from lisa.world import World
 from process_helpers import ROOT, environment
@@ -24,13 +24,20 @@ def by_two_processes(output: Path, **extra: str) -> dict[str, Any]:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_two_processes_with_four_pictures_have_the_gradients_of_one_with_eight(tmp_path: Path):
-    found = by_two_processes(tmp_path / "two.pt", CUDA_VISIBLE_DEVICES="")["gradients"]
-    expected = gradients(World())
-    assert len(expected) > 100
-    assert found.keys() == expected.keys()
-    for name, gradient in expected.items():
-        assert gradient.abs().max() > 0 or "bias" in name, name
-        assert torch.allclose(found[name], gradient, rtol=1e-6, atol=1e-9), name
+    """Also in parts, of shares that differ: the ranks exchange gradients once, after the last part."""
+    found = by_two_processes(tmp_path / "two.pt", CUDA_VISIBLE_DEVICES="")
+    for by_two, alone in (
+        (found["gradients"], gradients(World())),
+        (found["accumulated"], gradients(World(), UNEVEN)),
+    ):
+        exchanged = int(by_two.pop("exchanged"))
+        alone.pop("exchanged")
+        assert exchanged == sum(gradient.numel() for gradient in alone.values())
+        assert len(alone) > 100
+        assert by_two.keys() == alone.keys()
+        for name, gradient in alone.items():
+            assert gradient.abs().max() > 0 or "bias" in name, name
+            assert torch.allclose(by_two[name], gradient, rtol=1e-6, atol=1e-9), name
 
 
 @pytest.mark.gpu
