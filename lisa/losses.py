@@ -47,9 +47,10 @@ def dice(logits: Tensor, target: Tensor, smoothing: float) -> Tensor:
     known = torch.where(valid, target, 0)
     probabilities = logits.softmax(dim=1) * valid[:, None]
     of_truth = probabilities.gather(1, known[:, None])[:, 0]
-    zeros = probabilities.new_zeros(logits.shape[1])
-    intersection = zeros.index_add(0, known, of_truth)
-    truth = zeros.index_add(0, known, valid.to(zeros.dtype))
+    # index_add sums one after another: in float32 millions of pixels would round to another sum.
+    zeros = probabilities.new_zeros(logits.shape[1], dtype=torch.float64)
+    intersection = zeros.index_add(0, known, of_truth.double()).to(probabilities.dtype)
+    truth = zeros.index_add(0, known, valid.double()).to(probabilities.dtype)
     predicted = probabilities.sum(0)
     loss = 1 - 2 * intersection / (predicted + truth + smoothing)
     present = truth > 0

@@ -41,6 +41,13 @@ def test_dice_is_equation_2_over_the_classes_present():
     assert torch.allclose(dice(logits, target, 1e-4), dice_by_definition(logits, target, 1e-4))
 
 
+def test_dice_of_millions_of_pixels_is_not_rounded():
+    """Summed one after another in float32 it would be 1 % too low."""
+    logits = torch.tensor([0.97, 0.03]).log().view(1, 2, 1, 1).expand(1, 2, 2000, 3000)
+    target = torch.zeros(1, 2000, 3000, dtype=torch.uint8)
+    assert dice(logits, target, 1e-4).item() == pytest.approx(1 - 2 * 0.97 / 1.97, abs=1e-6)
+
+
 def test_dice_of_a_perfect_prediction_is_zero():
     _, target = batch()
     known = torch.where(target == 255, 0, target).long()
@@ -50,7 +57,8 @@ def test_dice_of_a_perfect_prediction_is_zero():
 
 def test_everything_ignored_gives_zero_and_finite_gradients():
     logits = torch.randn(1, 19, 4, 4, requires_grad=True)
-    loss = SegmentationLoss(LossConfig())(logits, torch.full((1, 4, 4), 255, dtype=torch.uint8))
+    every_term = SegmentationLoss(LossConfig(lovasz=1, focal=1), torch.rand(19))
+    loss = every_term(logits, torch.full((1, 4, 4), 255, dtype=torch.uint8))
     loss.backward()
     assert loss == 0
     assert logits.grad is not None
@@ -144,6 +152,8 @@ def test_cross_entropy_options_are_torchs():
     assert torch.allclose(cross_entropy(logits, target, 0.0, weights), expected)
     expected = F.cross_entropy(logits, target.long(), ignore_index=255, label_smoothing=0.1)
     assert torch.allclose(cross_entropy(logits, target, 0.1), expected)
+    expected = F.cross_entropy(logits, target.long(), weights, ignore_index=255, label_smoothing=0.1)
+    assert torch.allclose(cross_entropy(logits, target, 0.1, weights), expected)
 
 
 def test_auxiliary_logits_count_by_their_mean():
