@@ -13,6 +13,7 @@ import torch
 from lisa.config import ModelConfig
 from lisa.errors import InputError
 from lisa.models import LISA, build, count_parameters, from_published
+from lisa.models.blocks import NMF2d
 
 ORACLE = Path(__file__).parents[2] / "shared" / "oracle"
 COUNTS = {
@@ -71,6 +72,13 @@ def test_nmf_adds_no_parameters_and_repeats():
     picture = torch.rand(1, 3, 32, 32)
     assert torch.equal(network(picture), network(picture))
     assert not torch.equal(network.hamburger.ham(picture[:, :1].expand(-1, 256, -1, -1)), picture)
+
+
+def test_nmf_is_computed_in_float32_under_autocast():
+    nmf, features = NMF2d(32), torch.rand(2, 32, 8, 8)
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = nmf(features)
+    assert torch.equal(inside, nmf(features))
 
 
 def test_unknown_variants_are_refused():

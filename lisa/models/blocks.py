@@ -82,6 +82,16 @@ class NMF2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Non-negative (B,C,H,W) to the same shape; computed in float32 whatever autocast says."""
+        if torch.jit.is_scripting():
+            return self._reconstructed(x)
+        return self._outside_autocast(x)
+
+    @torch.jit.unused
+    def _outside_autocast(self, x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            return self._reconstructed(x)
+
+    def _reconstructed(self, x: Tensor) -> Tensor:
         batch, channels, height, width = x.shape
         flat = x.reshape(batch, channels, height * width).float()
         steps = self.train_steps if self.training else self.eval_steps
