@@ -10,6 +10,7 @@ from torch import nn
 from lisa.config import OptimConfig
 
 WARMUP_START = 1e-6
+POLY_POWER = 0.9  # DeepLab's (https://arxiv.org/abs/1606.00915); timm's default of 0.1 hardly falls
 PLATEAU_FACTOR, PLATEAU_PATIENCE = 0.1, 5  # the published training script's
 
 
@@ -18,6 +19,18 @@ def make_optimizer(network: nn.Module, config: OptimConfig) -> torch.optim.Optim
     return create_optimizer_v2(
         network, config.name, lr=config.lr, weight_decay=config.weight_decay, fused=True
     )
+
+
+def load_moments(optimizer: torch.optim.Optimizer, saved: dict[str, Any]) -> None:
+    """The saved moments with the config's rate and weight decay, which may be others than when it was saved.
+
+    A rate that plateau has lowered stays as many times lower than the config's.
+    """
+    settings = [(group["initial_lr"], group["weight_decay"]) for group in optimizer.param_groups]
+    optimizer.load_state_dict(saved)
+    for group, (lr, weight_decay) in zip(optimizer.param_groups, settings, strict=True):
+        group["lr"] *= lr / group.get("initial_lr", lr)
+        group["initial_lr"], group["weight_decay"] = lr, weight_decay
 
 
 class Schedule:
@@ -30,6 +43,8 @@ class Schedule:
     def __init__(self, optimizer: torch.optim.Optimizer, config: OptimConfig, steps: int) -> None:
         self._plateau = self._by_step = None
         if config.schedule == "plateau":
+            for group in optimizer.param_groups:
+                group["initial_lr"] = group["lr"]  # as timm's schedules do
             self._plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
                 optimizer, factor=PLATEAU_FACTOR, patience=PLATEAU_PATIENCE, min_lr=config.min_lr
             )
@@ -42,6 +57,7 @@ class Schedule:
                 warmup_epochs=round(config.warmup * steps),
                 warmup_lr=min(WARMUP_START, config.lr),
                 min_lr=config.min_lr,
+                decay_rate=POLY_POWER,
                 step_on_epochs=False,
                 updates_per_epoch=1,
             )

@@ -8,7 +8,7 @@ from torch import nn
 
 from lisa import checkpoint
 from lisa.config import Config
-from lisa.optim import Schedule, make_optimizer
+from lisa.optim import Schedule, load_moments, make_optimizer
 
 
 class TrainState:
@@ -61,9 +61,10 @@ class TrainState:
     def load_state_dict(self, state: dict[str, Any], source: str) -> None:
         """The inverse of state_dict; InputError for another network's."""
         checkpoint.load_weights(self.network, state["network"], source)
-        if self.ema is not None and state["ema"] is not None:
-            checkpoint.load_weights(self.ema.module, state["ema"], source)
-        self.optimizer.load_state_dict(state["optimizer"])
+        if self.ema is not None:
+            # A run that kept no average so far begins one with the weights that it has.
+            checkpoint.load_weights(self.ema.module, state["ema"] or state["network"], source)
+        load_moments(self.optimizer, state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
         for name in _POSITION:
             setattr(self, name, state[name])

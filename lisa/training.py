@@ -24,7 +24,7 @@ from lisa.rank_log import rank_log
 from lisa.run_folder import RunFolder
 from lisa.state import TrainState
 from lisa.summary import Summary
-from lisa.trainer import Trainer
+from lisa.trainer import DivergedError, Trainer
 from lisa.world import World
 
 GRID_SIDE = 128
@@ -112,6 +112,9 @@ def _fit(
                 trainer.save(run)
                 log.note(f"stopped at step {state.step}; go on with --resume")
                 finished = False
+            except DivergedError:
+                trainer.save(run)  # the weights are those from before the skipped steps
+                raise
         end_summary(summary, state, log, finished)
     return Result(state.best, state.best_epoch, state.epoch, finished)
 

@@ -12,7 +12,11 @@ from lisa import checkpoint
 from lisa.config import Config, DataConfig, LossConfig, ModelConfig, OptimConfig, TrainConfig
 from lisa.console import RunLog
 from lisa.data.faces import EpochBatches
+from lisa.data.pairs import find_pairs
 from lisa.errors import InputError
+from lisa.evaluation import evaluate
+from lisa.losses import SegmentationLoss
+from lisa.metrics import figures
 from lisa.models import LISA, build
 from lisa.state import TrainState
 from lisa.trainer import MAX_SKIPPED, DivergedError, Trainer
@@ -182,3 +186,32 @@ def test_the_better_of_raw_and_averaged_weights_is_kept(make_faces: Callable[...
     for record in heard:
         assert record["miou"] == max(record["miou_by_weights"].values())
         assert record["miou_by_weights"][record["weights"]] == record["miou"]
+    kept = checkpoint.load_network(tmp_path / "run/best.pt")
+    tally = evaluate(kept.network, 32, find_pairs(config.data.root, "val"), World()).tally
+    assert figures(tally)["miou"] == max(record["miou"] for record in heard)
+
+
+def test_a_run_that_diverges_leaves_its_last_good_weights(
+    make_faces: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    config = small(make_faces(train=4), tmp_path / "run")
+    diverging = dataclasses.replace(config, train=TrainConfig(epochs=20, batch_size=2))
+    forward = SegmentationLoss.forward
+    with monkeypatch.context() as patch:
+        patch.setattr(SegmentationLoss, "forward", lambda *inputs: forward(*inputs) * float("nan"))
+        with pytest.raises(DivergedError, match=r"last good checkpoint is .*run/last\.pt"):
+            fit(diverging, World())
+    assert all(
+        value.isfinite().all() for value in checkpoint.load(tmp_path / "run/last.pt")["weights"].values()
+    )
+    assert fit(config, World(), resume=True).finished
+
+
+def test_an_average_that_begins_late_begins_with_the_weights_so_far(tmp_path: Path):
+    without = Config(optim=OptimConfig(ema_decay=0))
+    torch.manual_seed(0)
+    saved = TrainState(build(without.model), without, 1).state_dict()
+    state = TrainState(build(without.model), Config(), 1)
+    state.load_state_dict(saved, "last.pt")
+    for name, value in state.averaged.state_dict().items():
+        assert torch.equal(value, saved["network"][name]), name

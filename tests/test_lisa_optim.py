@@ -1,0 +1,89 @@
+"""Rates of each schedule, groups of the optimizer, and what a resumed run takes from its config."""
+
+import math
+
+import pytest
+from torch import nn
+
+from lisa.config import OptimConfig, report
+from lisa.models import build
+from lisa.optim import Schedule, load_moments, make_optimizer
+
+STEPS = 100
+
+
+def rates(config: OptimConfig) -> list[float]:
+    """The rate of each step of a run."""
+    optimizer = make_optimizer(nn.Linear(2, 2), config)
+    schedule = Schedule(optimizer, config, STEPS)
+    found: list[float] = []
+    for step in range(STEPS):
+        schedule.before_step(step)
+        found.append(optimizer.param_groups[0]["lr"])
+    return found
+
+
+@pytest.mark.parametrize("name", ["cosine", "poly"])
+def test_the_rate_rises_linearly_and_falls_along_its_curve(name: str):
+    found = rates(OptimConfig(lr=1.0, schedule=name, warmup=0.1, min_lr=0.0))  # pyright: ignore
+    assert found[:10] == pytest.approx([1e-6 + (1 - 1e-6) * step / 10 for step in range(10)])
+    curve = {
+        "cosine": lambda done: (1 + math.cos(math.pi * done)) / 2,
+        "poly": lambda done: (1 - done) ** 0.9,
+    }[name]
+    assert found[10:] == pytest.approx([curve(step / STEPS) for step in range(10, STEPS)])
+
+
+def test_plateau_divides_by_ten_after_five_epochs_without_gain():
+    config = report().optim
+    optimizer = make_optimizer(nn.Linear(2, 2), config)
+    schedule = Schedule(optimizer, config, STEPS)
+    found: list[float] = []
+    for loss in [1.0] * 8:
+        schedule.after_epoch(loss)
+        found.append(optimizer.param_groups[0]["lr"])
+    assert found == pytest.approx([1e-3] * 6 + [1e-4] * 2)
+
+
+def test_a_resumed_plateau_stays_lowered():
+    config = report().optim
+    optimizer = make_optimizer(nn.Linear(2, 2), config)
+    schedule = Schedule(optimizer, config, STEPS)
+    for loss in [1.0] * 9:  # lowered after the seventh, two of the next six without gain have passed
+        schedule.after_epoch(loss)
+    saved = optimizer.state_dict(), schedule.state_dict()
+
+    again = make_optimizer(nn.Linear(2, 2), config)
+    resumed = Schedule(again, config, STEPS)
+    load_moments(again, saved[0])
+    resumed.load_state_dict(saved[1])
+    assert again.param_groups[0]["lr"] == pytest.approx(1e-4)
+    found: list[float] = []
+    for loss in [1.0] * 4:
+        resumed.after_epoch(loss)
+        found.append(again.param_groups[0]["lr"])
+    assert found == pytest.approx([1e-4, 1e-4, 1e-4, 1e-5])
+
+
+def test_a_resumed_run_has_its_configs_rate_and_weight_decay():
+    first = OptimConfig(name="adam", lr=1e-3, weight_decay=1e-4, schedule="plateau")
+    optimizer = make_optimizer(nn.Linear(2, 2), first)
+    Schedule(optimizer, first, STEPS)
+    for group in optimizer.param_groups:
+        group["lr"] = 1e-4  # plateau has lowered it once
+
+    second = OptimConfig(name="adam", lr=5e-4, weight_decay=1e-2, schedule="plateau")
+    resumed = make_optimizer(nn.Linear(2, 2), second)
+    Schedule(resumed, second, STEPS)
+    load_moments(resumed, optimizer.state_dict())
+    assert [group["lr"] for group in resumed.param_groups] == pytest.approx([5e-5, 5e-5])
+    assert sorted(group["weight_decay"] for group in resumed.param_groups) == [0, 1e-2]
+
+
+def test_biases_norms_and_slopes_have_no_weight_decay():
+    network = build(report().model)
+    optimizer = make_optimizer(network, OptimConfig(weight_decay=0.1))
+    decay = {id(one): group["weight_decay"] for group in optimizer.param_groups for one in group["params"]}
+    for name, parameter in network.named_parameters():
+        assert decay[id(parameter)] == (0.1 if parameter.ndim > 1 else 0), name
+    assert len(decay) == len(list(network.parameters()))
