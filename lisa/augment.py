@@ -121,7 +121,7 @@ def draw_sheet(config: AugmentConfig, root: Path, output: Path, size: int) -> No
     """Six training pictures, one a row: as they are, then augmented, without and with labels in turn."""
     from lisa.data.faces import FaceDataset, collate_same_size
     from lisa.data.pairs import find_pairs
-    from lisa.pictures import overlay
+    from lisa.pictures import overlay, save_png
 
     pairs = find_pairs(root, "train")
     chosen = [
@@ -136,7 +136,7 @@ def draw_sheet(config: AugmentConfig, root: Path, output: Path, size: int) -> No
         changed, targets = mix(changed, moved)
         columns.append(changed if view % 2 == 0 else _overlays(changed, targets[0][0], overlay))
     sheet = torch.cat([torch.cat(list(column), dim=1) for column in columns], dim=2)
-    Image.fromarray(sheet.permute(1, 2, 0).round().to(torch.uint8).numpy()).save(output, format="PNG")
+    save_png(Image.fromarray(sheet.permute(1, 2, 0).round().to(torch.uint8).numpy()), output)
 
 
 def _overlays(images: Tensor, masks: Tensor, overlay: Callable[..., np.ndarray]) -> Tensor:

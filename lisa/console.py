@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import os
 import time
 from collections.abc import Callable
@@ -96,14 +97,14 @@ class RunLog:
 
     def step(self, epoch: int, step: int, loss: float, lr: float) -> None:
         """Logs a training step; ``step`` counts over the whole run."""
-        self._write({"event": "step", "epoch": epoch, "step": step, "loss": loss, "lr": lr})
+        self._write({"event": "step", "epoch": epoch, "step": step, "loss": _finite(loss), "lr": lr})
         self._scalars({"train/loss": loss, "train/lr": lr}, step)
 
     def epoch(self, record: dict[str, Any], step: int) -> None:
         """Logs an epoch's figures and prints its table."""
         if not self.active:
             return
-        self._write({"event": "epoch", **record})
+        self._write({"event": "epoch", **record, "loss": _finite(record["loss"])})
         timing = record["timing"]
         scalars = {f"val/{key}": record[key] for key in ("loss", "miou", "mean_f1", "report_f1")}
         scalars |= {f"iou/{name}": value for name, value in record["iou"].items() if value is not None}
@@ -188,6 +189,11 @@ def _caption(record: dict[str, Any]) -> str:
         low, high = record["miou_interval"]
         lines.append(f"mIoU's 95 % interval over pictures: {_percent(low)} to {_percent(high)}")
     return "\n".join(lines)
+
+
+def _finite(loss: float) -> float | None:
+    """None for NaN and infinity: JSON has neither."""
+    return loss if math.isfinite(loss) else None
 
 
 def _percent(value: float | None) -> str:

@@ -1,6 +1,7 @@
 """Augmentation: masks stay exact and move with their pictures."""
 
 import dataclasses
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -10,8 +11,9 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from lisa.augment import SHEET_VIEWS, Augmentation, draw_sheet
+from lisa.augment import SHEET_VIEWS, Augmentation, draw_sheet, main
 from lisa.config import AugmentConfig
+from lisa.errors import InputError
 from lisa.labels import FLIP_PAIRS, PALETTE
 
 NONE = dataclasses.replace(
@@ -128,3 +130,22 @@ def test_sheet(make_faces: Callable[..., Path], tmp_path: Path):
     draw_sheet(AugmentConfig(paste=1, cutmix=1), make_faces(), tmp_path / "sheet.png", 32)
     with Image.open(tmp_path / "sheet.png") as sheet:
         assert sheet.size == ((1 + SHEET_VIEWS) * 32, 4 * 32)
+
+
+def test_the_command_draws_a_recipes_sheet_into_a_new_folder(
+    make_faces: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    output = tmp_path / "new/sheet.png"
+    words = ["--data", str(make_faces()), "--output", str(output), "--recipe", "report", "--size", "32"]
+    monkeypatch.setattr(sys, "argv", ["augment", *words])
+    main()
+    with Image.open(output) as sheet:
+        assert sheet.size == ((1 + SHEET_VIEWS) * 32, 4 * 32)
+
+
+def test_the_worst_jpeg_that_the_config_allows():
+    images, masks = torch.randint(0, 256, (8, 3, 32, 32), dtype=torch.uint8), blocks(8, 32)
+    changed, _ = Augmentation(dataclasses.replace(NONE, jpeg=99), 32)(images, masks)
+    assert changed.isfinite().all()
+    with pytest.raises(InputError, match="0 to 99"):
+        dataclasses.replace(NONE, jpeg=99.5)

@@ -1,5 +1,6 @@
 """The run's log: what a killed run wrote after its last checkpoint is cut off, and nothing else."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,15 @@ def test_a_lost_log_begins_anew(tmp_path: Path):
     log.step(1, 10, 0.5, 1e-3)
     log.close()
     assert b"\0" not in (tmp_path / "metrics.jsonl").read_bytes()
+
+
+def test_a_loss_that_is_no_number_is_null(tmp_path: Path):
+    log = RunLog(tmp_path, active=True)
+    log.step(1, 10, float("nan"), 1e-3)
+    log.step(1, 20, float("inf"), 1e-3)
+    log.close()
+    for line in (tmp_path / "metrics.jsonl").read_text().splitlines():
+        assert json.loads(line, parse_constant=pytest.fail)["loss"] is None
 
 
 def test_other_ranks_write_and_print_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
