@@ -1,8 +1,8 @@
 """Checkpoints: written atomically, loaded weights-only, complete in themselves.
 
-A checkpoint is a plain dict. ``weights`` are the evaluated ones (averaged where the config keeps an average),
-beside them ``config``, ``labels``, ``metrics`` and ``versions``. ``last.pt`` also holds ``training``: what a
-run needs to go on exactly where it stood.
+A checkpoint is a plain dict. ``weights`` are averaged where the config keeps an average (in ``best.pt`` raw
+where those were better); beside them ``config``, ``labels``, ``metrics`` and ``versions``. ``last.pt`` also
+holds ``training``: what a run needs to go on exactly where it stood.
 """
 
 import io

@@ -20,7 +20,16 @@ def test_recipes_survive_json(name: str):
 def test_report_recipe_is_the_reports():
     config = report()
     assert (config.optim.name, config.optim.lr, config.optim.schedule) == ("adam", 1e-3, "plateau")
+    assert (config.optim.weight_decay, config.optim.ema_decay, config.optim.clip_norm) == (1e-4, 0, 0)
     assert (config.train.batch_size, config.train.epochs, config.train.patience) == (40, 100, 20)
+    assert config.train.views == 30_000 / 5_000
+    loss, augment = config.loss, config.augment
+    assert (loss.cross_entropy, loss.dice, loss.lovasz, loss.focal, loss.class_balance) == (1, 1, 0, 0, 0)
+    assert (augment.flip, augment.rotation) == (0.5, 10)
+    jitter = (augment.brightness, augment.contrast, augment.saturation, augment.hue)
+    assert jitter == (0.2, 0.2, 0.2, 0.1)
+    others = ("scale", "shift", "crop", "blur", "noise", "jpeg", "erase", "mixup", "cutmix", "paste")
+    assert {getattr(augment, name) for name in others} == {0}
 
 
 @pytest.mark.parametrize(
