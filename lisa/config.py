@@ -330,8 +330,8 @@ def report() -> Config:
 def best() -> Config:
     """Ours: AdamW, warm-up and cosine, EMA, Lovasz, stronger geometry, noise, pasted accessories.
 
-    docs/results.md has what was measured of its parts. Without the noise LISA, which multiplies features block
-    after block, fails on photographs with a grain that the eye hardly sees.
+    docs/results.md has what was measured of its parts. Without the noise LISA, which multiplies features in
+    each block, fails on photographs with a grain that the eye hardly sees.
     """
     return Config(
         augment=AugmentConfig(rotation=15, scale=0.2, shift=0.05, hue=0.05, noise=0.05, paste=0.5),

@@ -59,6 +59,17 @@ def test_compare_names_the_networks(
         assert (shown == LABELS[index].color).all(2).sum() > 1000, LABELS[index].name
 
 
+def test_the_compare_command(
+    make_faces: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    paths = [str(saved(tmp_path / name / "best.pt", "unet")) for name in ("a", "b")]
+    words = ["--checkpoints", *paths, "--data", str(make_faces()), "--output", str(tmp_path / "figure4.png")]
+    monkeypatch.setattr(sys, "argv", ["pictures", "compare", *words])
+    main()
+    with Image.open(tmp_path / "figure4.png") as shown:
+        assert min(shown.size) > 256
+
+
 def test_two_of_a_kind_are_told_apart(
     make_faces: Callable[..., Path], tmp_path: Path, titles: list[tuple[str, ...]]
 ):

@@ -18,7 +18,7 @@ from lisa.evaluation import evaluate
 from lisa.losses import SegmentationLoss
 from lisa.metrics import figures
 from lisa.models import LISA, build
-from lisa.state import TrainState
+from lisa.state import TrainState, step_seed
 from lisa.trainer import MAX_SKIPPED, DivergedError, Trainer
 from lisa.training import Result, fit
 from lisa.world import World
@@ -140,6 +140,27 @@ def test_accumulation_equals_the_large_batch(parts: int, tmp_path: Path):
     images, masks = torch.rand(4, 3, 32, 32).double(), torch.randint(0, 19, (4, 32, 32), dtype=torch.uint8)
     for one, other in zip(gradients(whole, images, masks), gradients(split, images, masks), strict=True):
         assert torch.allclose(one, other, rtol=1e-9, atol=1e-12)
+
+
+def test_a_step_scales_its_gradients_down_to_the_configs_norm():
+    images = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
+    masks = torch.randint(0, 19, (4, 32, 32), dtype=torch.uint8)
+    norms: list[float] = []
+    for clip_norm in (0.0, 0.01):
+        config = Config(data=DataConfig(size=32), train=TrainConfig(batch_size=4, precision="fp32"))
+        made = trainer(dataclasses.replace(config, optim=OptimConfig(clip_norm=clip_norm)))
+        made.network.float().train()
+        made.train_step(images, masks)
+        gradients = [each.grad for each in made.network.parameters() if each.grad is not None]
+        norms.append(torch.nn.utils.get_total_norm(gradients).item())
+    assert norms[0] > 0.1
+    assert norms[1] == pytest.approx(0.01, rel=1e-3)
+
+
+def test_steps_and_ranks_draw_from_seeds_of_their_own():
+    seeds = [step_seed(seed, step, rank) for seed in (0, 1) for step in range(50) for rank in range(8)]
+    assert len(set(seeds)) == len(seeds)
+    assert step_seed(0, 3, 1) == step_seed(0, 3, 1)
 
 
 def test_ten_steps_without_finite_gradient_change_nothing_and_stop(monkeypatch: pytest.MonkeyPatch):
