@@ -49,6 +49,8 @@ class Store:
         self.label = f"{option} {uri}"
         with self.reached():
             self.files, self.root = cast(tuple[Any, str], fsspec.url_to_fs(uri))
+            if isinstance(self.files, LocalFileSystem):  # one folder may have many names
+                self.root = os.path.realpath(self.root)
 
     @contextmanager
     def reached(self) -> Generator[None]:
@@ -203,7 +205,9 @@ def claim(target: Store, settings: dict[str, Any], maps: list[str], overwrite: b
         note = predict.SETTINGS_FILE
         begun = target.files.cat_file(target.path(note)) if note in names else content
         if begun == content and not overwrite and note in names:
-            return names
+            # Maps from before the note are of other settings: predict.py leaves them until it comes to them.
+            since = target.files.modified(target.path(note))
+            return {name for name in names if target.files.modified(target.path(name)) >= since}
         if begun != content and not overwrite:
             raise CannotStartError(
                 f"{target.label}: begun with another model or other options ({note} there names them): "
@@ -259,7 +263,7 @@ def parsed(options: argparse.Namespace, jobs: list[Job]) -> Iterator[dict[str, A
     gpus = 0 if options.device == "cpu" else int(have.get("GPU", 0))
     if options.device == "cuda" and not gpus:
         raise CannotStartError("--device cuda: the cluster has no GPU")
-    workers = min(options.workers or gpus or int(have["CPU"]), len(jobs))
+    workers = min(options.workers or gpus or int(have.get("CPU", 1)), len(jobs))
     # Small blocks: an interruption loses little, and no worker waits long for the last ones.
     blocks = max(-(-len(jobs) // BLOCK), min(4 * workers, len(jobs)))
     items = [{"source": os.fsencode(job.source), "name": os.fsencode(job.name)} for job in jobs]
@@ -282,6 +286,9 @@ def predict_folder(options: argparse.Namespace, console: Console) -> Report:
     writer = StoreWriter(predict.read_metadata(options.model), options, target)
     jobs = find_pictures(source, target)
     predict.refuse_collisions(writer.outputs, jobs)
+    if source.files == target.files:
+        targets = (target.path(name) for job in jobs for name in writer.outputs(job))
+        predict.refuse_replacing(targets, (str(job.source) for job in jobs))
     settings = predict.settings_of(options, digest, options.precision)
     outputs = [writer.outputs(job) for job in jobs]
     done = claim(target, settings, [names[-1] for names in outputs], options.overwrite)

@@ -3,6 +3,7 @@
 python -m deploy.export --checkpoint runs/x/best.pt --output lisa.ts
 """
 
+import io
 import json
 import warnings
 from collections.abc import Generator
@@ -112,8 +113,12 @@ def _script(module: nn.Module) -> torch.jit.ScriptModule:
 
 
 def _save(scripted: torch.jit.ScriptModule, metadata: dict[str, Any], path: Path) -> None:
+    content = (
+        io.BytesIO()
+    )  # into a file on a full disk torch.jit.save hides the OSError behind its own errors
     with _torchscript_warnings_off():
-        torch.jit.save(scripted, str(path), _extra_files={METADATA_FILE: json.dumps(metadata, indent=1)})
+        torch.jit.save(scripted, content, _extra_files={METADATA_FILE: json.dumps(metadata, indent=1)})
+    path.write_bytes(content.getbuffer())
 
 
 def print_parity(metadata: dict[str, dict[str, Any]], console: Console) -> None:

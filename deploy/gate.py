@@ -67,7 +67,7 @@ def gate_pictures(images: Path | None, data_root: Path) -> list[Tensor]:
             raise InputError(f"--images {images}: no readable pictures there")
         return found
     for split in ("val", "train"):
-        with suppress(InputError):  # the data may have been moved since, or lie on another machine
+        with suppress(InputError, OSError):  # the data may have been moved since, or lie on another machine
             found = _readable(split_folders(data_root, split)[0].iterdir())
             if found:
                 return found

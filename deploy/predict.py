@@ -469,7 +469,8 @@ class Writer:
             yield _encoded(Image.fromarray(mask), format="PNG", compress_level=PNG_LEVEL)
         if probabilities is not None:
             stream = io.BytesIO()
-            np.savez_compressed(stream, probabilities=probabilities)
+            in_order = np.argsort(self.renumbered)  # channel i is the map's id i
+            np.savez_compressed(stream, probabilities=probabilities[in_order])
             yield stream.getvalue()
         if self.gallery:
             yield gallery_piece(printable(Path(job.name)), picture, labels, len(self.names))
@@ -850,6 +851,11 @@ class Stream:
             try:
                 with seconds.spent_on("decode"):
                     picture = self.read(job)
+                side = max(picture.shape[:2])
+                if self.fit == "pad" and side**2 > self.max_pixels:
+                    raise BadPictureError(
+                        f"padded to {side}x{side}, more than --max-pixels {self.max_pixels}"
+                    )
                 by_size.setdefault(picture.shape, []).append((job, picture))
             except BadPictureError as error:
                 yield Outcome(job, str(error))
@@ -1014,7 +1020,8 @@ def choose_precision(name: str, device: torch.device) -> str:
     """auto: bf16 where the device multiplies it in hardware."""
     if name != "auto":
         return name
-    fast = cpu_has_bf16() if device.type == "cpu" else torch.cuda.is_bf16_supported()
+    on_gpu = device.type != "cpu"
+    fast = torch.cuda.is_bf16_supported(including_emulation=False) if on_gpu else cpu_has_bf16()
     return "bf16" if fast else "fp32"
 
 
@@ -1075,6 +1082,12 @@ def refuse_collisions(outputs: Callable[[Job], Iterable[str]], jobs: list[Job]) 
                 )
 
 
+def refuse_replacing(outputs: Iterable[str], pictures: Iterable[str]) -> None:
+    """Raises CannotStartError if an output would take the place of an input picture."""
+    for path in sorted({*outputs}.intersection(pictures)):
+        raise CannotStartError(f"{path} is an input picture, which an output would replace: change --output")
+
+
 def predict(options: argparse.Namespace, console: Console) -> Report:
     """The whole run. Raises CannotStartError."""
     digest = check_sha256(options.model, options.sha256)
@@ -1086,6 +1099,8 @@ def predict(options: argparse.Namespace, console: Console) -> Report:
         )
     jobs = find_pictures(options.input, options.output)
     refuse_collisions(writer.outputs, jobs)
+    targets = (target for job in jobs for target in writer.targets(job))
+    refuse_replacing(map(os.path.realpath, targets), (os.path.realpath(job.source) for job in jobs))
     prepare_output(options.output)
     settings = settings_of(options, digest, choose_precision(options.precision, devices[0]))
     since = claim(options.output, settings, options.overwrite)

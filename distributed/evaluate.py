@@ -46,6 +46,8 @@ class Arguments:
     def __post_init__(self) -> None:
         if self.size is not None and self.size < 16:
             raise InputError(f"--size {self.size}: at least 16 pixels")
+        if self.output.is_dir():
+            raise InputError(f"--output {self.output}: is a folder; name the JSON file to write")
         if not 0 <= self.noise <= 255:
             raise InputError(f"--noise {self.noise}: 0 to 255 grey levels")
 

@@ -126,6 +126,8 @@ def order_hint(counts: ArrayLike, order: str | Sequence[str] = CELEBAMASK) -> st
     if best is not None and better[best] > CLEARLY_BETTER:
         return f"the masks look like the label order of {best}: give --data.label-order {best}"
     face = {name: share[index] for index, name in enumerate(names) if name in NAMES[1:13]}
+    if "skin" not in face:
+        return None
     largest = max(face, key=lambda name: face[name])
     if largest != "skin" and face[largest] > 0:
         return (

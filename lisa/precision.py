@@ -19,6 +19,6 @@ def settle_precision(config: Config, world: World) -> Config:
 def multiplies_bf16(device: torch.device) -> bool:
     """Whether the device has instructions for bf16 products; without them bf16 is slower than fp32."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
+        return torch.cuda.is_bf16_supported(including_emulation=False)
     has = torch.cpu.get_capabilities()
     return bool(has.get("avx512_bf16") or has.get("amx_bf16"))

@@ -89,11 +89,14 @@ def test_what_cannot_start_is_one_line(
 ) -> None:
     write_faces(tmp_path / "in", 1)
     (tmp_path / "file").write_text("")
+    (tmp_path / "link").symlink_to(tmp_path / "in")
     cases = {
         (tmp_path / "nowhere", tmp_path / "out"): "no such folder",
         ("abacus://in", tmp_path / "out"): "Protocol not known: abacus",
         (tmp_path / "in", "abacus://out"): "--output abacus://out",
         (tmp_path / "in", tmp_path / "in"): "is the input folder",
+        (tmp_path / "in", f"{tmp_path}/in/../in"): "is the input folder",
+        (tmp_path / "in", tmp_path / "link"): "is the input folder",
         (tmp_path / "in", tmp_path / "file" / "out"): "Not a directory",
     }
     for (source, output), reason in cases.items():
@@ -121,6 +124,19 @@ def test_other_options_are_refused_and_nothing_to_do_needs_no_cluster(
     assert main(command) == 0
     assert "0 done, 2 done before, 0 failed" in capsys.readouterr().out
     assert "begun with another model or other options" in refused(capsys, [*command, "--tta", "flip"])
+
+
+def test_maps_that_the_predictor_left_of_other_settings_are_not_done(tmp_path: Path) -> None:
+    """predict.py notes new settings at once, and makes the old maps anew one after another."""
+    store = Store("--output", str(tmp_path / "out"))
+    settings = {"model_sha256": "b"}
+    store.write("old.png", b"map")
+    claim(store, settings, [], overwrite=False)
+    before = (tmp_path / "out/.predict.json").stat().st_mtime - 10
+    os.utime(tmp_path / "out/old.png", (before, before))
+    store.write("new.png", b"map")
+    done = claim(store, settings, ["old.png", "new.png"], overwrite=False)
+    assert done == {".predict.json", "new.png"}
 
 
 def test_store_beyond_the_disk() -> None:

@@ -50,6 +50,47 @@ def test_other_order_changes_ids_and_keeps_colours(model: Path, faces: Path, tmp
         assert np.array_equal(np.asarray(left.convert("RGB")), np.asarray(right.convert("RGB")))
 
 
+def test_channels_of_probabilities_are_in_the_order_of_the_ids(model: Path, tmp_path: Path) -> None:
+    write_faces(tmp_path / "in", 1, (SIZE, SIZE))
+    found: dict[str, np.ndarray] = {}
+    for order in ("celebamask", "zllrunning"):
+        output = tmp_path / order
+        assert parse(model, tmp_path / "in", output, "--labels", order, "--probabilities") == 0
+        found[order] = np.load(output / "probabilities" / "face0.npz")["probabilities"]
+    theirs_to_ours = label_orders.lookup_table("face-parsing.pytorch")[:19]
+    assert np.array_equal(found["zllrunning"], found["celebamask"][theirs_to_ours])
+    assert not np.array_equal(found["zllrunning"], found["celebamask"])
+
+
+def test_inputs_are_never_replaced(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "in").mkdir()
+    for picture in write_faces(tmp_path / "faces", 2):
+        Image.open(picture).save(tmp_path / "in" / f"{picture.stem}.png")
+    (tmp_path / "link").symlink_to(tmp_path / "in")
+    (tmp_path / "list.txt").write_text(f"{tmp_path}/in/face1.png\n")
+    before = {path: path.read_bytes() for path in (tmp_path / "in").iterdir()}
+    monkeypatch.chdir(tmp_path / "in")
+    for source, output in (
+        (Path("face0.png"), Path()),
+        (tmp_path / "in/*.png", tmp_path / "link"),
+        (tmp_path / "list.txt", tmp_path / "in"),
+    ):
+        assert parse(model, source, output) == 2, source
+        assert "is an input picture, which an output would replace" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in (tmp_path / "in").iterdir()} == before
+
+
+def test_padding_counts_against_the_largest_picture(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_faces(tmp_path / "in", 1, (100, 20))
+    assert parse(model, tmp_path / "in", tmp_path / "out", "--fit", "pad", "--max-pixels", "5000") == 1
+    assert "padded to 100x100, more than --max-pixels 5000" in capsys.readouterr().out
+    assert parse(model, tmp_path / "in", tmp_path / "out", "--max-pixels", "5000") == 0
+
+
 def test_probabilities_sum_to_one_and_lead_to_the_labels(model: Path, tmp_path: Path) -> None:
     write_faces(tmp_path / "in", 1, (SIZE, SIZE))
     assert parse(model, tmp_path / "in", tmp_path / "out", "--probabilities") == 0

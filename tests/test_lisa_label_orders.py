@@ -108,6 +108,8 @@ def test_single_faces_raise_no_false_alarm(seed: int):
 def test_empty_masks_are_no_reason_for_a_hint():
     assert order_hint(np.zeros(19)) is None
     assert order_hint([1000] + [0] * 18) is None
+    assert order_hint([500, 500], ["background", "hair"]) is None  # a set without skin has no largest part
+    assert order_hint([500, 300, 200], ["background", "nose", "mouth"]) is None
 
 
 @pytest.mark.skipif(not REAL.exists(), reason="no real masks here")

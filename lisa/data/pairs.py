@@ -1,5 +1,6 @@
 """Folders of faces: which picture belongs to which mask, whether all can be read, and what to leave out."""
 
+import struct
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -43,9 +44,12 @@ def split_folders(root: Path, split: str) -> tuple[Path, Path]:
         (root / split / "images", root / split / "masks"),
         (root / f"{split}_image", root / f"{split}_mask"),
     )
-    for images, masks in candidates:
-        if images.is_dir() and masks.is_dir():
-            return images, masks
+    try:
+        for images, masks in candidates:
+            if images.is_dir() and masks.is_dir():
+                return images, masks
+    except OSError as error:  # a folder on the way that may not be entered
+        raise InputError(f"{root}: {error.strerror}") from None
     tried = " nor ".join(f"{images} with {masks}" for images, masks in candidates)
     raise InputError(f"{root}: no split {split!r} here (neither {tried})")
 
@@ -165,6 +169,7 @@ def decode(pair: Pair) -> tuple[Image.Image, Image.Image]:
         OSError,
         ValueError,
         SyntaxError,
+        struct.error,
         Image.DecompressionBombError,
     ) as error:  # Pillow's ways to say no
         raise InputError(f"{path}: {str(error) or type(error).__name__}") from error
