@@ -20,6 +20,7 @@ from lisa.config import Config, DataConfig, ModelConfig, OptimConfig, TrainConfi
 from lisa.errors import InputError
 from tune import trial
 from tune.processes import epoch_records, tied_environment
+from tune.running import Experiment
 from tune.space import Point
 from tune.storage import local_data
 from tune.trial import Job, exported_milliseconds, run_trial
@@ -134,10 +135,41 @@ def test_epochs_that_come_together_are_reported_one_by_one(
     assert told == [(1, 0.1, 0.2), (2, 0.2, 0.4)]
 
 
+def test_what_is_written_after_the_last_epochs_line_travels_too(
+    tmp_path: Path, reports: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+):
+    record = json.dumps({"event": "epoch", "epoch": 1, "miou": 0.1, "report_f1": 0.2}) + "\n"
+    script = f"""
+import sys, time
+from pathlib import Path
+folder = Path(sys.argv[1]).parent
+(folder / "metrics.jsonl").write_text({record!r})
+time.sleep(1)
+(folder / "last.pt").write_text("after the line")
+"""
+    running = [sys.executable, "-c", script]
+    monkeypatch.setattr("tune.processes._torchrun", lambda processes: running)
+    monkeypatch.setattr("tune.processes.tied", lambda command: [*command[:3], command[4]])
+    run_trial({"lr": 1e-3}, job(str(tmp_path), f"file://{tmp_path}/bucket", processes=2))
+    assert [report["epoch"] for report in reports] == [1]
+    assert (tmp_path / "bucket/trials/t/last.pt").read_text() == "after the line"
+
+
+def test_a_trial_must_fit_on_one_node():
+    def slots(*nodes: dict[str, float]) -> int:
+        return Experiment(job("data", "results"), {"cpu": 4, "gpu": 0}, trials=10).slots(nodes)
+
+    assert slots({"CPU": 9}, {"CPU": 7}, {"CPU": 3}) == 3
+    assert slots({"CPU": 64}) == 10
+    with pytest.raises(InputError, match=r"on one node, Ray's have 2 CPUs, 0 GPUs; 2 CPUs, 0 GPUs"):
+        slots({"CPU": 2}, {"CPU": 2})
+
+
 def test_a_failure_of_torchrun_is_told_with_its_last_words(
     tmp_path: Path, reports: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ):
-    failing = [sys.executable, "-c", "print('no such luck'); raise SystemExit(7)"]
+    words = "import os; open(os.environ['LISA_STATUS_FILE'], 'w').write('started\\n'); print('no such luck')"
+    failing = [sys.executable, "-c", f"{words}; raise SystemExit(7)"]
     monkeypatch.setattr("tune.processes._torchrun", lambda processes: failing)
     with pytest.raises(InputError, match=r"(?s)code 7; .*torchrun\.log:\nno such luck"):
         run_trial({"lr": 1e-3}, job(str(tmp_path), str(tmp_path / "s"), processes=2))

@@ -11,7 +11,7 @@ import tyro
 from lisa.config import Config, report
 from lisa.errors import InputError
 from tune.ablations import Ablation, markdown
-from tune.cluster import check_nodes, open_cluster, settle_environment
+from tune.cluster import check_nodes, node_resources, open_cluster, settle_environment
 from tune.options import INTERRUPTED, MARKER, Options, claim, flat, parse, run_entry, settled
 from tune.storage import put_text
 
@@ -65,7 +65,8 @@ def main() -> int:
     with open_cluster(arguments.cluster):
         check_nodes(config.data.root, config.output, MARKER)
         outcomes = _run(arguments, ablation)
-    results = [(outcome.point, outcome.result) for outcome in outcomes if outcome.result]
+    whole = [outcome for outcome in outcomes if outcome.finished and not outcome.error]
+    results = [(outcome.point, outcome.result) for outcome in whole]
     command = shlex.join(["python", "-m", "tune.ablate", *sys.argv[1:]])
     text = markdown(ablation, results, command)
     put_text(config.output, f"table{arguments.table}.md", text)
@@ -77,7 +78,7 @@ def main() -> int:
     if not complete(outcomes, len(ablation.rows) * arguments.seeds):
         console.print(f"stopped: the same command with --resume goes on ({config.output})", soft_wrap=True)
         return INTERRUPTED
-    return 0
+    return 0 if len(whole) == len(outcomes) else 1
 
 
 def _run(arguments: AblateArguments, ablation: Ablation) -> "list[Outcome]":
@@ -103,8 +104,9 @@ def _run(arguments: AblateArguments, ablation: Ablation) -> "list[Outcome]":
         grid={"row": ray_tune.grid_search([*rows]), "seed": ray_tune.grid_search([*seeds])},
     )
     epochs = ablation.base.train.epochs
+    slots = experiment.slots(node_resources())
     console.print(
-        f"{trials} runs of {epochs} epochs, {experiment.slots(available)} at a time; {ablation.base.output}",
+        f"{trials} runs of {epochs} epochs, {slots} at a time; {ablation.base.output}",
         highlight=False,
         soft_wrap=True,
     )

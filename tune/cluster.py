@@ -85,6 +85,13 @@ def _require_listener(address: str) -> None:
         ) from None
 
 
+def node_resources() -> list[dict[str, float]]:
+    """What each living node has, as Ray names it: CPU, GPU, ..."""
+    import ray
+
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
 def check_nodes(data: str, results: str, marker: str) -> None:
     """Refuses, before any trial, a cluster with nodes that see no data or another results folder."""
     import ray

@@ -45,7 +45,9 @@ def tied_environment(**extra: str) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": path, "LISA_TIED_TO": str(os.getpid()), **extra}
 
 
-def fit_in_processes(config: Config, processes: int, threads: int, on_epoch: Callable[[int], None]) -> bool:
+def fit_in_processes(
+    config: Config, processes: int, threads: int, on_gpus: bool, on_epoch: Callable[[int], None]
+) -> bool:
     """Trains the config under torchrun, going on from its ``last.pt``; False if the run diverged.
 
     ``on_epoch`` hears of each epoch that comes into the log: how many there are with it. Whatever ends this
@@ -58,11 +60,15 @@ def fit_in_processes(config: Config, processes: int, threads: int, on_epoch: Cal
         tempfile.NamedTemporaryFile(prefix="lisa-status-") as status,
         (folder / "torchrun.log").open("ab") as log,
     ):
+        hidden = (
+            {} if on_gpus else {"CUDA_VISIBLE_DEVICES": ""}
+        )  # Ray leaves it alone where it sets none aside
         process = subprocess.Popen(
             tied([*_torchrun(processes), "--config", str(path), "--resume"]),
             env=tied_environment(
                 OMP_NUM_THREADS=str(threads),
                 LISA_STATUS_FILE=status.name,
+                **hidden,
             ),
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -80,7 +86,8 @@ def fit_in_processes(config: Config, processes: int, threads: int, on_epoch: Cal
                 time.sleep(0 if ended else POLL_SECONDS)
         finally:
             _end(process)
-        code = int(Path(status.name).read_text() or 0) or process.returncode
+        noted = Path(status.name).read_text().strip()  # "started" of a worker that came to no end of its own
+        code = (int(noted) if noted.isdecimal() else 0) or process.returncode
     if code not in (0, DIVERGED):
         tail = (folder / "torchrun.log").read_text(errors="replace").splitlines()[-20:]
         raise InputError(f"torchrun ended with code {code}; {folder}/torchrun.log:\n" + "\n".join(tail))

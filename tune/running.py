@@ -4,7 +4,7 @@ import os
 import signal
 import statistics
 from bisect import bisect
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -62,19 +62,17 @@ class Experiment:
         tuner.fit()
         return [_outcome(trial, state) for trial, state in table.states]
 
-    def slots(self, available: Mapping[str, float]) -> int:
-        """How many trials run at a time. Raises InputError where none can."""
-        fits = [
-            int(available.get(name.upper(), 0) / amount)
-            for name, amount in self.resources.items()
-            if amount > 0
-        ]
-        if min(fits) < 1:
-            raise InputError(
-                f"a trial asks for {self.resources}, Ray has {available.get('CPU', 0):g} CPUs and "
-                f"{available.get('GPU', 0):g} GPUs: ask for less"
-            )
-        return min(*fits, self.trials)
+    def slots(self, nodes: Sequence[Mapping[str, float]]) -> int:
+        """How many trials run at a time on nodes with these resources, each on one of them.
+
+        Raises InputError where none can.
+        """
+        asked = {name.upper(): amount for name, amount in self.resources.items() if amount > 0}
+        fits = sum(min(int(node.get(name, 0) / asked[name]) for name in asked) for node in nodes)
+        if fits < 1:
+            has = "; ".join(f"{node.get('CPU', 0):g} CPUs, {node.get('GPU', 0):g} GPUs" for node in nodes)
+            raise InputError(f"a trial asks for {self.resources} on one node, Ray's have {has}: ask for less")
+        return min(fits, self.trials)
 
     def _new_tuner(self, trainable: Any, table: TrialTable) -> ray_tune.Tuner:
         return ray_tune.Tuner(

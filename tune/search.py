@@ -12,7 +12,7 @@ import tyro
 
 from lisa.config import Config, best
 from lisa.errors import InputError
-from tune.cluster import check_nodes, open_cluster, settle_environment
+from tune.cluster import check_nodes, node_resources, open_cluster, settle_environment
 from tune.options import INTERRUPTED, MARKER, Options, Switch, claim, flat, parse, run_entry, settled
 from tune.processes import CHECKOUT
 from tune.space import Space
@@ -122,7 +122,7 @@ def _search(arguments: SearchArguments, space: Space, started: float) -> "tuple[
 
     resources = ray.cluster_resources()
     experiment = _experiment(arguments, space, resources)
-    slots = experiment.slots(resources)
+    slots = experiment.slots(node_resources())
     console.print(
         f"{arguments.trials} trials of {arguments.epochs} epochs, {slots} at a time; {space.base.output}",
         highlight=False,

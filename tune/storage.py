@@ -12,7 +12,7 @@ from typing import Any
 from lisa.errors import InputError
 from lisa.files import make_folders, write_whole
 
-KEPT = ("last.pt", "best.pt", "metrics.jsonl", "config.json")
+KEPT = ("best.pt", "metrics.jsonl", "config.json", "last.pt")
 """What of a run folder travels to a URL, in this order: last.pt never speaks of files that are not there."""
 
 

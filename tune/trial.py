@@ -72,7 +72,10 @@ def run_trial(point: Point, job: Job) -> None:
 def _fit(config: Config, job: Job, reporter: "Reporter") -> bool:
     """Trains; False if the run diverged."""
     if job.processes > 1:
-        return fit_in_processes(config, job.processes, job.threads, reporter.report)
+        try:
+            return fit_in_processes(config, job.processes, job.threads, job.gpus > 0, reporter.report)
+        finally:
+            reporter.folder.push()  # an epoch comes into the log before its checkpoints are written
     torch.set_num_threads(job.threads)
     torch.set_flush_denormal(True)  # the first steps are several times slower with them
     device = torch.device("cuda", 0) if job.gpus > 0 else torch.device("cpu")
