@@ -55,7 +55,8 @@ number() { # NAME LEAST: the variable is a whole number, if it is set
 }
 
 # Two lines: the address by which this node reaches the rendezvous (empty without a route), and 1 if it is the
-# rendezvous' own. A connected UDP socket knows without sending; a node's own address is reached from itself.
+# rendezvous' own. A connected UDP socket knows without sending; a node's own address is reached from itself, or
+# from 127.0.0.1 where /etc/hosts gives the node's name as 127.0.1.1.
 own_address() {
     python - "$MASTER_ADDR" "$MASTER_PORT" <<'PYTHON'
 import socket, sys
@@ -68,8 +69,9 @@ except OSError as error:
 with socket.socket(family, kind) as probe:
     reachable = probe.connect_ex(address) == 0
     own = probe.getsockname()[0] if reachable else ""
-print(host if own == address[0] else own)
-print(int(own == address[0]))
+is_host = own == address[0] or own in ("127.0.0.1", "::1")
+print(host if is_host else own)
+print(int(is_host))
 PYTHON
 }
 

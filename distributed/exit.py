@@ -2,6 +2,7 @@
 
 import os
 import platform
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,8 +12,19 @@ from lisa.errors import InputError, StopAskedError
 
 STATUS_FILE = "LISA_STATUS_FILE"
 
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+"""What asks a worker to stop; the last is Slurm's warning before the time limit."""
+
 STOPPED = 75
 """Exit code of a command that was asked to stop and can be run again (sysexits' EX_TEMPFAIL)."""
+
+
+def hold_stop_signals() -> None:
+    """Lets them wait until open_world hears them.
+
+    Importing torch takes seconds. A signal would end the worker then, and the agent start it again.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
 
 
 def started_before() -> bool:

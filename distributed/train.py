@@ -3,12 +3,13 @@
 import sys
 from pathlib import Path
 
-from distributed.exit import STOPPED, finish, started_before
+from distributed.exit import STOPPED, finish, hold_stop_signals, started_before
 from lisa.command_line import parse_training
 
 
 def main() -> int:
     """Parses, opens the world, trains, draws the figures, closes."""
+    hold_stop_signals()
     arguments = parse_training(sys.argv[1:])
     from distributed.world import open_world  # torch takes seconds: a wrong argument need not wait for it
     from lisa.pictures import draw_run

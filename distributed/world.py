@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import bf16_compress_hook
 from torch.nn.parallel import DistributedDataParallel
 
+from distributed.exit import STOP_SIGNALS
 from distributed.watchdog import Watchdog
 from lisa.console import console
 from lisa.errors import InputError
@@ -168,6 +169,9 @@ def open_world() -> Generator[ProcessGroupWorld]:
 def _device(local_rank: int) -> torch.device:
     if not torch.cuda.is_available():
         return torch.device("cpu")
+    processes, gpus = int(os.environ.get("LOCAL_WORLD_SIZE", "1")), torch.cuda.device_count()
+    if processes > gpus:
+        raise InputError(f"{processes} processes for this machine's {gpus} GPUs: NPROC is at most {gpus}")
     device = torch.device("cuda", local_rank)
     torch.cuda.set_device(device)
     return device
@@ -179,9 +183,9 @@ def _settle_process(world: ProcessGroupWorld) -> None:
     def ask(signum: int, frame: FrameType | None) -> None:
         world.stop_asked = True
 
-    signal.signal(signal.SIGTERM, ask)
-    signal.signal(signal.SIGINT, ask)
-    signal.signal(signal.SIGUSR1, ask)  # Slurm's warning before the time limit
+    for number in STOP_SIGNALS:
+        signal.signal(number, ask)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
     if "TORCHELASTIC_RUN_ID" in os.environ:
         # torchrun's agent killed with -9 would leave its workers training.
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

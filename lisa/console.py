@@ -120,11 +120,11 @@ class RunLog:
         """A picture for TensorBoard, (H,W,3) uint8."""
         self._to_events(lambda events: events.picture(tag, pixels, step))
 
-    def flush(self) -> dict[str, int]:
-        """Writes what is buffered; returns the lengths of TensorBoard's files."""
+    def flush(self) -> dict[str, int] | None:
+        """Writes what is buffered; returns the lengths of TensorBoard's files, None if they are given up."""
         if self.active:
             self._write_out()
-        return self._to_events(lambda events: events.flush()) or {}
+        return self._to_events(lambda events: events.flush())
 
     def close(self) -> None:
         """Flushes and closes the files."""

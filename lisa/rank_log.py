@@ -26,8 +26,11 @@ class _RankFile(logging.StreamHandler[TextIO]):
 
 @contextmanager
 def rank_log(folder: Path, world: World) -> Generator[TextIO]:
-    """Opens this rank's log for the time inside, and writes down how that ended; yields its stream."""
-    stream = _open(folder / "logs", world.rank)
+    """Opens this rank's log for the time inside, and writes down how that ended; yields its stream.
+
+    All ranks call it. Raises InputError on all where one can't write.
+    """
+    stream = world.agree(lambda: _open(folder / "logs", world.rank))
     handler = _RankFile(stream)
     name = f"rank {world.rank} of {world.size} on {platform.node()}"
     handler.setFormatter(logging.Formatter(f"%(asctime)s {name}: %(message)s"))

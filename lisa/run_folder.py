@@ -43,9 +43,13 @@ class RunFolder:
             self._lock = lock_folder(self.path)
         except OSError as error:
             raise InputError(f"--output {self.path} can't be written: {error.strerror}") from None
+        self.refuse_another_run(resume)
+        write_whole(self.path / "config.json", (self._config.to_json() + "\n").encode())
+
+    def refuse_another_run(self, resume: bool) -> None:
+        """Raises InputError where a new run would write over one."""
         if not resume and self.holds_run:
             raise InputError(f"{self.path} holds a run: go on with --resume, or choose another --output")
-        write_whole(self.path / "config.json", (self._config.to_json() + "\n").encode())
 
     @property
     def holds_run(self) -> bool:

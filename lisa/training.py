@@ -59,8 +59,10 @@ def fit(
     Every rank calls it with the same config. ``on_epoch`` hears each epoch's figures on every rank. Raises
     InputError for data, settings or a folder that can't be used, before the first step, and DivergedError.
     """
-    faces = load_faces(config, world)
     run = RunFolder(config, world)
+    # Before the pictures are read: workers that are started again meanwhile would take it for their own run.
+    world.agree(lambda: run.refuse_another_run(resume))
+    faces = load_faces(config, world)
     try:
         world.agree(lambda: run.open(resume))
         with rank_log(run.path, world) as stream:

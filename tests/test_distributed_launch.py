@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 from datetime import timedelta
 from pathlib import Path
 
@@ -41,6 +42,8 @@ SLURM = {"SLURM_JOB_NUM_NODES": "2", "SLURM_JOB_NODELIST": "x", "SLURM_JOB_ID": 
             {"NNODES": "1:4", "MASTER_ADDR": "localhost"},
             ["--nnodes=1:4", "--rdzv-endpoint=localhost:29500", "is_host=1", "--local-addr=localhost"],
         ),
+        # As /etc/hosts gives a node's own name on Debian: reached from 127.0.0.1.
+        ({"NNODES": "1:4", "MASTER_ADDR": "127.0.1.1"}, ["is_host=1", "--local-addr=127.0.1.1"]),
         # 192.0.2.0/24 is kept for documentation: nobody's address, so the rendezvous is elsewhere.
         ({"NNODES": "1:4", "MASTER_ADDR": "192.0.2.1"}, ["is_host=0"]),
         ({"NNODES": "2", "NODE_RANK": "0", "MASTER_ADDR": "localhost", "NPROC": "8"}, ["nproc-per-node=8 "]),
@@ -115,3 +118,27 @@ def test_workers_started_again_know_it(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("LOCAL_RANK", "0")
     assert not started_before()
     assert started_before()
+
+
+def test_a_stop_asked_for_during_the_imports_is_heard(tmp_path: Path):
+    script = """
+import os, signal
+from distributed.exit import hold_stop_signals
+hold_stop_signals()
+os.kill(os.getpid(), signal.SIGTERM)
+from distributed.world import open_world
+with open_world() as world:
+    print(world.stop_asked)
+"""
+    alone = {key: value for key, value in os.environ.items() if key not in ("RANK", "WORLD_SIZE")}
+    command = [sys.executable, "-c", script]
+    result = subprocess.run(command, env=alone, capture_output=True, text=True, timeout=120, cwd=ROOT)
+    assert (result.returncode, result.stdout) == (0, "True\n"), result.stderr
+
+
+def test_more_processes_than_gpus(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    with pytest.raises(InputError, match="4 processes for this machine's 2 GPUs: NPROC is at most 2"):
+        world._device(3)  # pyright: ignore[reportPrivateUsage]

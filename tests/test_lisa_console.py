@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from lisa.console import RunLog
+from lisa.events import Events
 
 
 def lines(folder: Path) -> int:
@@ -40,6 +41,20 @@ def test_a_loss_that_is_no_number_is_null(tmp_path: Path):
     log.close()
     for line in (tmp_path / "metrics.jsonl").read_text().splitlines():
         assert json.loads(line, parse_constant=pytest.fail)["loss"] is None
+
+
+def test_event_files_that_were_given_up_have_no_lengths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """None keeps them all on a resume; {} would delete them."""
+
+    def full(self: Events, values: dict[str, float], step: int) -> None:
+        raise OSError("no space left")
+
+    log = RunLog(tmp_path, active=True)
+    assert log.flush() not in (None, {})
+    monkeypatch.setattr(Events, "scalars", full)
+    log.step(1, 10, 0.5, 1e-3)
+    assert log.flush() is None
+    log.close()
 
 
 def test_other_ranks_write_and_print_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

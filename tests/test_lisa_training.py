@@ -55,8 +55,10 @@ def test_resuming_a_finished_run_does_nothing(make_faces: Callable[..., Path], t
 def test_a_folder_that_holds_a_run_is_refused(make_faces: Callable[..., Path], tmp_path: Path):
     config = small(make_faces(), tmp_path / "run", epochs=1)
     fit(config, World())
-    with pytest.raises(InputError, match="holds a run: go on with --resume"):
-        fit(config, World())
+    nowhere = dataclasses.replace(config, data=DataConfig(root="nowhere"))
+    for other in (config, nowhere):  # before any picture is read
+        with pytest.raises(InputError, match="holds a run: go on with --resume"):
+            fit(other, World())
 
 
 def test_resuming_with_another_network_is_refused(make_faces: Callable[..., Path], tmp_path: Path):
