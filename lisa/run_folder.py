@@ -31,7 +31,7 @@ class RunFolder:
         self._cadence = Cadence(config.train.checkpoint_every, step=0)
 
     def open(self, resume: bool) -> None:
-        """Makes the folder, locks it and writes its config.json.
+        """Makes the folder and locks it.
 
         Raises:
             InputError: it can't be written, another job trains into it, or it holds another run.
@@ -44,7 +44,11 @@ class RunFolder:
         except OSError as error:
             raise InputError(f"--output {self.path} can't be written: {error.strerror}") from None
         self.refuse_another_run(resume)
-        write_whole(self.path / "config.json", (self._config.to_json() + "\n").encode())
+
+    def write_config(self) -> None:
+        """Writes config.json, once nothing speaks against a run with it. Raises InputError."""
+        if self._world.is_main:
+            write_whole(self.path / "config.json", (self._config.to_json() + "\n").encode())
 
     def refuse_another_run(self, resume: bool) -> None:
         """Raises InputError where a new run would write over one."""

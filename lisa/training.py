@@ -94,6 +94,7 @@ def _fit(
     )
     state = TrainState(network, config, batches.steps)
     changes = restore(state, run, world) if resume else []
+    world.agree(run.write_config)
     state.begun_with = state.begun_with or world.size
     with closing(world.agree(lambda: open_log(run, world, state))) as log:
         summary = start_summary(config, world, run, state, resume)

@@ -69,6 +69,7 @@ def test_resuming_with_another_network_is_refused(make_faces: Callable[..., Path
         InputError, match=r"trained .*activation='prelu'.* the config says .*activation='relu'"
     ):
         fit(other, World(), resume=True)
+    assert Config.from_json((tmp_path / "run/config.json").read_text()) == config
 
 
 def test_a_run_begins_with_another_ones_weights(make_faces: Callable[..., Path], tmp_path: Path):
