@@ -88,10 +88,12 @@ class Trainer:
         self.pace = Pace(world)
         if config.train.activation_checkpointing:
             recompute_blocks(state.network)
+        if config.train.auto_batch:
+            self._fit_into_memory()  # before it is wrapped: SyncBatchNorm waits for ranks without memory
         share = config.train.batch_size // world.size
         self.network = world.wrap(state.network, share, config.train.gradients)
 
-    def fit_into_memory(self) -> None:
+    def _fit_into_memory(self) -> None:
         """Raises the number of parts of a batch until one fits, the same on all ranks (train.auto_batch)."""
         pictures = -(-self.batches.global_batch(0) // self.world.size)  # the first batch is a largest one
         found = self.world.agree(lambda: fitting_parts(self._try_memory, pictures, self.parts))

@@ -106,8 +106,6 @@ def _fit(
         for change in changes:
             log.warn(change)
         with closing(Trainer(config, world, state, faces.train, batches, faces.class_counts, log)) as trainer:
-            if train.auto_batch:
-                trainer.fit_into_memory()
             try:
                 _train(config, trainer, faces.val, run, on_epoch)
                 finished = True
