@@ -113,9 +113,8 @@ def _script(module: nn.Module) -> torch.jit.ScriptModule:
 
 
 def _save(scripted: torch.jit.ScriptModule, metadata: dict[str, Any], path: Path) -> None:
-    content = (
-        io.BytesIO()
-    )  # into a file on a full disk torch.jit.save hides the OSError behind its own errors
+    # Into a file on a full disk torch.jit.save hides the OSError behind errors of its own.
+    content = io.BytesIO()
     with _torchscript_warnings_off():
         torch.jit.save(scripted, content, _extra_files={METADATA_FILE: json.dumps(metadata, indent=1)})
     path.write_bytes(content.getbuffer())

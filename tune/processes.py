@@ -60,9 +60,8 @@ def fit_in_processes(
         tempfile.NamedTemporaryFile(prefix="lisa-status-") as status,
         (folder / "torchrun.log").open("ab") as log,
     ):
-        hidden = (
-            {} if on_gpus else {"CUDA_VISIBLE_DEVICES": ""}
-        )  # Ray leaves it alone where it sets none aside
+        # Ray hides no GPU from a trial for which it set none aside.
+        hidden = {} if on_gpus else {"CUDA_VISIBLE_DEVICES": ""}
         process = subprocess.Popen(
             tied([*_torchrun(processes), "--config", str(path), "--resume"]),
             env=tied_environment(
