@@ -199,9 +199,10 @@ def claim(target: Store, settings: dict[str, Any], maps: list[str], overwrite: b
     content = json.dumps(settings, indent=1).encode()
     with target.reached():
         names = set(target.names())
-        for name in names:
-            if posixpath.basename(name).startswith(predict.TEMPORARY):  # of a killed run
-                target.files.rm_file(target.path(name))
+        leftovers = {name for name in names if posixpath.basename(name).startswith(predict.TEMPORARY)}
+        for name in leftovers:  # of a killed run
+            target.files.rm_file(target.path(name))
+        names -= leftovers
         note = predict.SETTINGS_FILE
         begun = target.files.cat_file(target.path(note)) if note in names else content
         if begun == content and not overwrite and note in names:
