@@ -219,7 +219,7 @@ def test_a_run_that_diverges_leaves_its_last_good_weights(
     make_faces: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     config = small(make_faces(train=4), tmp_path / "run")
-    diverging = dataclasses.replace(config, train=TrainConfig(epochs=20, batch_size=2))
+    diverging = dataclasses.replace(config, train=TrainConfig(epochs=6, batch_size=2))
     forward = SegmentationLoss.forward
     with monkeypatch.context() as patch:
         patch.setattr(SegmentationLoss, "forward", lambda *inputs: forward(*inputs) * float("nan"))
@@ -228,7 +228,8 @@ def test_a_run_that_diverges_leaves_its_last_good_weights(
     assert all(
         value.isfinite().all() for value in checkpoint.load(tmp_path / "run/last.pt")["weights"].values()
     )
-    assert fit(config, World(), resume=True).finished
+    resumed = fit(diverging, World(), resume=True)
+    assert (resumed.finished, resumed.epochs) == (True, 6)
 
 
 def test_an_average_that_begins_late_begins_with_the_weights_so_far(tmp_path: Path):
