@@ -8,24 +8,25 @@ from lisa.errors import InputError
 
 
 def fitting_parts(step: Callable[[int], None], pictures: int, parts: int) -> int:
-    """The fewest parts, doubling from ``parts``, in which ``step(pictures in a part)`` has enough memory.
+    """The fewest parts of ``pictures``, doubling from ``parts``, for which ``step(parts)`` has enough memory.
 
-    Raises InputError where a single picture has not.
+    Raises InputError where it has not for parts of one picture.
     """
+    parts = min(parts, pictures)
     while True:
-        part = -(-pictures // parts)
-        if _fits(step, part):
+        if _fits(step, parts):
             return parts
-        if part == 1:
+        if parts == pictures:
             raise InputError(
-                "one picture doesn't fit into memory: lower --size, or set --train.activation-checkpointing"
+                "not even picture by picture does a step fit into memory: lower --size or --batch-size, "
+                "or set --train.activation-checkpointing"
             )
         parts = min(2 * parts, pictures)
 
 
-def _fits(step: Callable[[int], None], pictures: int) -> bool:
+def _fits(step: Callable[[int], None], parts: int) -> bool:
     try:
-        step(pictures)
+        step(parts)
     except RuntimeError as error:
         if not _is_out_of_memory(error):
             raise

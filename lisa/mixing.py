@@ -9,6 +9,9 @@ from torch import Tensor, nn
 from lisa.config import AugmentConfig
 from lisa.labels import IDS
 
+Target = tuple[Tensor, float]
+"""A batch's masks (B,H,W) uint8 and their share of the loss."""
+
 ACCESSORIES = ("eye_g", "hat", "ear_r", "neck_l")
 """The rare classes: on 6, 5, 23 and 4.5 % of the pictures."""
 
@@ -25,8 +28,8 @@ class Mixing(nn.Module):
         self.register_buffer("accessory_ids", ids, persistent=False)
 
     @torch.no_grad()
-    def forward(self, images: Tensor, masks: Tensor) -> tuple[Tensor, list[tuple[Tensor, float]]]:
-        """(B,3,H,W) float and (B,H,W) uint8 to pictures and targets: masks with weights that sum to 1."""
+    def forward(self, images: Tensor, masks: Tensor) -> tuple[Tensor, list[Target]]:
+        """(B,3,H,W) float and (B,H,W) uint8 to pictures and targets, whose shares sum to 1."""
         config = self.config
         if config.paste > 0:
             partners = torch.randperm(len(masks))

@@ -2,8 +2,8 @@
 
 import logging
 import time
-from collections.abc import Sequence
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.profiler import record_function
 from torch.utils.data import DataLoader
 
+from lisa.accumulation import Logits, as_list, cached_gradients, put_back
 from lisa.augment import Augmentation
 from lisa.auto_batch import fitting_parts
 from lisa.config import Config
@@ -24,7 +25,7 @@ from lisa.labels import NUM_CLASSES
 from lisa.lockstep import in_lockstep
 from lisa.losses import SegmentationLoss, class_weights
 from lisa.metrics import figures
-from lisa.mixing import Mixing
+from lisa.mixing import Mixing, Target
 from lisa.models import deployable
 from lisa.models.recompute import recompute_blocks
 from lisa.pace import Pace
@@ -96,14 +97,15 @@ class Trainer:
     def _fit_into_memory(self) -> None:
         """Raises the number of parts of a batch until one fits, the same on all ranks (train.auto_batch)."""
         pictures = -(-self.batches.global_batch(0) // self.world.size)  # the first batch is a largest one
-        found = self.world.agree(lambda: fitting_parts(self._try_memory, pictures, self.parts))
+        step = partial(self._try_memory, pictures)
+        found = self.world.agree(lambda: fitting_parts(step, pictures, self.parts))
         self.parts = max(self.world.gather(found))
         self.log.note(
             f"auto-batch: {-(-pictures // self.parts)} of a process's {pictures} pictures at a time, "
             f"accumulate = {self.parts}"
         )
 
-    def _try_memory(self, pictures: int) -> None:
+    def _try_memory(self, pictures: int, parts: int) -> None:
         """A step on random pictures that changes nothing: no optimizer, no other rank."""
         size, network, device = self.config.data.size, self.state.network.train(), self.world.device
         buffers = [buffer.clone() for buffer in network.buffers()]
@@ -111,11 +113,10 @@ class Trainer:
         masks = torch.randint(0, NUM_CLASSES, (pictures, size, size), dtype=torch.uint8, device=device)
         try:
             images, targets = self.mix(*self.augment(images, masks))
-            masks, weights = zip(*targets, strict=True)
-            self._loss(network, images, masks, weights).backward()
+            self._backward(network, images, targets, parts, scale=1)
         finally:
             self.state.optimizer.zero_grad(set_to_none=True)
-            _put_back(network, buffers)
+            put_back(network, buffers)
 
     def train_epoch(self, folder: RunFolder) -> None:
         """Trains on the rest of the state's epoch, saving as often as the config says.
@@ -193,7 +194,7 @@ class Trainer:
         state.schedule.before_step(state.step)
         # BatchNorm's statistics change in the forward pass, before anybody knows whether the step counts.
         buffers = [buffer.clone() for buffer in state.network.buffers()]
-        loss = self._backward(images, targets)
+        loss = self._gradient(images, targets)
         norm = nn.utils.clip_grad_norm_(
             state.network.parameters(), self.config.optim.clip_norm or float("inf")
         )
@@ -210,42 +211,57 @@ class Trainer:
                 state.ema.update(state.network, step=state.step)
         return loss
 
-    def _backward(self, images: Tensor, targets: list[tuple[Tensor, float]]) -> Tensor:
+    def _gradient(self, images: Tensor, targets: list[Target]) -> Tensor:
         """Leaves the batch's gradient in the parameters, averaged over ranks; returns this rank's loss."""
         self.state.optimizer.zero_grad(set_to_none=True)
-        # DDP averages over ranks; their shares may differ by one picture, so each counts by its size.
         batch = self.batches.global_batch(self.state.batch)
-        share = self.world.size / batch
         # As many on all ranks, for SyncBatchNorm's collectives: no more than the smallest share has pictures.
         parts = min(self.parts, batch // self.world.size)
-        total = torch.zeros((), device=self.world.device)
-        tensors = (images, *(mask for mask, _ in targets))
-        chunks = zip(*(tensor.tensor_split(parts) for tensor in tensors), strict=True)
-        for number, (pictures, *masks) in enumerate(chunks, start=1):
+        # DDP averages over ranks; their shares may differ by one picture, so each counts by its size.
+        scale = len(images) * self.world.size / batch
+        return self._backward(self.network, images, targets, parts, scale)
+
+    def _backward(
+        self, network: nn.Module, images: Tensor, targets: list[Target], parts: int, scale: float
+    ) -> Tensor:
+        """Adds ``scale`` times the gradient of this rank's loss, which it returns; its images in parts."""
+        if parts == 1:
+            loss = self._loss(self._logits(network, images), targets)
+            self.own_time.wait()
+            with record_function("backward"):
+                (loss * scale).backward()
+            return loss.detach()
+        pieces = images.tensor_split(parts)
+        without_exchange = partial(self._logits, self.state.network)
+        loss, gradients = cached_gradients(
+            self.state.network, without_exchange, pieces, lambda logits: self._loss(logits, targets)
+        )
+        for number, (piece, gradient) in enumerate(zip(pieces, gradients, strict=True), start=1):
+            last = number == parts
             # DDP settles in the forward pass whether this part's backward pass exchanges gradients.
-            with nullcontext() if number == parts else self.world.accumulating(self.network):
-                loss = self._loss(self.network, pictures, masks, [weight for _, weight in targets])
-                weighted = loss * (len(pictures) * share)
-                if number == parts:
+            with nullcontext() if last else self.world.accumulating(network):
+                logits = self._logits(network, piece)
+                if last:
                     self.own_time.wait()
                 with record_function("backward"):
-                    weighted.backward()
-            total += loss.detach() * (len(pictures) / len(images))
-        return total
+                    torch.autograd.backward(as_list(logits), [each * scale for each in gradient])
+        return loss
 
-    def _loss(
-        self, network: nn.Module, images: Tensor, masks: Sequence[Tensor], weights: Sequence[float]
-    ) -> Tensor:
+    def _logits(self, network: nn.Module, images: Tensor) -> Logits:
+        with (
+            record_function("forward"),
+            torch.autocast(self.world.device.type, torch.bfloat16, enabled=self.bf16),
+        ):
+            return network(self.normalise(images))
+
+    def _loss(self, logits: Logits, targets: list[Target]) -> Tensor:
         with record_function("forward"):
-            with torch.autocast(self.world.device.type, torch.bfloat16, enabled=self.bf16):
-                logits = network(self.normalise(images))
-            losses = [self.loss(logits, mask) * weight for mask, weight in zip(masks, weights, strict=True)]
-            return torch.stack(losses).sum()
+            return torch.stack([self.loss(logits, mask) * weight for mask, weight in targets]).sum()
 
     def _skip(self, buffers: list[Tensor]) -> None:
         """Leaves weights, optimizer and statistics as they were before the step."""
         state = self.state
-        _put_back(state.network, buffers)
+        put_back(state.network, buffers)
         state.skipped += 1
         state.skipped_in_a_row += 1
         if state.skipped_in_a_row == MAX_SKIPPED:
@@ -297,8 +313,3 @@ class Trainer:
         if len(sums) == self.world.size:
             return sums[self.world.rank]
         return sum(sums) if self.world.is_main else 0.0
-
-
-def _put_back(network: nn.Module, buffers: list[Tensor]) -> None:
-    for buffer, before in zip(network.buffers(), buffers, strict=True):
-        buffer.copy_(before)

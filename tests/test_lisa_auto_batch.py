@@ -18,10 +18,10 @@ from lisa.training import fit
 from lisa.world import World
 
 
-def room_for(pictures: int, tried: list[int]) -> Callable[[int], None]:
-    def step(part: int) -> None:
-        tried.append(part)
-        if part > pictures:
+def room_for(room: int, pictures: int, tried: list[int]) -> Callable[[int], None]:
+    def step(parts: int) -> None:
+        tried.append(parts)
+        if -(-pictures // parts) > room:
             raise torch.OutOfMemoryError("CUDA out of memory")
 
     return step
@@ -29,22 +29,22 @@ def room_for(pictures: int, tried: list[int]) -> Callable[[int], None]:
 
 @pytest.mark.parametrize(
     ("pictures", "room", "parts", "expected_tries"),
-    [(40, 40, 1, [40]), (40, 12, 1, [40, 20, 10]), (5, 1, 1, [5, 3, 2, 1]), (8, 8, 2, [4])],
+    [(40, 40, 1, [1]), (40, 12, 1, [1, 2, 4]), (5, 1, 1, [1, 2, 4, 5]), (8, 8, 2, [2]), (3, 1, 8, [3])],
 )
 def test_parts_double_until_one_fits(pictures: int, room: int, parts: int, expected_tries: list[int]):
     tried: list[int] = []
-    found = fitting_parts(room_for(room, tried), pictures, parts)
+    found = fitting_parts(room_for(room, pictures, tried), pictures, parts)
     assert tried == expected_tries
-    assert -(-pictures // found) <= room
+    assert found == tried[-1]
 
 
 def test_no_room_for_one_picture_is_said():
-    with pytest.raises(InputError, match="one picture doesn't fit into memory: lower --size"):
-        fitting_parts(room_for(0, []), 4, 1)
+    with pytest.raises(InputError, match="not even picture by picture does a step fit into memory"):
+        fitting_parts(room_for(0, 4, []), 4, 1)
 
 
 def test_other_errors_pass():
-    def step(part: int) -> None:
+    def step(parts: int) -> None:
         raise RuntimeError("shapes differ")
 
     with pytest.raises(RuntimeError, match="shapes differ"):
@@ -56,7 +56,7 @@ def test_the_cpus_allocator_is_understood():
     limit = 32 * 2**30
     code = (
         "import torch; from lisa.auto_batch import fitting_parts;"
-        f"print(fitting_parts(lambda part: torch.empty(part * {limit // 8}, dtype=torch.uint8), 16, 1))"
+        f"print(fitting_parts(lambda parts: torch.empty({2 * limit} // parts, dtype=torch.uint8), 16, 1))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],

@@ -131,18 +131,45 @@ def trainer(config: Config) -> Trainer:
 def gradients(config: Config, images: torch.Tensor, masks: torch.Tensor) -> list[torch.Tensor]:
     made = trainer(config)
     made.normalise = lambda pictures: pictures  # pyright: ignore[reportAttributeAccessIssue]
-    made._backward(images, [(masks, 1.0)])  # pyright: ignore[reportPrivateUsage]
+    made._gradient(images, [(masks, 1.0)])  # pyright: ignore[reportPrivateUsage]
     return [parameter.grad for parameter in made.network.parameters() if parameter.grad is not None]
 
 
 @pytest.mark.parametrize("parts", [2, 3, 4])
-def test_accumulation_equals_the_large_batch(parts: int, tmp_path: Path):
-    """For losses that are means over pixels; Dice and Lovasz are taken per part."""
-    whole = Config(loss=LossConfig(dice=0), train=TrainConfig(batch_size=4))
+@pytest.mark.parametrize("auxiliary", [False, True])
+def test_accumulation_equals_the_large_batch(parts: int, auxiliary: bool):
+    """Also for losses of a whole batch, pixels without a label in one part more than in another, heads."""
+    narrow = ModelConfig(widths=(4, 8, 12, 16, 24), auxiliary=auxiliary)
+    loss = LossConfig(cross_entropy=1, dice=1, lovasz=1, focal=1)
+    whole = Config(model=narrow, loss=loss, train=TrainConfig(batch_size=4))
     split = dataclasses.replace(whole, train=TrainConfig(batch_size=4, accumulate=parts))
     images, masks = torch.rand(4, 3, 32, 32).double(), torch.randint(0, 19, (4, 32, 32), dtype=torch.uint8)
+    masks[0, :20] = 255
+    masks[1][masks[1] == 7] = 8
     for one, other in zip(gradients(whole, images, masks), gradients(split, images, masks), strict=True):
         assert torch.allclose(one, other, rtol=1e-9, atol=1e-12)
+
+
+def test_both_forward_passes_of_an_accumulated_step_are_the_same():
+    """Drop path (SegNeXt's) draws alike in both; BatchNorm's statistics count each part once."""
+    torch.manual_seed(0)
+    config = Config(
+        data=DataConfig(size=32),
+        model=ModelConfig(name="segnext"),
+        train=TrainConfig(batch_size=4, accumulate=2, precision="fp32"),
+    )
+    made = trainer(config)
+    made.network.float().train()
+    seen: list[torch.Tensor] = []
+    made.network.register_forward_hook(lambda module, inputs, logits: seen.append(logits.detach()))
+    images = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
+    made.train_step(images, torch.randint(0, 19, (4, 32, 32), dtype=torch.uint8))
+    assert len(seen) == 4
+    assert torch.equal(seen[0], seen[2])
+    assert torch.equal(seen[1], seen[3])
+    assert not torch.equal(seen[0], seen[1])
+    counts = [each for name, each in made.network.named_buffers() if "num_batches_tracked" in name]
+    assert {int(count) for count in counts} == {2}
 
 
 def test_a_step_scales_its_gradients_down_to_the_configs_norm():

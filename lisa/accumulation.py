@@ -1,0 +1,49 @@
+"""Gradient accumulation that equals the large batch, whatever the loss (BatchNorm aside).
+
+Dice and Lovasz are of a whole batch, and a cross entropy divides by the pixels that count in it: the parts'
+own losses, added up, would be another loss. So the logits of all parts come first, without gradient; the loss
+of them together says how each of them is to change; a second forward pass, part by part, carries that into
+the weights (gradient caching: Gao et al., https://arxiv.org/abs/2101.06983). It costs one forward pass more.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+Logits = Tensor | Sequence[Tensor]
+"""(B,C,H,W), or several: the auxiliary classifiers' come behind the network's own."""
+
+
+def cached_gradients(
+    network: nn.Module,
+    forward: Callable[[Tensor], Logits],
+    parts: Sequence[Tensor],
+    loss: Callable[[Logits], Tensor],
+) -> tuple[Tensor, list[list[Tensor]]]:
+    """The loss of all parts' logits together, and for each part its gradient with regard to its logits.
+
+    ``forward`` runs ``network`` on a part. Random numbers and statistics (BatchNorm's) are put back, so that
+    the next forward pass over the parts gives these logits again.
+    """
+    statistics = [buffer.clone() for buffer in network.buffers()]
+    device = parts[0].device
+    with torch.no_grad(), torch.random.fork_rng([device] if device.type == "cuda" else []):
+        found = [forward(part) for part in parts]
+    put_back(network, statistics)
+    heads = [torch.cat(each).requires_grad_() for each in zip(*map(as_list, found), strict=True)]
+    total = loss(heads[0] if isinstance(found[0], Tensor) else heads)
+    sizes = [len(part) for part in parts]
+    gradients = [each.split(sizes) for each in torch.autograd.grad(total, heads)]
+    return total.detach(), [list(part) for part in zip(*gradients, strict=True)]
+
+
+def as_list(logits: Logits) -> list[Tensor]:
+    """The one tensor, or all of them."""
+    return [logits] if isinstance(logits, Tensor) else list(logits)
+
+
+def put_back(network: nn.Module, statistics: list[Tensor]) -> None:
+    """The network's buffers become these again."""
+    for buffer, before in zip(network.buffers(), statistics, strict=True):
+        buffer.copy_(before)
