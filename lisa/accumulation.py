@@ -3,7 +3,8 @@
 Dice and Lovasz are of a whole batch, and a cross entropy divides by the pixels that count in it: the parts'
 own losses, added up, would be another loss. So the logits of all parts come first, without gradient; the loss
 of them together says how each of them is to change; a second forward pass, part by part, carries that into
-the weights (gradient caching: Gao et al., https://arxiv.org/abs/2101.06983). It costs one forward pass more.
+the weights (gradient caching: Gao et al., https://arxiv.org/abs/2101.06983). It costs one forward pass more,
+and saves the network's memory, not the loss's.
 """
 
 from collections.abc import Callable, Sequence
@@ -31,8 +32,10 @@ def cached_gradients(
     with torch.no_grad(), torch.random.fork_rng([device] if device.type == "cuda" else []):
         found = [forward(part) for part in parts]
     put_back(network, statistics)
+    alone = isinstance(found[0], Tensor)
     heads = [torch.cat(each).requires_grad_() for each in zip(*map(as_list, found), strict=True)]
-    total = loss(heads[0] if isinstance(found[0], Tensor) else heads)
+    del found  # the loss needs the memory
+    total = loss(heads[0] if alone else heads)
     sizes = [len(part) for part in parts]
     gradients = [each.split(sizes) for each in torch.autograd.grad(total, heads)]
     return total.detach(), [list(part) for part in zip(*gradients, strict=True)]

@@ -143,6 +143,8 @@ def test_narrow_strips_come_back_in_bf16():
     picture = torch.randn(1, 8, 4, 40).bfloat16().contiguous(memory_format=torch.channels_last)
     with torch.autocast("cpu", torch.bfloat16):
         output = layer(picture)
+        with torch.no_grad():
+            assert torch.equal(layer(picture), output)
     output.sum().backward()
     assert output.dtype == torch.float32
     assert layer.weight.grad is not None

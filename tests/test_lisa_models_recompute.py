@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lisa.config import ModelConfig
 from lisa.models import build
-from lisa.models.recompute import recompute_blocks
+from lisa.models.recompute import _statistics_kept, recompute_blocks  # pyright: ignore[reportPrivateUsage]
 
 
 def after_a_step(name: str, recompute: bool) -> tuple[dict[str, Tensor], int]:
@@ -38,6 +38,16 @@ def test_gradients_and_statistics_are_the_same_from_less_memory(name: str):
     for key, tensor in plain.items():
         assert torch.equal(tensor, recomputed[key]), key
     assert recomputed_bytes < 0.7 * plain_bytes
+
+
+def test_synchronised_statistics_are_kept_too():
+    """SyncBatchNorm, which several GPUs take for small shares, refuses to run without its counter."""
+    norm = nn.SyncBatchNorm(3)
+    before = {name: buffer.clone() for name, buffer in norm.named_buffers()}
+    with _statistics_kept(nn.Sequential(norm)):
+        norm(torch.randn(2, 3, 4, 4))
+    for name, buffer in norm.named_buffers():
+        assert torch.equal(buffer, before[name]), name
 
 
 def test_evaluation_is_untouched():

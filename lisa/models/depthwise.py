@@ -31,20 +31,19 @@ class DepthwiseConv2d(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """(B,C,H,W) to the same shape."""
-        if not torch.jit.is_scripting() and self._trains_on_cpu(input):
-            return self._with_fast_gradients(input)
-        return self._conv_forward(input, self.weight, self.bias)
+        if torch.jit.is_scripting():
+            return self._conv_forward(input, self.weight, self.bias)
+        return self._eager(input)
 
     @torch.jit.unused
-    def _trains_on_cpu(self, input: Tensor) -> bool:
-        return eager_on_cpu(input) and torch.is_grad_enabled() and self.weight.requires_grad
-
-    @torch.jit.unused
-    def _with_fast_gradients(self, input: Tensor) -> Tensor:
-        if not hangs_in_bf16(self.weight):
+    def _eager(self, input: Tensor) -> Tensor:
+        on_cpu = eager_on_cpu(input)
+        if on_cpu and torch.is_autocast_enabled("cpu") and hangs_in_bf16(self.weight):
+            with torch.autocast("cpu", enabled=False):
+                return self._eager(input.to(self.weight.dtype))
+        if on_cpu and torch.is_grad_enabled() and self.weight.requires_grad:
             return _Depthwise.apply(input, self.weight, self.bias)
-        with torch.autocast("cpu", enabled=False):
-            return _Depthwise.apply(input.to(self.weight.dtype), self.weight, self.bias)
+        return self._conv_forward(input, self.weight, self.bias)
 
 
 def hangs_in_bf16(weight: Tensor) -> bool:

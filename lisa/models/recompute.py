@@ -39,7 +39,7 @@ def _statistics_kept(block: nn.Module) -> Generator[None]:
     momenta = [norm.momentum for norm in norms]
     counts = [norm.num_batches_tracked for norm in norms]
     for norm in norms:
-        norm.momentum, norm.num_batches_tracked = 0.0, None
+        norm.momentum, norm.num_batches_tracked = 0.0, torch.zeros((), dtype=torch.long)
     try:
         yield
     finally:
