@@ -73,16 +73,16 @@ class ProcessGroupWorld(World):
         if self.size > 1:
             dist.barrier(group=self.control)
 
-    def wrap(self, network: nn.Module, pictures_per_rank: int, gradients: str = "fp32") -> nn.Module:
+    def wrap(self, network: nn.Module, pictures_at_once: int, gradients: str = "fp32") -> nn.Module:
         """See World."""
         if self.size == 1:
             return network
-        if pictures_per_rank < SMALL_BATCH:
+        if pictures_at_once < SMALL_BATCH:
             if self.device.type == "cuda":
                 network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
             elif self.is_main:
                 console.print(
-                    f"BatchNorm: each process normalises its own {pictures_per_rank} pictures "
+                    f"BatchNorm: each process normalises its own {pictures_at_once} pictures "
                     "(torch has no SyncBatchNorm for the CPU)",
                     highlight=False,
                     soft_wrap=True,
@@ -106,7 +106,7 @@ class ProcessGroupWorld(World):
         """See World. One collective for all of them; SyncBatchNorm's are equal already."""
         if self.size == 1 or any(isinstance(module, nn.SyncBatchNorm) for module in network.modules()):
             return
-        buffers = [buffer for buffer in network.buffers() if buffer.is_floating_point()]
+        buffers = [buffer for name, buffer in network.named_buffers() if "running_" in name]
         mean = torch.cat([buffer.flatten() for buffer in buffers])
         dist.all_reduce(mean)
         mean /= self.size

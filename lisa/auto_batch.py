@@ -7,21 +7,21 @@ import torch
 from lisa.errors import InputError
 
 
-def fitting_parts(step: Callable[[int], None], pictures: int, parts: int) -> int:
-    """The fewest parts of ``pictures``, doubling from ``parts``, for which ``step(parts)`` has enough memory.
+def fitting_parts(step: Callable[[int], None], most: int, parts: int) -> int:
+    """The fewest parts, doubling from ``parts`` up to ``most``, for which ``step(parts)`` has enough memory.
 
-    Raises InputError where it has not for parts of one picture.
+    Raises InputError where it has not for ``most``.
     """
-    parts = min(parts, pictures)
+    parts = min(parts, most)
     while True:
         if _fits(step, parts):
             return parts
-        if parts == pictures:
+        if parts == most:
             raise InputError(
-                "not even picture by picture does a step fit into memory: lower --size or --batch-size, "
-                "or set --train.activation-checkpointing"
+                f"a process's share of a batch doesn't fit into memory, not even in {most} part(s): lower "
+                "--size or --batch-size, or set --train.activation-checkpointing"
             )
-        parts = min(2 * parts, pictures)
+        parts = min(2 * parts, most)
 
 
 def _fits(step: Callable[[int], None], parts: int) -> bool:

@@ -216,8 +216,8 @@ class TrainConfig:
     batch_size: int = 16
     """Pictures per optimizer step over all ranks."""
     accumulate: int = 1
-    """Parts in which each rank takes its share of a batch, one after another: less memory, the same gradient,
-    one forward pass more. BatchNorm alone sees one part at a time."""
+    """Parts in which each rank's share of a batch goes through the network: less memory, the same gradient,
+    one forward pass more. BatchNorm alone sees one part at a time; the loss sees all of the share."""
     auto_batch: bool = False
     """Try before the first step, and raise accumulate until a part fits into memory."""
     activation_checkpointing: bool = False

@@ -91,14 +91,16 @@ class Trainer:
             recompute_blocks(state.network)
         if config.train.auto_batch:
             self._fit_into_memory()  # before it is wrapped: SyncBatchNorm waits for ranks without memory
-        share = config.train.batch_size // world.size
-        self.network = world.wrap(state.network, share, config.train.gradients)
+        part = config.train.batch_size // world.size // self.parts
+        self.network = world.wrap(state.network, part, config.train.gradients)
 
     def _fit_into_memory(self) -> None:
         """Raises the number of parts of a batch until one fits, the same on all ranks (train.auto_batch)."""
-        pictures = -(-self.batches.global_batch(0) // self.world.size)  # the first batch is a largest one
+        # The first batch is a largest one, the last one a smallest, in whose parts all others must fit.
+        pictures = -(-self.batches.global_batch(0) // self.world.size)
+        most = self.batches.global_batch(self.batches.steps - 1) // self.world.size
         step = partial(self._try_memory, pictures)
-        found = self.world.agree(lambda: fitting_parts(step, pictures, self.parts))
+        found = self.world.agree(lambda: fitting_parts(step, most, self.parts))
         self.parts = max(self.world.gather(found))
         self.log.note(
             f"auto-batch: {-(-pictures // self.parts)} of a process's {pictures} pictures at a time, "

@@ -65,10 +65,10 @@ class World:
     def barrier(self) -> None:
         """Returns when every rank has come here."""
 
-    def wrap(self, network: nn.Module, pictures_per_rank: int, gradients: str = "fp32") -> nn.Module:
+    def wrap(self, network: nn.Module, pictures_at_once: int, gradients: str = "fp32") -> nn.Module:
         """The network whose backward pass averages gradients over all ranks, exchanged as fp32 or bf16.
 
-        Where a rank's share of a batch is small, BatchNorm's statistics span all ranks if the device can.
+        Where a rank takes few pictures at once, BatchNorm's statistics span all ranks if the device can.
         """
         return network
 

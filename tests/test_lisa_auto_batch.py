@@ -39,7 +39,7 @@ def test_parts_double_until_one_fits(pictures: int, room: int, parts: int, expec
 
 
 def test_no_room_for_one_picture_is_said():
-    with pytest.raises(InputError, match="not even picture by picture does a step fit into memory"):
+    with pytest.raises(InputError, match=r"doesn't fit into memory, not even in 4 part\(s\): lower"):
         fitting_parts(room_for(0, 4, []), 4, 1)
 
 
