@@ -28,6 +28,7 @@ class RunFolder:
         self._lock: IO[str] | None = None
         self._best: memoryview | None = None
         self._last_is_good = True
+        self._unsaved = False
         self._cadence = Cadence(config.train.checkpoint_every, step=0)
 
     def open(self, resume: bool) -> None:
@@ -51,8 +52,12 @@ class RunFolder:
             write_whole(self.path / "config.json", (self._config.to_json() + "\n").encode())
 
     def refuse_another_run(self, resume: bool) -> None:
-        """Raises InputError where a new run would write over one."""
-        if not resume and self.holds_run:
+        """Raises InputError where a new run would write over one, or over what is left of one."""
+        try:
+            taken = self.holds_run or (self.path / BEST).exists()
+        except OSError as error:  # a folder on the way that may not be entered
+            raise InputError(f"--output {self.path} can't be read: {error.strerror}") from None
+        if taken and not resume:
             raise InputError(f"{self.path} holds a run: go on with --resume, or choose another --output")
 
     @property
@@ -130,14 +135,23 @@ class RunFolder:
                     self._best = None
                 former = self.path / PREVIOUS if self._last_is_good else None
                 checkpoint.write(checkpoint.pack(content), self.path / LAST, former)
-                self._last_is_good = True
+                self._last_is_good, self._unsaved = True, False
             except OSError as error:
+                self._unsaved = True
                 log.warn(
                     f"no checkpoint at step {state.step}: {error.strerror}; make room in {self.path}; "
-                    "the former one stays, training goes on"
+                    "the former one stays"
                 )
         self._cadence.saved(state.step)
         self._world.barrier()
+
+    def require_saved(self) -> None:
+        """Raises InputError where the latest checkpoint could not be written: no run may end like that."""
+        if self._unsaved:
+            raise InputError(
+                f"{self.path} has no room for the last checkpoint: make room, then go on with --resume, "
+                "from the one before it"
+            )
 
     def keep_best(self, network: nn.Module, record: dict[str, Any]) -> None:
         """Takes a network, as it is now, for best.pt: save_last writes it, once the disk has room."""
@@ -151,6 +165,6 @@ class RunFolder:
 
 
 def parts_of_batch(config: Config, state: TrainState, processes: int) -> int:
-    """Parts in which a rank takes its share of a batch: no larger than when the run began, for its memory."""
+    """Parts in which a rank's share of a batch goes through the network, as large as at first or smaller."""
     begun_with = state.begun_with or processes
     return -(-config.train.accumulate * begun_with // processes)

@@ -56,8 +56,12 @@ def fit(
 ) -> Result:
     """Trains the config's network on its data; leaves checkpoints, logs and a summary in its output folder.
 
-    Every rank calls it with the same config. ``on_epoch`` hears each epoch's figures on every rank. Raises
-    InputError for data, settings or a folder that can't be used, before the first step, and DivergedError.
+    Every rank calls it with the same config. ``on_epoch`` hears each epoch's figures on every rank.
+
+    Raises:
+        InputError: data, settings or a folder that can't be used, before the first step; or the last
+            checkpoint found no room.
+        DivergedError: no finite gradient any more.
     """
     run = RunFolder(config, world)
     # Before the pictures are read: workers that are started again meanwhile would take it for their own run.
@@ -108,9 +112,11 @@ def _fit(
         with closing(Trainer(config, world, state, faces.train, batches, faces.class_counts, log)) as trainer:
             try:
                 _train(config, trainer, faces.val, run, on_epoch)
+                world.agree(run.require_saved)
                 finished = True
             except StopAskedError:
                 trainer.save(run)
+                world.agree(run.require_saved)
                 log.note(f"stopped at step {state.step}; go on with --resume")
                 finished = False
             except DivergedError:

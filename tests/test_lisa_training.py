@@ -59,6 +59,10 @@ def test_a_folder_that_holds_a_run_is_refused(make_faces: Callable[..., Path], t
     for other in (config, nowhere):  # before any picture is read
         with pytest.raises(InputError, match="holds a run: go on with --resume"):
             fit(other, World())
+    for name in ("last.pt", "previous.pt"):  # best.pt and the logs may be all that somebody keeps
+        (tmp_path / "run" / name).unlink()
+    with pytest.raises(InputError, match="holds a run"):
+        fit(config, World())
 
 
 def test_resuming_with_another_network_is_refused(make_faces: Callable[..., Path], tmp_path: Path):
@@ -124,7 +128,9 @@ def trainer(config: Config) -> Trainer:
     batches = EpochBatches(4, config.train.batch_size, seed=0)
     state, log = TrainState(network, config, 1), RunLog(Path(), active=False)
     made = Trainer(config, World(), state, [], batches, torch.ones(19), log)
-    made.network.eval()
+    for module in made.network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.eval()  # alone: auxiliary classifiers are for training
     return made
 
 
@@ -132,7 +138,9 @@ def gradients(config: Config, images: torch.Tensor, masks: torch.Tensor) -> list
     made = trainer(config)
     made.normalise = lambda pictures: pictures  # pyright: ignore[reportAttributeAccessIssue]
     made._gradient(images, [(masks, 1.0)])  # pyright: ignore[reportPrivateUsage]
-    return [parameter.grad for parameter in made.network.parameters() if parameter.grad is not None]
+    found = [parameter.grad for parameter in made.network.parameters() if parameter.grad is not None]
+    assert len(found) == len(list(made.network.parameters()))
+    return found
 
 
 @pytest.mark.parametrize("parts", [2, 3, 4])
@@ -170,6 +178,21 @@ def test_both_forward_passes_of_an_accumulated_step_are_the_same():
     assert not torch.equal(seen[0], seen[1])
     counts = [each for name, each in made.network.named_buffers() if "num_batches_tracked" in name]
     assert {int(count) for count in counts} == {2}
+
+
+def test_a_narrow_network_accumulates_in_bf16():
+    """Its forward pass without gradient must keep away from the kernel that never returns, too."""
+    config = Config(
+        data=DataConfig(size=32),
+        model=ModelConfig(widths=(4, 8, 12, 16, 24)),
+        train=TrainConfig(batch_size=4, accumulate=2, precision="bf16"),
+    )
+    made = trainer(config)
+    made.network.float().train()
+    images = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
+    loss = made.train_step(images, torch.randint(0, 19, (4, 32, 32), dtype=torch.uint8))
+    assert 3 < loss < 6
+    assert made.state.skipped == 0
 
 
 def test_a_step_scales_its_gradients_down_to_the_configs_norm():
