@@ -11,6 +11,7 @@ from lisa.config import OptimConfig
 
 WARMUP_START = 1e-6
 POLY_POWER = 0.9  # DeepLab's (https://arxiv.org/abs/1606.00915); timm's default of 0.1 hardly falls
+PLATEAU_COUNTERS = ("best", "num_bad_epochs", "cooldown_counter", "last_epoch")
 PLATEAU_FACTOR, PLATEAU_PATIENCE = 0.1, 5  # the published training script's
 
 
@@ -22,15 +23,16 @@ def make_optimizer(network: nn.Module, config: OptimConfig) -> torch.optim.Optim
 
 
 def load_moments(optimizer: torch.optim.Optimizer, saved: dict[str, Any]) -> None:
-    """The saved moments with the config's rate and weight decay, which may be others than when it was saved.
+    """The saved moments with the config's settings, which may be others than when they were saved.
 
-    A rate that plateau has lowered stays as many times lower than the config's.
+    Adam and AdamW have the same moments. A rate that plateau has lowered stays as many times lower than the
+    config's.
     """
-    settings = [(group["initial_lr"], group["weight_decay"]) for group in optimizer.param_groups]
+    ours = [{key: each for key, each in group.items() if key != "params"} for group in optimizer.param_groups]
     optimizer.load_state_dict(saved)
-    for group, (lr, weight_decay) in zip(optimizer.param_groups, settings, strict=True):
-        group["lr"] *= lr / group.get("initial_lr", lr)
-        group["initial_lr"], group["weight_decay"] = lr, weight_decay
+    for group, own in zip(optimizer.param_groups, ours, strict=True):
+        lr = group["lr"] * own["initial_lr"] / group.get("initial_lr", own["initial_lr"])
+        group.update(own, lr=lr)
 
 
 class Schedule:
@@ -77,6 +79,6 @@ class Schedule:
         return dict(self._plateau.state_dict()) if self._plateau is not None else {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """The inverse of state_dict."""
+        """Goes on counting where state_dict was taken; the settings are the config's."""
         if self._plateau is not None:
-            self._plateau.load_state_dict(state)
+            self._plateau.load_state_dict({name: state[name] for name in PLATEAU_COUNTERS if name in state})

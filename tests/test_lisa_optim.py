@@ -1,8 +1,11 @@
 """Rates of each schedule, groups of the optimizer, and what a resumed run takes from its config."""
 
+import dataclasses
 import math
+from typing import Literal
 
 import pytest
+import torch
 from torch import nn
 
 from lisa.config import OptimConfig, report
@@ -65,6 +68,18 @@ def test_a_resumed_plateau_stays_lowered():
     assert found == pytest.approx([1e-4, 1e-4, 1e-4, 1e-5])
 
 
+def test_a_resumed_plateau_has_its_configs_lowest_rate():
+    config = report().optim
+    schedule = Schedule(make_optimizer(nn.Linear(2, 2), config), config, STEPS)
+    higher = dataclasses.replace(config, min_lr=5e-4)
+    optimizer = make_optimizer(nn.Linear(2, 2), higher)
+    resumed = Schedule(optimizer, higher, STEPS)
+    resumed.load_state_dict(schedule.state_dict())
+    for loss in [1.0] * 8:
+        resumed.after_epoch(loss)
+    assert optimizer.param_groups[0]["lr"] == 5e-4
+
+
 def test_a_resumed_run_has_its_configs_rate_and_weight_decay():
     first = OptimConfig(name="adam", lr=1e-3, weight_decay=1e-4, schedule="plateau")
     optimizer = make_optimizer(nn.Linear(2, 2), first)
@@ -78,6 +93,26 @@ def test_a_resumed_run_has_its_configs_rate_and_weight_decay():
     load_moments(resumed, optimizer.state_dict())
     assert [group["lr"] for group in resumed.param_groups] == pytest.approx([5e-5, 5e-5])
     assert sorted(group["weight_decay"] for group in resumed.param_groups) == [0, 1e-2]
+
+
+@pytest.mark.parametrize(("begun", "name", "expected"), [("adam", "adamw", 0.999), ("adamw", "adam", 0.99)])
+def test_a_run_may_go_on_with_the_other_adam(
+    begun: Literal["adam", "adamw"], name: Literal["adam", "adamw"], expected: float
+):
+    """AdamW's decay is a share of the weight itself, Adam's a part of the gradient, which it normalises."""
+    layer = nn.Linear(1, 1)
+    saved = make_optimizer(layer, OptimConfig(name=begun)).state_dict()
+    config = OptimConfig(name=name, lr=1e-2, weight_decay=0.1)
+    optimizer = make_optimizer(layer, config)
+    Schedule(optimizer, config, STEPS)
+    load_moments(optimizer, saved)
+    for group in optimizer.param_groups:
+        group["lr"] = config.lr
+    with torch.no_grad():
+        layer.weight.fill_(1)
+    layer.weight.grad = torch.zeros(1, 1)
+    optimizer.step()
+    assert layer.weight.item() == pytest.approx(expected)
 
 
 def test_biases_norms_and_slopes_have_no_weight_decay():
