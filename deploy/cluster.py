@@ -46,7 +46,7 @@ class Store:
     """A folder that fsspec reaches. Raises CannotStartError if it doesn't."""
 
     def __init__(self, option: str, uri: str) -> None:
-        self.label = f"{option} {uri}"
+        self.label, self._uri = f"{option} {uri}", uri
         with self.reached():
             self.files, self.root = cast(tuple[Any, str], fsspec.url_to_fs(uri))
             if isinstance(self.files, LocalFileSystem):  # one folder may have many names
@@ -62,6 +62,11 @@ class Store:
         except Exception as error:  # botocore, aiohttp, paramiko, ... raise classes of their own
             reason = getattr(error, "strerror", None) or str(error).strip() or type(error).__name__
             raise CannotStartError(f"{self.label}: {reason.splitlines()[0][:300]}") from None
+
+    @property
+    def uri(self) -> str:
+        """Its name on all machines: a relative path is of one's own folder."""
+        return self.root if isinstance(self.files, LocalFileSystem) else self._uri
 
     def names(self) -> list[str]:
         """Files below it, as paths relative to it, sorted."""
@@ -191,10 +196,11 @@ def find_pictures(source: Store, target: Store) -> list[Job]:
     return predict.named(found, Path(source.root))
 
 
-def claim(target: Store, settings: dict[str, Any], maps: list[str], overwrite: bool) -> set[str]:
+def claim(target: Store, settings: dict[str, Any], outputs: list[list[str]], overwrite: bool) -> set[str]:
     """Notes the settings in the output folder. The files in it that were made with them.
 
-    ``maps`` are the label maps that this run makes. Raises CannotStartError if they were begun otherwise.
+    ``outputs`` are each picture's, the label map last. Raises CannotStartError if the folder was begun with
+    other settings, or has such files from elsewhere.
     """
     content = json.dumps(settings, indent=1).encode()
     with target.reached():
@@ -204,6 +210,8 @@ def claim(target: Store, settings: dict[str, Any], maps: list[str], overwrite: b
             target.files.rm_file(target.path(name))
         names -= leftovers
         note = predict.SETTINGS_FILE
+        if note not in names:
+            predict.refuse_foreign(name for each in outputs for name in each if name in names)
         begun = target.files.cat_file(target.path(note)) if note in names else content
         if begun == content and not overwrite and note in names:
             # Maps from before the note are of other settings: predict.py leaves them until it comes to them.
@@ -214,7 +222,9 @@ def claim(target: Store, settings: dict[str, Any], maps: list[str], overwrite: b
                 f"{target.label}: begun with another model or other options ({note} there names them): "
                 "choose another folder, or --overwrite"
             )
-        for name in names.intersection(maps):  # a label map says that its picture is done
+        for name in names.intersection(
+            each[-1] for each in outputs
+        ):  # a label map says that its picture is done
             target.files.rm_file(target.path(name))
         target.write(note, content)
     return set()
@@ -237,14 +247,15 @@ def ray_cluster() -> Generator[None]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")  # else the checkout is shipped, data and all
     import ray
+    import ray.exceptions
 
     address = os.environ.get("RAY_ADDRESS", "")
     require_listener(address)
     code: dict[str, Any] = {"py_modules": [str(Path(__file__).parent)]}
     try:
         ray.init(log_to_driver=False, logging_level=logging.ERROR, runtime_env=code)
-    except (ConnectionError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except (ray.exceptions.RayError, ConnectionError, RuntimeError, ValueError) as error:
+        reason = str(error).strip().partition("\n")[0]
         raise CannotStartError(f"RAY_ADDRESS {address}: {reason}") from None
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ray's own would leave without a report
     try:
@@ -284,6 +295,7 @@ def predict_folder(options: argparse.Namespace, console: Console) -> Report:
     """The whole run. Raises CannotStartError."""
     digest = predict.check_sha256(options.model, options.sha256)
     source, target = Store("--input", options.input), Store("--output", options.output)
+    options.input, options.output = source.uri, target.uri  # workers may have another working folder
     writer = StoreWriter(predict.read_metadata(options.model), options, target)
     jobs = find_pictures(source, target)
     predict.refuse_collisions(writer.outputs, jobs)
@@ -292,7 +304,7 @@ def predict_folder(options: argparse.Namespace, console: Console) -> Report:
         predict.refuse_replacing(targets, (str(job.source) for job in jobs))
     settings = predict.settings_of(options, digest, options.precision)
     outputs = [writer.outputs(job) for job in jobs]
-    done = claim(target, settings, [names[-1] for names in outputs], options.overwrite)
+    done = claim(target, settings, outputs, options.overwrite)
     todo = [job for job, names in zip(jobs, outputs, strict=True) if not done.issuperset(names)]
     report = Report(total=len(jobs), skipped=len(jobs) - len(todo))
     if todo:
@@ -309,6 +321,8 @@ def predict_folder(options: argparse.Namespace, console: Console) -> Report:
 
 def _drive(options: argparse.Namespace, jobs: list[Job], report: Report, console: Console) -> None:
     """Ctrl-C and SIGTERM end it at once: what stands in the output is whole."""
+    from ray.exceptions import RayError
+
     start = time.perf_counter()
     try:
         for row in track(parsed(options, jobs), "parsing", total=len(jobs), console=console):
@@ -320,6 +334,8 @@ def _drive(options: argparse.Namespace, jobs: list[Job], report: Report, console
                 setattr(report.split, part, getattr(report.split, part) + row[part])
     except KeyboardInterrupt:
         report.interrupted = True
+    except RayError as error:  # a worker died, and again; the same command goes on from here
+        report.failed["Ray"] = (str(error).strip().splitlines() or [type(error).__name__])[-1][:300]
     report.seconds = time.perf_counter() - start
 
 

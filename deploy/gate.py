@@ -1,5 +1,6 @@
 """The one way to an exported file: written whole or not at all, compared with the trained network."""
 
+import math
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
@@ -91,7 +92,7 @@ def _as_tensor(picture: Pixels) -> Tensor:
 
 def compare(reference: FaceParser, runners: dict[str, Runner], pictures: list[Tensor]) -> dict[str, Any]:
     """Runs trained network and exported files over the pictures: figures by the runners' names."""
-    differences = dict.fromkeys(runners, 0.0)
+    differences = dict.fromkeys(runners, torch.zeros(()))
     equal = dict.fromkeys(runners, 0)
     with torch.inference_mode():
         for picture in pictures:
@@ -99,13 +100,14 @@ def compare(reference: FaceParser, runners: dict[str, Runner], pictures: list[Te
             labels = argmax_at(expected, picture.shape[2], picture.shape[3])
             for name, runner in runners.items():
                 found, logits = runner(picture)
-                differences[name] = max(differences[name], (logits - expected).abs().max().item())
+                # torch's maximum keeps a NaN, Python's may lose it.
+                differences[name] = torch.maximum(differences[name], (logits - expected).abs().max())
                 equal[name] += int((found == labels).sum())
     pixels = sum(picture.shape[2] * picture.shape[3] for picture in pictures)
     return {
         name: {
             "pictures": len(pictures),
-            "largest_logit_difference": differences[name],
+            "largest_logit_difference": differences[name].item(),
             "equal_labels": equal[name] / pixels,
         }
         for name in runners
@@ -113,8 +115,10 @@ def compare(reference: FaceParser, runners: dict[str, Runner], pictures: list[Te
 
 
 def require_equal(parity: dict[str, Any], checkpoint: Path, output: Path) -> None:
-    """Raises InputError if the fp32 figures are not those of the trained network."""
+    """Raises InputError if the fp32 figures are not those of the trained network, or no figures at all."""
     equal = parity["fp32"]["equal_labels"]
+    if not math.isfinite(parity["fp32"]["largest_logit_difference"]):
+        raise InputError(f"{checkpoint}: its logits are not finite: {output} is not written")
     if equal < MIN_EQUAL_LABELS:
         raise InputError(
             f"{checkpoint}: exported and trained network agree on {100 * equal:.4f} % of the labels, "

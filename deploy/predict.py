@@ -22,10 +22,12 @@ import argparse
 import base64
 import contextlib
 import ctypes
+import errno
 import glob
 import hashlib
 import html
 import io
+import itertools
 import json
 import os
 import platform
@@ -50,6 +52,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+if sys.platform != "win32":
+    import fcntl
 
 Pixels = NDArray[np.uint8]
 """(H,W,3) RGB, or (H,W) class ids."""
@@ -250,11 +255,11 @@ def find_pictures(source: str, output: Path) -> list[Job]:
         if path.is_dir():
             sources, base = sorted(_walk(path, output.resolve())), path
         elif path.suffix.lower() == ".txt" and path.is_file():
-            lines = path.read_text(encoding="utf-8").splitlines()
+            lines = path.read_text(encoding="utf-8-sig").splitlines()
             sources = list(dict.fromkeys(path.parent / line.strip() for line in lines if line.strip()))
             base = _common_folder(sources)
         elif not path.exists() and glob.has_magic(source):
-            sources = [Path(name) for name in sorted(glob.glob(source, recursive=True))]  # noqa: PTH207
+            sources = _without_outputs(_matches(source), source, output.resolve())
             base = _common_folder(sources)
         else:
             path.lstat()
@@ -265,6 +270,19 @@ def find_pictures(source: str, output: Path) -> list[Job]:
     if not sources:
         raise CannotStartError(f"--input {source}: no pictures there ({', '.join(sorted(SUFFIXES))})")
     return named(sources, base)
+
+
+def _matches(pattern: str) -> list[Path]:
+    return [Path(name) for name in sorted(glob.glob(pattern, recursive=True))]  # noqa: PTH207
+
+
+def _without_outputs(paths: list[Path], pattern: str, output: Path) -> list[Path]:
+    """What a pattern has found but for what lies in the output folder, unless it names that folder itself."""
+    named = list(itertools.takewhile(lambda part: not glob.has_magic(part), Path(pattern).parts))
+    fixed = Path(*named).resolve()
+    if output in (fixed, *fixed.parents):
+        return paths
+    return [path for path in paths if output not in path.resolve().parents]
 
 
 def _common_folder(paths: list[Path]) -> Path:
@@ -1061,10 +1079,18 @@ def claim(folder: Path, settings: dict[str, Any], overwrite: bool) -> float:
         raise CannotStartError(f"--output {folder}: {error.strerror or error}") from None
 
 
+def changed_at(path: Path) -> float:
+    """When the file, or the link to it, came to be as it is; its own date may be older, or in the future."""
+    found = [path.stat(), path.lstat()]
+    if os.name == "nt":  # whose ctime is the time of creation
+        return max(max(each.st_mtime, each.st_ctime) for each in found)
+    return max(each.st_ctime for each in found)
+
+
 def already_done(writer: Writer, job: Job, since: float) -> bool:
     """Whether all outputs stand and are newer than the picture and the settings."""
     try:
-        changed = max(since, job.source.stat().st_mtime)
+        changed = max(since, changed_at(job.source))
         return all(path.is_file() and path.stat().st_mtime >= changed for path in writer.targets(job))
     except OSError:
         return False
@@ -1088,6 +1114,35 @@ def refuse_replacing(outputs: Iterable[str], pictures: Iterable[str]) -> None:
         raise CannotStartError(f"{path} is an input picture, which an output would replace: change --output")
 
 
+def refuse_foreign(found: Iterable[Path | str]) -> None:
+    """Raises CannotStartError for outputs found in a folder that no predictor has written to."""
+    for path in found:
+        raise CannotStartError(f"{path} is there, and no predictor made it: choose another --output")
+
+
+@contextlib.contextmanager
+def sole_writer(folder: Path) -> Generator[None]:
+    """Locks the folder, which it makes. Raises CannotStartError while another process writes there.
+
+    The kernel frees the lock however that one ends. Some network file systems have none for folders.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if sys.platform != "win32":
+                number = os.open(folder, os.O_RDONLY)
+                stack.callback(os.close, number)
+                fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise CannotStartError(
+                f"--output {folder}: another predictor writes there: wait for it"
+            ) from None
+        except OSError as error:
+            if error.errno not in (errno.EBADF, errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
+                raise CannotStartError(f"--output {folder}: {error.strerror or error}") from None
+        yield
+
+
 def predict(options: argparse.Namespace, console: Console) -> Report:
     """The whole run. Raises CannotStartError."""
     digest = check_sha256(options.model, options.sha256)
@@ -1099,8 +1154,23 @@ def predict(options: argparse.Namespace, console: Console) -> Report:
         )
     jobs = find_pictures(options.input, options.output)
     refuse_collisions(writer.outputs, jobs)
-    targets = (target for job in jobs for target in writer.targets(job))
+    targets = [target for job in jobs for target in writer.targets(job)]
     refuse_replacing(map(os.path.realpath, targets), (os.path.realpath(job.source) for job in jobs))
+    if not os.path.lexists(options.output / SETTINGS_FILE):
+        refuse_foreign(path for path in targets if path.is_file() or path.is_symlink())
+    with sole_writer(options.output):
+        return _predict(options, writer, devices, digest, jobs, console)
+
+
+def _predict(
+    options: argparse.Namespace,
+    writer: Writer,
+    devices: list[torch.device],
+    digest: str,
+    jobs: list[Job],
+    console: Console,
+) -> Report:
+    """What writes into the output folder."""
     prepare_output(options.output)
     settings = settings_of(options, digest, choose_precision(options.precision, devices[0]))
     since = claim(options.output, settings, options.overwrite)

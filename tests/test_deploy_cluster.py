@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from deploy.cluster import Store, claim, main
+from deploy.predict import CannotStartError
 from deploy_helpers import files, parse, write_faces
 
 pytestmark = pytest.mark.xdist_group("ray")
@@ -135,20 +136,25 @@ def test_maps_that_the_predictor_left_of_other_settings_are_not_done(tmp_path: P
     before = (tmp_path / "out/.predict.json").stat().st_mtime - 10
     os.utime(tmp_path / "out/old.png", (before, before))
     store.write("new.png", b"map")
-    done = claim(store, settings, ["old.png", "new.png"], overwrite=False)
+    done = claim(store, settings, [["old.png"], ["new.png"]], overwrite=False)
     assert done == {".predict.json", "new.png"}
 
 
 def test_store_beyond_the_disk() -> None:
     store = Store("--output", "memory://parsed")
     settings = {"model_sha256": "1"}
+    outputs = [["overlay/a/x.jpg", "a/x.png"]]
     store.write("a/x.png", b"map")
+    with pytest.raises(CannotStartError, match=r"a/x\.png is there, and no predictor made it"):
+        claim(store, settings, outputs, overwrite=True)
+    assert store.names() == ["a/x.png"]
+    store.files.rm_file(store.path("a/x.png"))
     store.write("mine.png", b"not of this run")
     store.write("a/.predict-tmp-killed", b"half")
-    assert claim(store, settings, ["a/x.png"], overwrite=False) == set()  # nobody knows what made it
+    assert claim(store, settings, outputs, overwrite=False) == set()
     assert store.names() == [".predict.json", "mine.png"]
     store.write("a/x.png", b"map")
-    assert "a/x.png" in claim(store, settings, ["a/x.png"], overwrite=False)
-    assert claim(store, {"model_sha256": "2"}, ["a/x.png"], overwrite=True) == set()
+    assert "a/x.png" in claim(store, settings, outputs, overwrite=False)
+    assert claim(store, {"model_sha256": "2"}, outputs, overwrite=True) == set()
     assert store.names() == [".predict.json", "mine.png"]
     assert store.files.cat_file(store.path("mine.png")) == b"not of this run"

@@ -74,6 +74,16 @@ def test_every_network_passes_the_gate(tmp_path: Path, name: str) -> None:
     assert metadata["config"]["model"]["name"] == name
 
 
+def test_logits_that_are_no_numbers_do_not_pass(checkpoint: Path, tmp_path: Path) -> None:
+    """They are equal in both, and so are their labels."""
+    content = load(checkpoint)
+    content["weights"]["final.weight"].fill_(torch.nan)
+    save(content, tmp_path / "broken.pt")
+    with pytest.raises(InputError, match=r"broken\.pt: its logits are not finite: .* is not written"):
+        export(tmp_path / "broken.pt", tmp_path / "lisa.ts")
+    assert not (tmp_path / "lisa.ts").exists()
+
+
 def test_another_shape_passes_the_gate(tmp_path: Path) -> None:
     widths, depths = (12, 21, 33, 50, 71), (2, 1, 3, 1, 2)  # of 12, whose strips hang in bf16
     write_faces(tmp_path / "faces", 2)
