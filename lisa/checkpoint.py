@@ -96,7 +96,7 @@ def load(path: str | Path) -> dict[str, Any]:
     except OSError as error:
         raise DamagedError(f"{path}: {error.strerror or error}") from None
     except Exception as error:  # torch.load raises a different class for each kind of damage
-        reason = str(error).splitlines()[0]
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise DamagedError(f"{path}: damaged or no LISA checkpoint ({reason})") from error
     if not isinstance(checkpoint, dict) or any(key not in checkpoint for key in _REQUIRED):
         raise InputError(f"{path}: no LISA checkpoint (it lacks {', '.join(_REQUIRED)})")

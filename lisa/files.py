@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -30,8 +31,8 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON with sorted keys, the same bytes for the same content."""
-    write_whole(path, (json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode())
+    """Write JSON with sorted keys, the same bytes for the same content; file names may be no UTF-8."""
+    write_whole(path, (json.dumps(content, indent=1, sort_keys=True) + "\n").encode())
 
 
 def make_folders(folders: Iterable[Path]) -> None:
@@ -43,8 +44,10 @@ def make_folders(folders: Iterable[Path]) -> None:
     for folder in folders:
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            for leftover in folder.glob(f".*{PART}"):
-                leftover.unlink(missing_ok=True)
+            for part in folder.glob(f".*{PART}"):
+                name = re.fullmatch(rf"\..+\.(\d+)\{PART}", part.name)
+                if name and not Path("/proc", name[1]).exists():  # of write_whole, and nobody's work any more
+                    part.unlink(missing_ok=True)
         except OSError as error:
             raise InputError(f"can't write into {folder}: {error.strerror}; choose another place") from error
 

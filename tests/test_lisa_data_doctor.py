@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -267,6 +268,23 @@ def test_command_writes_its_reports_and_says_so_in_the_exit_code(clean: Path, fa
     assert set(report["classes"]["train"]) == set(NAMES)
     assert (tmp_path / "exclude.txt").read_text().splitlines()[-1] == "train/images/000020.jpg"
     assert run(tmp_path / "nowhere").returncode == 2
+
+
+@pytest.mark.slow
+def test_a_file_name_that_is_no_utf8_comes_through(faces: Path, tmp_path: Path):
+    odd = faces / "train/images" / os.fsdecode(b"caf\xe9 [b].jpg")
+    odd.write_bytes(b"")
+    report = ["--json", str(tmp_path / "report.json"), "--exclude-to", str(tmp_path / "exclude.txt")]
+    command = [sys.executable, "-m", "lisa.data.doctor", "--data", str(faces), *report]
+    wide = {**os.environ, "COLUMNS": "300"}
+    done = subprocess.run(command, env=wide, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    assert r"caf\xe9 [b].jpg" in done.stdout
+    findings = json.loads((tmp_path / "report.json").read_text())["findings"]
+    assert faces / findings[0]["file"] == odd
+    with pytest.raises(InputError):
+        find_pairs(faces, "train")
+    assert len(find_pairs(faces, "train", exclude=tmp_path / "exclude.txt")) == 48
 
 
 @pytest.mark.slow

@@ -63,7 +63,7 @@ def open_faces(pairs: Sequence[Pair], size: int, cache: str = "") -> Dataset[Fac
         wanted = _index(pairs, size)
         if _read_index(folder) != wanted:
             _build(folder, pairs, size, wanted)
-    return CachedFaces(folder, pairs)
+        return CachedFaces(folder, pairs)  # opened before another run may build another one here
 
 
 def _index(pairs: Sequence[Pair], size: int) -> dict[str, Any]:
@@ -95,7 +95,11 @@ def _locked(folder: Path) -> Generator[None]:
             f"data.cache = {folder} holds other things ({strangers[0]}); choose a folder of its own"
         )
     make_folders([folder])
-    with (folder / LOCK).open("w") as lock:
+    try:
+        lock = (folder / LOCK).open("w")
+    except OSError as error:
+        raise InputError(f"data.cache = {folder}: {error.strerror}; choose a folder of your own") from None
+    with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 

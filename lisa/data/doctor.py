@@ -5,6 +5,7 @@
 Exit code 0 if nothing was found, 1 if something was, 2 if the folder can't be examined.
 """
 
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from lisa.data.duplicates import near_pairs
@@ -154,7 +156,7 @@ def _copies(root: Path, seen: dict[str, list[Examination]]) -> Iterator[Finding]
 
 def show(diagnosis: Diagnosis, console: Console) -> None:
     """The findings by kind with some examples, and the classes of each split."""
-    table = Table(title=f"findings in {diagnosis.root}", show_lines=True)
+    table = Table(title=escape(printable(f"findings in {diagnosis.root}")), show_lines=True)
     table.add_column("kind")
     table.add_column("files", justify="right")
     table.add_column("what it means")
@@ -164,7 +166,7 @@ def show(diagnosis: Diagnosis, console: Console) -> None:
         examples = [finding for finding in diagnosis.findings if finding.kind == kind]
         shown = [f"{relative(item.file, diagnosis.root)}: {item.detail}" for item in examples[:SHOWN]]
         more = [f"... and {len(examples) - SHOWN} more"] if len(examples) > SHOWN else []
-        table.add_row(kind, str(by_kind[kind]), meaning, "\n".join(shown + more))
+        table.add_row(kind, str(by_kind[kind]), meaning, escape(printable("\n".join(shown + more))))
     console.print(table)
     classes = Table(title="classes: % of the split's pictures, % of its pixels")
     classes.add_column("class")
@@ -178,6 +180,11 @@ def show(diagnosis: Diagnosis, console: Console) -> None:
         ]
         classes.add_row(name, *cells)
     console.print(classes)
+
+
+def printable(text: str) -> str:
+    """Bytes of file names that are no UTF-8, escaped."""
+    return os.fsencode(text).decode("utf-8", "backslashreplace")
 
 
 def exclusions(diagnosis: Diagnosis) -> str:
@@ -216,7 +223,7 @@ def main(
         if json is not None:
             write_json(json, diagnosis.to_json())
         if exclude_to is not None:
-            write_whole(exclude_to, exclusions(diagnosis).encode())
+            write_whole(exclude_to, exclusions(diagnosis).encode("utf-8", "surrogateescape"))
         sys.exit(1 if diagnosis.findings else 0)
 
 

@@ -1,6 +1,5 @@
 """Folders of faces: which picture belongs to which mask, whether all can be read, and what to leave out."""
 
-import struct
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -100,9 +99,10 @@ def read_exclusions(path: Path, root: Path) -> frozenset[Path]:
         InputError: the list can't be read, or names a file that isn't there.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"can't read data.exclude = {path}: {error}") from None
+        # Names may be no UTF-8, and hold what str.splitlines takes for the end of a line.
+        lines = path.read_bytes().decode("utf-8", "surrogateescape").split("\n")
+    except OSError as error:
+        raise InputError(f"can't read data.exclude = {path}: {error.strerror}") from None
     files = [root / line.strip() for line in lines if line.strip() and not line.startswith("#")]
     absent = [str(file) for file in files if not file.exists() and not file.is_symlink()]
     if absent:
@@ -114,7 +114,11 @@ def read_exclusions(path: Path, root: Path) -> frozenset[Path]:
 
 def _by_stem(folder: Path, suffixes: Sequence[str], misfits: list[Misfit]) -> dict[str, Path]:
     found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
+    try:
+        paths = sorted(folder.iterdir())
+    except OSError as error:
+        raise InputError(f"{folder}: {error.strerror}") from None
+    for path in paths:
         if path.suffix.lower() not in suffixes or path.name.startswith("."):
             continue
         if path.stem in found:
@@ -165,13 +169,7 @@ def decode(pair: Pair) -> tuple[Image.Image, Image.Image]:
         image = read_image(path)
         path = pair.mask
         mask = read_mask(path, pair.label_order)
-    except (
-        OSError,
-        ValueError,
-        SyntaxError,
-        struct.error,
-        Image.DecompressionBombError,
-    ) as error:  # Pillow's ways to say no
+    except Exception as error:  # Pillow's decoders say no in a dozen ways
         raise InputError(f"{path}: {str(error) or type(error).__name__}") from error
     return image, mask
 
