@@ -33,6 +33,8 @@ class Arguments:
     """Where the figures go, as JSON: results/val.json, say, with its pictures in results/val_pictures/."""
     split: str = "val"
     """train, val or test."""
+    exclude: str = ""
+    """List of files to leave out, as --data.exclude has it in training."""
     label_order: str = CELEBAMASK
     """Order of the masks' ids: celebamask-hq, face-parsing.pytorch, or your own names, comma separated."""
     size: Annotated[int | None, tyro.conf.arg(metavar="PX")] = None
@@ -66,7 +68,8 @@ def main() -> int:
 
     with open_world() as world:
         trained = world.agree(lambda: load_network(arguments.checkpoint))
-        pairs = world.agree(lambda: find_pairs(arguments.data, arguments.split, arguments.label_order))
+        order, exclude = arguments.label_order, arguments.exclude
+        pairs = world.agree(lambda: find_pairs(arguments.data, arguments.split, order, exclude))
         check_pairs(pairs, world.gather, world.rank, world.size)
         world.agree(lambda: make_folders([arguments.output.parent] if world.is_main else []))
         network = FlipAveraged(trained.network) if arguments.tta == "flip" else trained.network

@@ -3,7 +3,7 @@
 ``python -m lisa.augment --data ROOT --output sheet.png`` draws what a network sees.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from lisa.config import AugmentConfig
+from lisa.data.pairs import Pair, find_pairs
+from lisa.label_orders import CELEBAMASK
 from lisa.labels import FLIPPED_IDS, IGNORE_INDEX
 from lisa.mixing import Mixing
 
@@ -117,16 +119,12 @@ def _appearance(config: AugmentConfig) -> list[_AugmentationBase]:
     return operations
 
 
-def draw_sheet(config: AugmentConfig, root: Path, output: Path, size: int) -> None:
-    """Six training pictures, one a row: as they are, then augmented, without and with labels in turn."""
+def draw_sheet(config: AugmentConfig, pairs: Sequence[Pair], output: Path, size: int) -> None:
+    """Six of the pairs, one a row: as they are, then augmented, without and with labels in turn."""
     from lisa.data.faces import FaceDataset, collate_same_size
-    from lisa.data.pairs import find_pairs
-    from lisa.pictures import overlay, save_png
+    from lisa.pictures import evenly, overlay, save_png
 
-    pairs = find_pairs(root, "train")
-    chosen = [
-        pairs[index] for index in np.linspace(0, len(pairs) - 1, min(SHEET_ROWS, len(pairs)), dtype=int)
-    ]
+    chosen = evenly(pairs, SHEET_ROWS)
     dataset = FaceDataset(chosen, size)
     images, masks = collate_same_size([dataset[index] for index in range(len(chosen))])
     augment, mix = Augmentation(config, size), Mixing(config)
@@ -161,6 +159,10 @@ class SheetArguments:
     """Side of each picture, in pixels."""
     seed: int = 0
     """Seed of the views."""
+    label_order: str = CELEBAMASK
+    """Order of the masks' ids: celebamask-hq, face-parsing.pytorch, or names, comma separated."""
+    exclude: str = ""
+    """List of files to leave out, as --data.exclude has it in training."""
 
 
 def main() -> None:
@@ -175,8 +177,9 @@ def main() -> None:
         if arguments.recipe not in RECIPES:
             raise InputError(f"--recipe {arguments.recipe}: one of {', '.join(RECIPES)}")
         config = RECIPES[arguments.recipe]().augment
+        pairs = find_pairs(arguments.data, "train", arguments.label_order, arguments.exclude)
         torch.manual_seed(arguments.seed)
-        draw_sheet(config, arguments.data, arguments.output, arguments.size)
+        draw_sheet(config, pairs, arguments.output, arguments.size)
 
 
 if __name__ == "__main__":

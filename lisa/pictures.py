@@ -44,7 +44,7 @@ def draw_grid(trained: "Trained", path: Path) -> None:
     """Six validation pictures, evenly spread: picture | truth | prediction | overlay."""
     data = trained.config.data
     pairs = find_pairs(data.root, "val", data.label_order, data.exclude)
-    grid_sheet(parser_of(trained), pairs, SIDE).save(path)
+    save_png(grid_sheet(parser_of(trained), pairs, SIDE), path)
 
 
 def grid_sheet(parser: "FaceParser", pairs: Sequence[Pair], side: int) -> Image.Image:
@@ -60,7 +60,12 @@ def grid_sheet(parser: "FaceParser", pairs: Sequence[Pair], side: int) -> Image.
 
 
 def compare(
-    checkpoints: list[Path], data: Path, output: Path, split: str = "val", label_order: str = CELEBAMASK
+    checkpoints: list[Path],
+    data: Path,
+    output: Path,
+    split: str = "val",
+    label_order: str = CELEBAMASK,
+    exclude: str = "",
 ) -> None:
     """Several networks side by side on six pictures, evenly spread: picture, truth, each network (Figure 4).
 
@@ -70,6 +75,7 @@ def compare(
         output: The PNG to write.
         split: train, val or test.
         label_order: Order of the masks' ids: celebamask-hq, face-parsing.pytorch, or names, comma separated.
+        exclude: List of files to leave out, as --data.exclude has it in training.
     """
     if not checkpoints:
         raise InputError("--checkpoints: name at least one")
@@ -78,7 +84,7 @@ def compare(
     trained = [load_network(path) for path in checkpoints]
     parsers = [parser_of(each) for each in trained]
     rows: list[Row] = []
-    for pair in _chosen(data, split, label_order, FIGURE4_ROWS):
+    for pair in _chosen(find_pairs(data, split, label_order, exclude), FIGURE4_ROWS):
         image, truth = read_pair(pair)
         masks = [truth, *(parse(parser, image) for parser in parsers)]
         rows.append(Row((photo_panel(image, SIDE), *(flat_panel(colored(mask), SIDE) for mask in masks))))
@@ -87,7 +93,12 @@ def compare(
 
 
 def grid(
-    checkpoint: Path, data: Path, output: Path, split: str = "val", label_order: str = CELEBAMASK
+    checkpoint: Path,
+    data: Path,
+    output: Path,
+    split: str = "val",
+    label_order: str = CELEBAMASK,
+    exclude: str = "",
 ) -> None:
     """A network's predictions of sixteen pictures, evenly spread over the split (Figure 5).
 
@@ -97,13 +108,14 @@ def grid(
         output: The PNG to write.
         split: train, val or test.
         label_order: Order of the masks' ids: celebamask-hq, face-parsing.pytorch, or names, comma separated.
+        exclude: List of files to leave out, as --data.exclude has it in training.
     """
     from lisa.checkpoint import load_network
 
     trained = load_network(checkpoint)
     parser = parser_of(trained)
     rows: list[Row] = []
-    for pair in _chosen(data, split, label_order, FIGURE5_ROWS * FIGURE5_BLOCKS):
+    for pair in _chosen(find_pairs(data, split, label_order, exclude), FIGURE5_ROWS * FIGURE5_BLOCKS):
         image, _ = read_pair(pair)
         prediction = flat_panel(colored(parse(parser, image)), SIDE)
         rows.append(Row((photo_panel(image, SIDE), prediction)))
@@ -111,9 +123,9 @@ def grid(
     save_png(sheet(titles, rows, SIDE, min(FIGURE5_BLOCKS, len(rows))), output)
 
 
-def _chosen(data: Path, split: str, label_order: str, count: int) -> list[Pair]:
-    """Pairs evenly spread over the split, decoded once. Raises InputError for what can't be used."""
-    chosen = evenly(find_pairs(data, split, label_order), count)
+def _chosen(pairs: Sequence[Pair], count: int) -> list[Pair]:
+    """So many of them, evenly spread, decoded once. Raises InputError for what can't be used."""
+    chosen = evenly(pairs, count)
     check_pairs(chosen, lambda value: [value], 0, 1)
     return chosen
 
@@ -181,7 +193,9 @@ def draw_curves(log: Path, path: Path) -> None:
         axes.grid(alpha=0.3)
         axes.legend()
         axes.xaxis.get_major_locator().set_params(integer=True)
-    figure.savefig(path, dpi=120)
+    stream = BytesIO()
+    figure.savefig(stream, format="png", dpi=120)
+    write_whole(path, stream.getvalue())
     plt.close(figure)
 
 

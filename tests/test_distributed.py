@@ -123,6 +123,11 @@ def test_two_processes_train_and_any_number_evaluates(make_faces: Callable[..., 
     assert records[0]["miou_interval"][0] <= records[0]["miou"] <= records[0]["miou_interval"][1]
     for name in ("confusion.png", "worst.png", "best.png"):
         assert (tmp_path / "3_pictures" / name).stat().st_size > 1000
+    (tmp_path / "exclude.txt").write_text("val/images/1.png\n")
+    one = evaluate(
+        run / "best.pt", root, tmp_path / "one.json", 1, "--exclude", str(tmp_path / "exclude.txt")
+    )
+    assert list(one["picture_mious"]) == ["0"]
     options = ("--tta", "flip", "--noise", "20")
     changed = evaluate(run / "best.pt", root, tmp_path / "changed.json", 2, *options)
     network = Noisy(FlipAveraged(checkpoint.load_network(run / "best.pt").network), 32, 20)

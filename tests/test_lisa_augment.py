@@ -13,6 +13,7 @@ from PIL import Image
 
 from lisa.augment import SHEET_VIEWS, Augmentation, draw_sheet, main
 from lisa.config import AugmentConfig
+from lisa.data.pairs import find_pairs
 from lisa.errors import InputError
 from lisa.labels import FLIP_PAIRS, PALETTE
 
@@ -127,7 +128,8 @@ def test_border_is_ignored_or_background(border: Literal["ignore", "background"]
 
 
 def test_sheet(make_faces: Callable[..., Path], tmp_path: Path):
-    draw_sheet(AugmentConfig(paste=1, cutmix=1), make_faces(), tmp_path / "sheet.png", 32)
+    pairs = find_pairs(make_faces(), "train")
+    draw_sheet(AugmentConfig(paste=1, cutmix=1), pairs, tmp_path / "sheet.png", 32)
     with Image.open(tmp_path / "sheet.png") as sheet:
         assert sheet.size == ((1 + SHEET_VIEWS) * 32, 4 * 32)
 
