@@ -86,6 +86,9 @@ def test_a_trial_behind_urls_goes_on_on_another_machine(
     assert [record["epoch"] for record in epoch_records(tmp_path / "bucket/trials/t")] == [1, 2]
     assert Path(local_data(root)).parent.parent == tmp_path / "two"
     assert not list((tmp_path / "two").glob("lisa-trial-*"))
+    (tmp_path / "two" / Path(local_data(root)).parent.name).chmod(0o777)
+    with pytest.raises(InputError, match="is not yours alone"):
+        local_data(root)
 
 
 def test_a_diverged_trial_scores_0(

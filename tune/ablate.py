@@ -74,7 +74,8 @@ def main() -> int:
     console.print(overhead_line(overheads(outcomes, started)), highlight=False, soft_wrap=True)
     for outcome in outcomes:
         if outcome.error:
-            console.print(f"trial {outcome.trial} failed: {outcome.error}", highlight=False, soft_wrap=True)
+            line = f"trial {outcome.trial} failed: {outcome.error}"
+            console.print(line, highlight=False, soft_wrap=True, markup=False)
     if not complete(outcomes, len(ablation.rows) * arguments.seeds):
         console.print(f"stopped: the same command with --resume goes on ({config.output})", soft_wrap=True)
         return INTERRUPTED

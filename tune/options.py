@@ -125,7 +125,12 @@ def settled(config: Config) -> Config:
             find_pairs(root, split, config.data.label_order, config.data.exclude)
     exclude, cache = (absolute(path) if path else "" for path in (config.data.exclude, config.data.cache))
     data = replace(config.data, root=root, exclude=exclude, cache=cache)
-    return replace(config, data=data, output=absolute(config.output))
+    train = config.train
+    if train.init:
+        train = replace(train, init=absolute(train.init))
+        if not Path(train.init).is_file():
+            raise InputError(f"--init {train.init}: no such file")
+    return replace(config, data=data, train=train, output=absolute(config.output))
 
 
 def flat(config: Config) -> dict[str, object]:

@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import os
+import stat
 import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -89,13 +90,25 @@ def open_run_folder(results: str, name: str) -> Generator[RunFolder]:
         yield folder
 
 
+def _require_private(folder: Path) -> None:
+    """Makes it. Raises InputError if somebody else could have put faces there: the name can be guessed."""
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        status = folder.lstat()
+    except OSError as error:
+        raise InputError(f"{folder}: {error.strerror}; set TMPDIR to a folder of your own") from None
+    private = stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o077
+    if not private:
+        raise InputError(f"{folder} is not yours alone: remove it, or set TMPDIR to a folder of your own")
+
+
 def local_data(root: str) -> str:
     """The data's folder on this machine; data behind a URL is copied once per machine."""
     if not is_url(root):
         return root
     name = f"lisa-data-{os.getuid()}-{hashlib.sha256(root.encode()).hexdigest()[:16]}"
     folder = Path(tempfile.gettempdir()) / name
-    make_folders([folder])
+    _require_private(folder)
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (folder / "complete").exists():

@@ -143,4 +143,6 @@ class TrialTable(Callback):
     def _say(self, line: str) -> None:
         if self.live is None:
             minutes, seconds = divmod(round(time.time() - self.started), 60)
-            self.console.print(f"{minutes:3d}:{seconds:02d}  {line}", highlight=False, soft_wrap=True)
+            self.console.print(
+                f"{minutes:3d}:{seconds:02d}  {line}", highlight=False, soft_wrap=True, markup=False
+            )

@@ -21,11 +21,14 @@ from lisa.models import build, count_parameters
 from lisa.trainer import DivergedError
 from lisa.training import fit
 from lisa.world import World
-from tune.processes import CHECKOUT, epoch_records, fit_in_processes, tied, tied_environment
+from tune.processes import CHECKOUT, POLL_SECONDS, epoch_records, fit_in_processes, tied, tied_environment
 from tune.space import Point
 from tune.storage import RunFolder, local_data, open_run_folder
 
 TIMED_RUNS = 15
+
+WRITTEN_SECONDS = 60
+"""Within so many seconds an epoch's checkpoints follow its line in the log."""
 
 
 @dataclass(frozen=True)
@@ -106,13 +109,13 @@ class Reporter:
         records = epoch_records(self.folder.path)[:epochs]
         curve = list(accumulate((record["miou"] for record in records), max))
         if self.wants_latency and self.latency_ms is None and records:
-            self.latency_ms = exported_milliseconds(self.folder.path / "best.pt", self.config.data.size)
+            self.latency_ms = exported_milliseconds(self._best_checkpoint(), self.config.data.size)
             now = time.time()
         metrics = {
             "epoch": records[-1]["epoch"] if records else 0,
             "miou": 0.0 if diverged else records[-1]["miou"],
             "best_miou": 0.0 if diverged else curve[-1],
-            "best_report_f1": _best(records)["report_f1"] if records else 0.0,
+            "best_report_f1": 0.0 if diverged else _best(records)["report_f1"],
             "curve": curve,
             "parameters": self.parameters,
             "diverged": diverged,
@@ -126,6 +129,13 @@ class Reporter:
         self.reported = True
         ray_tune.report(metrics)
         self.report_seconds += time.time() - now
+
+    def _best_checkpoint(self) -> Path:
+        """best.pt, which over several processes may come a little later than the first epoch's line."""
+        path, deadline = self.folder.path / "best.pt", time.monotonic() + WRITTEN_SECONDS
+        while not path.exists() and time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS)
+        return path
 
     def _latency(self, diverged: bool) -> float:
         if self.latency_ms is None and diverged and self.wants_latency:
