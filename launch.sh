@@ -80,7 +80,9 @@ processes() {
     local gpus=0
     if command -v nvidia-smi >/dev/null; then gpus=$(python -c 'import torch; print(torch.cuda.device_count())'); fi
     if [ "$gpus" -gt 0 ]; then echo "$gpus"; return; fi
-    echo $(($(nproc) > 1 ? 2 : 1))
+    local cores
+    cores=$(env -u OMP_NUM_THREADS nproc) # nproc obeys it
+    echo $((cores > 1 ? 2 : 1))
 }
 
 if [ $# -eq 0 ]; then demonstrate; exit; fi

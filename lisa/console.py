@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from lisa.events import Events
@@ -65,7 +66,7 @@ class RunLog:
         """A line for the person at the terminal, and for rank 0's log."""
         if self.active:
             logger.info("%s", message)
-            console.print(message, highlight=False, soft_wrap=True)
+            console.print(message, highlight=False, soft_wrap=True, markup=False)
 
     def warn(self, message: str) -> None:
         """A note that should be seen."""
@@ -164,7 +165,7 @@ class RunLog:
 def class_table(record: dict[str, Any], title: str) -> Table:
     """IoU, F1 and boundary IoU of each class, and the means, as a rich table of two halves side by side."""
     columns = ("iou", "f1", "boundary_iou")
-    table = Table(title=title, title_justify="left", caption_justify="left")
+    table = Table(title=escape(title), title_justify="left", caption_justify="left")
     for _ in range(2):
         table.add_column("class")
         for header in ("IoU", "F1", "bIoU"):

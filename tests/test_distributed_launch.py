@@ -25,7 +25,8 @@ def dry_run(tmp_path: Path, variables: dict[str, str]) -> subprocess.CompletedPr
         program.chmod(0o755)
     mine = ("SLURM", "MASTER_", "NNODES", "NODE_RANK", "NPROC", "MAX_RESTARTS", "LISA_")
     kept = {key: value for key, value in os.environ.items() if not key.startswith(mine)}
-    environment = {**kept, "NPROC": "1", **variables, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    wanted = {name: value for name, value in {"NPROC": "1", **variables}.items() if value}
+    environment = {**kept, **wanted, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
     command = [str(ROOT / "launch.sh"), "--dry-run", "best"]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
 
@@ -50,6 +51,10 @@ SLURM = {"SLURM_JOB_NUM_NODES": "2", "SLURM_JOB_NODELIST": "x", "SLURM_JOB_ID": 
         (
             {**SLURM, "SLURM_NODEID": "1"},
             ["--nnodes=2", "--rdzv-endpoint=localhost:20007", "--rdzv-id=lisa-20007", "is_host=0"],
+        ),
+        (
+            {"NPROC": "", "OMP_NUM_THREADS": "1"},
+            [f"--nproc-per-node={min(2, len(os.sched_getaffinity(0)))} "],
         ),
         ({**SLURM, "SLURM_NODEID": "0", "MASTER_PORT": "1234"}, ["localhost:1234", "is_host=1"]),
     ],
