@@ -49,6 +49,7 @@ def settle_environment() -> None:
 def open_cluster(address: str) -> Generator[None]:
     """Ray on this machine, or the cluster at the address; shut down or left again at the end."""
     import ray
+    from ray.exceptions import RayError
 
     arguments: dict[str, Any] = {"include_dashboard": False, "object_store_memory": 256 * 2**20}
     if address:
@@ -58,7 +59,7 @@ def open_cluster(address: str) -> Generator[None]:
     _require_listener(address)
     try:
         ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, **arguments)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (RayError, ConnectionError, RuntimeError, ValueError) as error:
         first = str(error).strip().splitlines()[0]
         raise InputError(
             f"no Ray cluster at {address or 'this machine'}: {first} "
