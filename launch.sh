@@ -149,7 +149,11 @@ trap 'rm -f "$LISA_STATUS_FILE"' EXIT
 # USR1, Slurm's warning before the time limit, may reach every process of the job: the agent would die of it.
 (trap '' USR1; exec setsid "${line[@]}") &
 agent=$!
-ask_workers() { kill -TERM $(cat "/proc/$agent/task/$agent/children" 2>/dev/null) 2>/dev/null || kill -TERM "$agent" 2>/dev/null || true; }
+asked=
+ask_workers() {
+    asked=1
+    kill -TERM $(cat "/proc/$agent/task/$agent/children" 2>/dev/null) 2>/dev/null || kill -TERM "$agent" 2>/dev/null || true
+}
 trap ask_workers INT TERM HUP USR1
 
 code=0
@@ -160,4 +164,5 @@ while kill -0 "$agent" 2>/dev/null; do # a trap ends wait early
 done
 status=$(<"$LISA_STATUS_FILE")
 if [ "$code" -eq 0 ] && [[ $status =~ ^[0-9]+$ ]]; then code=$status; fi
+if [ -n "$asked" ] && [ "$code" -gt 128 ]; then code=75; fi # the agent had no workers yet, and died of the signal
 exit "$code"

@@ -44,7 +44,7 @@ def started_before() -> bool:
 
 
 def finish(main: Callable[[], int]) -> NoReturn:
-    """Runs main and ends the process with its code; an InputError is one line on rank 0 and its code, 2 or 3.
+    """Runs main and ends the process with its code; an InputError is one line on each host, and 2 or 3.
 
     A worker that ends with a code makes torchrun print a traceback and start all workers again. Neither helps
     against bad input or a request to stop, so under launch.sh the worker ends with 0 and launch.sh reads the
@@ -53,7 +53,7 @@ def finish(main: Callable[[], int]) -> NoReturn:
     try:
         code = main()
     except InputError as error:
-        if os.environ.get("RANK", "0") == "0":
+        if os.environ.get("LOCAL_RANK", "0") == "0":  # of every host: one may fail before the others know
             print(f"error: {error}", file=sys.stderr, flush=True)
         code = error.exit_code
     except StopAskedError:

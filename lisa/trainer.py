@@ -91,7 +91,7 @@ class Trainer:
             recompute_blocks(state.network)
         if config.train.auto_batch:
             self._fit_into_memory()  # before it is wrapped: SyncBatchNorm waits for ranks without memory
-        part = config.train.batch_size // world.size // self.parts
+        part = max(1, config.train.batch_size // world.size // self.parts)
         self.network = world.wrap(state.network, part, config.train.gradients)
 
     def _fit_into_memory(self) -> None:

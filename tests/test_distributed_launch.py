@@ -3,20 +3,21 @@
 import os
 import subprocess
 import sys
+import time
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from distributed import world
-from distributed.exit import STATUS_FILE, started_before
+from distributed.exit import STATUS_FILE, STOPPED, started_before
 from lisa.errors import InputError
 
 ROOT = Path(__file__).parents[1]
 
 
-def dry_run(tmp_path: Path, variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """launch.sh --dry-run; the check of arguments, which takes seconds, is test_distributed.py's."""
+def launch_environment(tmp_path: Path, variables: dict[str, str]) -> dict[str, str]:
+    """Of this machine without its own launch variables, and with programs that stand in."""
     python = tmp_path / "python"
     python.write_text('#!/bin/sh\n[ "$2" = lisa.command_line ] || exec python3 "$@"\n')
     scontrol = tmp_path / "scontrol"
@@ -27,7 +28,13 @@ def dry_run(tmp_path: Path, variables: dict[str, str]) -> subprocess.CompletedPr
     kept = {key: value for key, value in os.environ.items() if not key.startswith(mine)}
     wanted = {name: value for name, value in {"NPROC": "1", **variables}.items() if value}
     environment = {**kept, **wanted, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    return environment
+
+
+def dry_run(tmp_path: Path, variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """launch.sh --dry-run; the check of arguments, which takes seconds, is test_distributed.py's."""
     command = [str(ROOT / "launch.sh"), "--dry-run", "best"]
+    environment = launch_environment(tmp_path, variables)
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
 
 
@@ -95,6 +102,20 @@ def test_wrong_and_half_set_variables_are_refused_by_name(
     assert result.stderr.startswith(f"error: {message}")
     assert result.stderr.count("\n") == 1
     assert "torchrun" not in result.stdout
+
+
+def test_a_stop_before_there_are_workers(tmp_path: Path):
+    """torchrun imports torch for seconds and dies of the signal: for who started it, still a stop."""
+    torchrun = tmp_path / "torchrun"
+    torchrun.write_text("#!/bin/sh\nexec sleep 60\n")
+    torchrun.chmod(0o755)
+    command, environment = [str(ROOT / "launch.sh"), "best"], launch_environment(tmp_path, {})
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as launched:
+        assert launched.stdout is not None
+        assert launched.stdout.readline().startswith("torchrun ")
+        time.sleep(1)
+        launched.terminate()
+        assert launched.wait(60) == STOPPED
 
 
 def test_the_time_out_is_read_in_seconds(monkeypatch: pytest.MonkeyPatch):

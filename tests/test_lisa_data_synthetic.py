@@ -114,9 +114,15 @@ def test_finished_files_are_kept_and_missing_ones_drawn_again(tmp_path: Path):
     before = contents(tmp_path)
     gone, kept = sorted((tmp_path / "train" / "images").glob("*.jpg"))[:2]
     gone.unlink()
-    (tmp_path / "train" / "masks" / ".000001.png.77.part").write_bytes(b"half")
+    nobody, somebody = (
+        tmp_path / "train" / "masks" / f".000001.png.{process}.part" for process in (2**30, os.getpid())
+    )
+    for part in (nobody, somebody):
+        part.write_bytes(b"half")
     stamp = kept.stat().st_mtime_ns
     write_dataset(tmp_path, count=10, seed=1, size=64, workers=1)
+    assert not nobody.exists()
+    somebody.unlink()  # of a process that still runs: left alone
     assert contents(tmp_path) == before
     assert kept.stat().st_mtime_ns == stamp
 

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -226,6 +227,7 @@ def test_an_ablation_on_the_cluster_and_its_resume(
         (["--objective", "miou,latency"], "needs --architecture"),
         (["--gpus-per-trial", "1.5"], "a part of one GPU"),
         (["--trials", "0"], "--trials 0: at least 1"),
+        (["--init", "gone.pt"], "gone.pt: no such file"),
         (["--address", "127.0.0.1:1"], "no Ray cluster at 127.0.0.1:1"),
         (["--output", "here"], "holds a search: go on with --resume"),
     ],
@@ -249,6 +251,17 @@ def test_bad_input_is_one_line(
         run_entry(search.main)
     assert ended.value.code == 2
     assert message in capsys.readouterr().err
+
+
+def test_one_search_in_a_folder(tmp_path: Path):
+    from tune.options import claimed
+
+    code = f"from tune.options import claimed\nwith claimed({str(tmp_path / 's')!r}, {{}}, True): print('in')"
+    command = [sys.executable, "-c", code]
+    with claimed(str(tmp_path / "s"), {}, resume=False):
+        other = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert re.search(rf"InputError: .*process {os.getpid()} on .* trains into it", other.stderr)
+    assert subprocess.run(command, capture_output=True, text=True, cwd=ROOT).stdout == "in\n"
 
 
 def test_the_recipe_may_stand_anywhere(monkeypatch: pytest.MonkeyPatch):

@@ -12,7 +12,7 @@ from lisa.config import Config, report
 from lisa.errors import InputError
 from tune.ablations import Ablation, markdown
 from tune.cluster import check_nodes, node_resources, open_cluster, settle_environment
-from tune.options import INTERRUPTED, MARKER, Options, claim, flat, parse, run_entry, settled
+from tune.options import INTERRUPTED, MARKER, Options, claimed, flat, parse, run_entry, settled
 from tune.storage import put_text
 
 if TYPE_CHECKING:
@@ -56,13 +56,12 @@ def main() -> int:
     config = settled(arguments.config)
     arguments = replace(arguments, config=config)
     ablation = Ablation(config, arguments.table)
-    claim(config.output, arguments.recipe(), arguments.resume)
     settle_environment()
     from lisa.console import console
     from tune.running import complete, overhead_line, overheads
 
     started = time.time()
-    with open_cluster(arguments.cluster):
+    with claimed(config.output, arguments.recipe(), arguments.resume), open_cluster(arguments.cluster):
         check_nodes(config.data.root, config.output, MARKER)
         outcomes = _run(arguments, ablation)
     whole = [outcome for outcome in outcomes if outcome.finished and not outcome.error]

@@ -3,7 +3,8 @@
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, NoReturn, TypeVar
@@ -15,6 +16,7 @@ from lisa.config import RECIPES, Config
 from lisa.data.pairs import find_pairs
 from lisa.errors import InputError, one_line_errors
 from lisa.files import claim_folder
+from lisa.lock import lock_folder
 from tune.storage import absolute, file_system, is_url
 
 MARKER = "search.json"
@@ -142,8 +144,12 @@ def flat(config: Config) -> dict[str, object]:
     }
 
 
-def claim(results: str, recipe: dict[str, object], resume: bool) -> None:
-    """Makes the results folder ours. Raises InputError if it holds something else, or needs --resume."""
+@contextmanager
+def claimed(results: str, recipe: dict[str, object], resume: bool) -> Generator[None]:
+    """Makes the results folder ours and, where it has a lock, nobody else's until the end.
+
+    Raises InputError if it holds something else, needs --resume, or another process searches there.
+    """
     if is_url(results):
         files, root = file_system(results)
         begun = files.exists(f"{root}/{MARKER}")
@@ -153,6 +159,8 @@ def claim(results: str, recipe: dict[str, object], resume: bool) -> None:
         raise InputError(f"{results} holds a search: go on with --resume, or choose another --output")
     if not is_url(results):
         claim_folder(Path(results), MARKER, recipe)
+        with lock_folder(Path(results)):
+            yield
         return
     content = json.dumps(recipe, indent=1, sort_keys=True)
     files, root = file_system(results)
@@ -160,3 +168,4 @@ def claim(results: str, recipe: dict[str, object], resume: bool) -> None:
     if begun and files.cat_file(f"{root}/{MARKER}").decode() != content:
         raise InputError(f"{results} was begun with other settings: use the same, or choose another --output")
     files.pipe_file(f"{root}/{MARKER}", content.encode())
+    yield

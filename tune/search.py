@@ -13,7 +13,7 @@ import tyro
 from lisa.config import Config, best
 from lisa.errors import InputError
 from tune.cluster import check_nodes, node_resources, open_cluster, settle_environment
-from tune.options import INTERRUPTED, MARKER, Options, Switch, claim, flat, parse, run_entry, settled
+from tune.options import INTERRUPTED, MARKER, Options, Switch, claimed, flat, parse, run_entry, settled
 from tune.processes import CHECKOUT
 from tune.space import Space
 
@@ -91,14 +91,13 @@ def main() -> int:
     config = settled(arguments.config)
     arguments = replace(arguments, config=config)
     space = Space(config, arguments.architecture)
-    claim(config.output, arguments.recipe(), arguments.resume)
     settle_environment()
     from lisa.console import console
     from tune.results import write_results
     from tune.running import complete
 
     started = time.time()
-    with open_cluster(arguments.cluster):
+    with claimed(config.output, arguments.recipe(), arguments.resume), open_cluster(arguments.cluster):
         check_nodes(config.data.root, config.output, MARKER)
         outcomes, line = _search(arguments, space, started)
     if not complete(outcomes, arguments.trials):
