@@ -100,7 +100,7 @@ def read_exclusions(path: Path, root: Path) -> frozenset[Path]:
     """
     try:
         # Names may be no UTF-8, and hold what str.splitlines takes for the end of a line.
-        lines = path.read_bytes().decode("utf-8", "surrogateescape").split("\n")
+        lines = path.read_bytes().decode("utf-8-sig", "surrogateescape").split("\n")
     except OSError as error:
         raise InputError(f"can't read data.exclude = {path}: {error.strerror}") from None
     files = [root / line.strip() for line in lines if line.strip() and not line.startswith("#")]
