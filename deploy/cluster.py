@@ -222,9 +222,8 @@ def claim(target: Store, settings: dict[str, Any], outputs: list[list[str]], ove
                 f"{target.label}: begun with another model or other options ({note} there names them): "
                 "choose another folder, or --overwrite"
             )
-        for name in names.intersection(
-            each[-1] for each in outputs
-        ):  # a label map says that its picture is done
+        maps = {each[-1] for each in outputs}  # each says that its picture is done
+        for name in names & maps:
             target.files.rm_file(target.path(name))
         target.write(note, content)
     return set()

@@ -278,8 +278,7 @@ def _matches(pattern: str) -> list[Path]:
 
 def _without_outputs(paths: list[Path], pattern: str, output: Path) -> list[Path]:
     """What a pattern has found but for what lies in the output folder, unless it names that folder itself."""
-    named = list(itertools.takewhile(lambda part: not glob.has_magic(part), Path(pattern).parts))
-    fixed = Path(*named).resolve()
+    fixed = Path(*itertools.takewhile(lambda part: not glob.has_magic(part), Path(pattern).parts)).resolve()
     if output in (fixed, *fixed.parents):
         return paths
     return [path for path in paths if output not in path.resolve().parents]
