@@ -91,9 +91,9 @@ dry_run=
 if [ "$1" = --dry-run ]; then dry_run=1; shift; fi
 # A wrong argument is said once, here, and not by every process.
 for word in "$@"; do
-    if [ "$word" = -h ] || [ "$word" = --help ]; then exec python -m lisa.command_line --help; fi
+    if [ "$word" = -h ] || [ "$word" = --help ]; then exec python -m lisa.config --help; fi
 done
-python -m lisa.command_line "$@"
+python -m lisa.config "$@"
 
 if [ -n "${SLURM_JOB_NUM_NODES:-}" ]; then read_slurm; fi
 NNODES=${NNODES:-1}

@@ -1,4 +1,4 @@
-"""Faces per second of lisa.data.celebamask on generated raw data, and where the time goes.
+"""Faces per second of lisa.data.celebamask.convert on generated raw data, and where the time goes.
 
     python -m benchmarks.conversion --faces 200
 
@@ -13,8 +13,8 @@ from pathlib import Path
 import tyro
 
 from benchmarks.raw_celebamask import PARTS, PICTURES, write_mapping, write_raw_face
-from lisa.data.celebamask import convert, encode_mask, encode_picture, merge_parts, read_picture
-from lisa.data.celebamask_source import list_parts
+from lisa.data.celebamask.convert import convert, encode_mask, encode_picture, merge_parts, read_picture
+from lisa.data.celebamask.source import list_parts
 from lisa.data.parallel import available_cores
 from lisa.labels import PAINT_ORDER
 

@@ -17,8 +17,8 @@ from rich.console import Console
 from rich.table import Table
 
 from lisa.config import Config, best
-from lisa.models.fast_path import plain_kernels
-from lisa.training import fit
+from lisa.models.kernels.fast_path import plain_kernels
+from lisa.training.loop import fit
 from lisa.world import World
 
 

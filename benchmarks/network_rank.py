@@ -24,7 +24,7 @@ ANSWER = "seconds "
 def training_step(
     network: nn.Module, bare: nn.Module, world: ProcessGroupWorld, size: int, pictures: int
 ) -> Callable[[], object]:
-    """lisa.trainer's step on random pictures, with every collective that it makes."""
+    """lisa.training.step's step on random pictures, with every collective that it makes."""
     images = torch.rand(pictures, 3, size, size)
     masks = torch.randint(0, 19, (pictures, size, size))
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4)

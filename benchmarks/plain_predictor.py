@@ -14,9 +14,9 @@ import tyro
 from PIL import Image
 from torchvision import transforms
 
-from lisa.checkpoint import load_network
+from lisa.face_parser import MEAN, STD
 from lisa.labels import PALETTE
-from lisa.parser import MEAN, STD
+from lisa.run.checkpoint import load_network
 
 
 def predict(checkpoint: Path, input: Path, output: Path) -> float:

@@ -20,10 +20,10 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from lisa.data.pairs import Pair, find_pairs, read_image, read_mask
+from lisa.face_parser import MEAN, STD
 from lisa.labels import FLIPPED_IDS, NUM_CLASSES
 from lisa.models import LISA
-from lisa.models.fast_path import plain_kernels
-from lisa.parser import MEAN, STD
+from lisa.models.kernels.fast_path import plain_kernels
 
 
 class OneHotFaces(Dataset[tuple[Tensor, Tensor]]):

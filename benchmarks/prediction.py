@@ -23,7 +23,7 @@ from rich.progress import track
 from rich.table import Table
 
 from deploy.export import export
-from lisa.metrics import Tally, figures
+from lisa.evaluation.metrics import Tally, figures
 
 ROOT = Path(__file__).resolve().parents[1]
 

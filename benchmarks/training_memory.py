@@ -22,8 +22,8 @@ from lisa.labels import NUM_CLASSES
 from lisa.losses import SegmentationLoss
 from lisa.models import build
 from lisa.models.recompute import recompute_blocks
-from lisa.optim import make_optimizer
-from lisa.precision import multiplies_bf16
+from lisa.training.optim import make_optimizer
+from lisa.training.precision import multiplies_bf16
 
 
 class Step(NamedTuple):

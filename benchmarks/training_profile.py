@@ -16,8 +16,8 @@ from rich.table import Table
 from torch.profiler import ProfilerActivity, profile
 
 from lisa.config import DataConfig, report
-from lisa.trainer import PARTS
-from lisa.training import fit
+from lisa.training.loop import fit
+from lisa.training.step import PARTS
 from lisa.world import World
 
 LOADER = "enumerate(DataLoader)"

@@ -22,9 +22,9 @@ from deploy.formats import Format, export_as
 from deploy.gate import Runner, Save, export_gated
 from deploy.predict import METADATA_FILE, CannotStartError, Parser, cpu_has_bf16, keep_freed_memory
 from deploy.rewrite import for_inference
-from lisa.checkpoint import Trained
 from lisa.errors import InputError, one_line_errors
-from lisa.parser import FaceParser, argmax_at
+from lisa.face_parser import FaceParser, argmax_at
+from lisa.run.checkpoint import Trained
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from torch.export import Dim, ExportedProgram
 from deploy.gate import Runner, Save, export_gated
 from deploy.predict import METADATA_FILE
 from deploy.rewrite import for_inference
-from lisa.checkpoint import Trained
-from lisa.parser import FaceParser, argmax_resized
+from lisa.face_parser import FaceParser, argmax_resized
+from lisa.run.checkpoint import Trained
 
 Format = Literal["onnx", "pt2"]
 

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from deploy.predict import FORMAT, SUFFIXES, BadPictureError, Pixels, read_picture
-from lisa.checkpoint import Trained, load_network
 from lisa.data.pairs import split_folders
 from lisa.data.synthetic import draw_face
 from lisa.errors import InputError
+from lisa.face_parser import FaceParser, argmax_at
 from lisa.labels import FLIP_PAIRS, NAMES, PALETTE
 from lisa.models import count_parameters
-from lisa.parser import FaceParser, argmax_at
+from lisa.run.checkpoint import Trained, load_network
 
 Runner = Callable[[Tensor], tuple[Tensor, Tensor]]
 """An exported file at work: (1,3,H,W) uint8 to (1,H,W) uint8 labels and (1,C,size,size) logits."""

@@ -17,9 +17,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lisa.models.blocks import MSCA
-from lisa.models.depthwise import hangs_in_bf16
+from lisa.models.kernels.depthwise import hangs_in_bf16
+from lisa.models.kernels.prelu import prelu_over_rows
 from lisa.models.lisa import LISA, DecoderBlock, EncoderBlock, Hamburger, SeparableUnit
-from lisa.models.prelu import prelu_over_rows
 
 VECTOR = 32
 """bfloat16 values in the widest CPU vector."""
@@ -70,7 +70,7 @@ class Convolution(nn.Module):
 
 
 class RowPReLU(nn.Module):
-    """:func:`lisa.models.prelu.prelu_over_rows` as a module."""
+    """:func:`lisa.models.kernels.prelu.prelu_over_rows` as a module."""
 
     def __init__(self, slopes: Tensor) -> None:
         super().__init__()

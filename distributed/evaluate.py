@@ -13,8 +13,8 @@ from lisa.label_orders import CELEBAMASK
 
 if TYPE_CHECKING:
     from lisa.data.pairs import Pair
-    from lisa.metrics import Tally
-    from lisa.parser import FaceParser
+    from lisa.evaluation.metrics import Tally
+    from lisa.face_parser import FaceParser
 
 
 @dataclass(frozen=True)
@@ -58,13 +58,13 @@ def main() -> int:
     """Parses, opens the world, evaluates, closes, writes the figures and pictures."""
     arguments = tyro.cli(Arguments, prog="python -m distributed.evaluate")
     from distributed.world import open_world  # torch takes seconds: a wrong argument need not wait for it
-    from lisa.checkpoint import load_network
     from lisa.data.pairs import check_pairs, find_pairs
-    from lisa.evaluation import evaluate
+    from lisa.evaluation.evaluate import evaluate
+    from lisa.evaluation.noise import Noisy
+    from lisa.evaluation.tta import FlipAveraged
+    from lisa.face_parser import FaceParser
     from lisa.files import make_folders
-    from lisa.noise import Noisy
-    from lisa.parser import FaceParser
-    from lisa.tta import FlipAveraged
+    from lisa.run.checkpoint import load_network
 
     with open_world() as world:
         trained = world.agree(lambda: load_network(arguments.checkpoint))
@@ -87,11 +87,11 @@ def _write(
     arguments: Arguments, size: int, tally: "Tally", pairs: "list[Pair]", parser: "FaceParser"
 ) -> None:
     """Table, JSON and pictures, by rank 0 alone once the others may go."""
-    from lisa.bootstrap import miou_interval
     from lisa.console import class_table, console
-    from lisa.evaluation_pictures import draw_evaluation, ranked
+    from lisa.evaluation.bootstrap import miou_interval
+    from lisa.evaluation.metrics import figures, picture_mious
+    from lisa.figures.worst_and_best import draw_evaluation, ranked
     from lisa.files import write_whole
-    from lisa.metrics import figures, picture_mious
 
     record = {**figures(tally), "miou_interval": miou_interval(tally)}
     console.print(class_table(record, f"{arguments.checkpoint} on {arguments.split}"))

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from distributed.exit import STOPPED, finish, hold_stop_signals, started_before
-from lisa.command_line import parse_training
+from lisa.config.command_line import parse_training
 
 
 def main() -> int:
@@ -12,8 +12,8 @@ def main() -> int:
     hold_stop_signals()
     arguments = parse_training(sys.argv[1:])
     from distributed.world import open_world  # torch takes seconds: a wrong argument need not wait for it
-    from lisa.pictures import draw_run
-    from lisa.training import fit
+    from lisa.figures.comparison import draw_run
+    from lisa.training.loop import fit
 
     with open_world() as world:
         restarted = world.any(started_before())

@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from lisa.events import Events
 from lisa.labels import NAMES
+from lisa.run.tensorboard import Events
 
 T = TypeVar("T")
 

@@ -9,11 +9,11 @@ from PIL import Image
 from torch import nn
 
 from deploy.predict import main
-from lisa.checkpoint import payload, save
 from lisa.config import Config, DataConfig, ModelConfig
 from lisa.data.synthetic import draw_face
+from lisa.face_parser import FaceParser
 from lisa.models import build
-from lisa.parser import FaceParser
+from lisa.run.checkpoint import payload, save
 
 SIZE = 64
 

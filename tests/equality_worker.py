@@ -15,8 +15,8 @@ from lisa.config import Config, DataConfig, LossConfig, ModelConfig, TrainConfig
 from lisa.console import RunLog
 from lisa.data.faces import EpochBatches
 from lisa.models import build
-from lisa.state import TrainState
-from lisa.trainer import Trainer
+from lisa.training.state import TrainState
+from lisa.training.step import Trainer
 from lisa.world import World
 
 BATCH = 8

@@ -10,7 +10,7 @@ import torch
 
 from distributed.exit import finish
 from distributed.train import main
-from lisa.augment import Augmentation
+from lisa.augment.augmentation import Augmentation
 from lisa.data import faces, pairs
 from lisa.losses import SegmentationLoss
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from lisa import checkpoint
+from lisa.run import checkpoint
 
 
 def assert_same_run(whole: Path, parts: Path) -> None:

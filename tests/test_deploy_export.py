@@ -8,13 +8,13 @@ from deploy.export import export, main
 from deploy.gate import gate_pictures
 from deploy.predict import Parser, read_metadata
 from deploy_helpers import SIZE, write_checkpoint, write_faces
-from lisa.checkpoint import load, load_network, save
 from lisa.config import Config
+from lisa.config.parameter_count import count_lisa
 from lisa.errors import InputError
+from lisa.face_parser import FaceParser
 from lisa.labels import NAMES, PALETTE
 from lisa.models.registry import NETWORKS
-from lisa.parameters import count_lisa
-from lisa.parser import FaceParser
+from lisa.run.checkpoint import load, load_network, save
 
 
 @pytest.fixture(scope="module")

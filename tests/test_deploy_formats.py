@@ -12,10 +12,10 @@ import deploy.formats
 from deploy.export import main
 from deploy.formats import export_as, run_onnx, run_pt2
 from deploy_helpers import SIZE, write_checkpoint, write_faces
-from lisa.checkpoint import load_network
 from lisa.errors import InputError
+from lisa.face_parser import FaceParser
 from lisa.labels import NAMES
-from lisa.parser import FaceParser
+from lisa.run.checkpoint import load_network
 
 RUN = {"onnx": run_onnx, "pt2": run_pt2}
 SHAPES = [(1, 3, SIZE, SIZE), (2, 3, SIZE, 50), (3, 3, 37, 501), (1, 3, 1, 1)]

@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 
 import distributed
-from lisa import checkpoint, evaluation
 from lisa.data.pairs import find_pairs
-from lisa.metrics import figures
-from lisa.noise import Noisy
-from lisa.tta import FlipAveraged
+from lisa.evaluation import evaluate as evaluation
+from lisa.evaluation.metrics import figures
+from lisa.evaluation.noise import Noisy
+from lisa.evaluation.tta import FlipAveraged
+from lisa.run import checkpoint
 from lisa.world import World
 
 ROOT = Path(__file__).parents[1]

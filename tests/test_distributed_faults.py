@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from lisa import checkpoint
+from lisa.run import checkpoint
 from process_helpers import (
     FLAGS,
     ROOT,

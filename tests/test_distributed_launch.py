@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 def launch_environment(tmp_path: Path, variables: dict[str, str]) -> dict[str, str]:
     """Of this machine without its own launch variables, and with programs that stand in."""
     python = tmp_path / "python"
-    python.write_text('#!/bin/sh\n[ "$2" = lisa.command_line ] || exec python3 "$@"\n')
+    python.write_text('#!/bin/sh\n[ "$2" = lisa.config.command_line ] || exec python3 "$@"\n')
     scontrol = tmp_path / "scontrol"
     scontrol.write_text("#!/bin/sh\necho localhost\necho node7\n")
     for program in (python, scontrol):

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from lisa.augment import SHEET_VIEWS, Augmentation, draw_sheet, main
+from lisa.augment.augmentation import SHEET_VIEWS, Augmentation, draw_sheet, main
 from lisa.config import AugmentConfig
 from lisa.data.pairs import find_pairs
 from lisa.errors import InputError

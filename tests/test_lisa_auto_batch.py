@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from lisa import checkpoint
-from lisa.auto_batch import fitting_parts
 from lisa.config import Config, DataConfig, OptimConfig, TrainConfig
 from lisa.errors import InputError
-from lisa.training import fit
+from lisa.run import checkpoint
+from lisa.training.loop import fit
+from lisa.training.memory import fitting_parts
 from lisa.world import World
 
 
@@ -55,7 +55,7 @@ def test_the_cpus_allocator_is_understood():
     """A real failure: more memory than the process may have."""
     limit = 32 * 2**30
     code = (
-        "import torch; from lisa.auto_batch import fitting_parts;"
+        "import torch; from lisa.training.memory import fitting_parts;"
         f"print(fitting_parts(lambda parts: torch.empty({2 * limit} // parts, dtype=torch.uint8), 16, 1))"
     )
     done = subprocess.run(

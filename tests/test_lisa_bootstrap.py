@@ -5,9 +5,9 @@ import pytest
 import torch
 from sklearn.metrics import jaccard_score
 
-from lisa import bootstrap
-from lisa.bootstrap import miou_interval
-from lisa.metrics import Tally, figures
+from lisa.evaluation import bootstrap
+from lisa.evaluation.bootstrap import miou_interval
+from lisa.evaluation.metrics import Tally, figures
 
 
 def noisy(pictures: int, right: float = 0.7) -> tuple[Tally, np.ndarray, np.ndarray]:

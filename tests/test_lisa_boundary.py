@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.ndimage import binary_erosion
 
-from lisa.boundary import boundary_band, boundary_distance
+from lisa.evaluation.boundary import boundary_band, boundary_distance
 
 
 def blocks(height: int, width: int) -> torch.Tensor:

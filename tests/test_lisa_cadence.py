@@ -2,8 +2,8 @@
 
 import pytest
 
-from lisa.cadence import Cadence, Every, parse_every
 from lisa.config import TrainConfig
+from lisa.config.checkpoint_every import Cadence, Every, parse_every
 from lisa.errors import InputError
 
 

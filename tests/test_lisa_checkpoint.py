@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from lisa import checkpoint
 from lisa.config import Config
 from lisa.errors import InputError
 from lisa.models import LISA
+from lisa.run import checkpoint
 
 
 def saved(path: Path) -> LISA:

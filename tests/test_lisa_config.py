@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from lisa.command_line import parse_training
 from lisa.config import RECIPES, Config, DataConfig, OptimConfig, TrainConfig, report
+from lisa.config.command_line import parse_training
 from lisa.errors import InputError
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lisa.console import RunLog
-from lisa.events import Events
+from lisa.run.tensorboard import Events
 
 
 def lines(folder: Path) -> int:

@@ -16,9 +16,9 @@ import pytest
 from PIL import Image
 
 from benchmarks.raw_celebamask import MAPPING, PARTS, PICTURES, write_raw
-from lisa.data import celebamask_source
-from lisa.data.celebamask import MANIFEST, convert, merge_parts
-from lisa.data.celebamask_source import report_split
+from lisa.data.celebamask import source as source_layout
+from lisa.data.celebamask.convert import MANIFEST, convert, merge_parts
+from lisa.data.celebamask.source import report_split
 from lisa.data.synthetic import draw_face
 from lisa.errors import InputError
 from lisa.labels import IDS, PALETTE
@@ -128,7 +128,7 @@ def test_report_split_needs_enough_faces(raw: Path, tmp_path: Path):
 def test_report_split_converts_only_what_it_drew(
     small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(celebamask_source, "REPORT_SIZES", {"train": 1, "val": 1, "test": 0})
+    monkeypatch.setattr(source_layout, "REPORT_SIZES", {"train": 1, "val": 1, "test": 0})
     (small / MAPPING).unlink()
     assert convert(small, tmp_path / "out", split="report", workers=1) == 2
     assert len(list((tmp_path / "out").rglob("*.jpg"))) == 2

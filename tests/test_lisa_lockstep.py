@@ -7,7 +7,7 @@ import pytest
 from torch.utils.data import DataLoader, Dataset
 
 from lisa.errors import InputError, StopAskedError
-from lisa.lockstep import in_lockstep
+from lisa.training.lockstep import in_lockstep
 from lisa.world import World
 
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 from sklearn.metrics import f1_score, jaccard_score
 
+from lisa.evaluation.metrics import Tally, figures, picture_mious
 from lisa.labels import IDS, NAMES
-from lisa.metrics import Tally, figures, picture_mious
 
 
 def predictions() -> list[tuple[torch.Tensor, torch.Tensor]]:

@@ -4,9 +4,9 @@ import dataclasses
 
 import torch
 
+from lisa.augment.mixing import ACCESSORIES, Mixing
 from lisa.config import AugmentConfig
 from lisa.labels import IDS
-from lisa.mixing import ACCESSORIES, Mixing
 
 OFF = AugmentConfig(mixup=0, cutmix=0, paste=0)
 

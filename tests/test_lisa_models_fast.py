@@ -9,11 +9,11 @@ from torch import nn
 from lisa.config import LossConfig, ModelConfig
 from lisa.losses import SegmentationLoss
 from lisa.models import build
-from lisa.models.depthwise import DepthwiseConv2d
-from lisa.models.fast_path import plain_kernels
-from lisa.models.pointwise import PointwiseConv2d
-from lisa.models.prelu import ChannelPReLU
-from lisa.models.upsample import BilinearUpsample
+from lisa.models.kernels.depthwise import DepthwiseConv2d
+from lisa.models.kernels.fast_path import plain_kernels
+from lisa.models.kernels.pointwise import PointwiseConv2d
+from lisa.models.kernels.prelu import ChannelPReLU
+from lisa.models.kernels.upsample import BilinearUpsample
 
 
 @pytest.mark.parametrize("kernel", [(1, 7), (1, 21), (5, 5), (7, 1), (21, 1), (3, 3)])
@@ -54,7 +54,7 @@ def test_prelu_gradcheck():
 @pytest.mark.parametrize("block", [1, 20, 2**18])
 def test_prelu_gradients_equal_torchs(block: int, monkeypatch: pytest.MonkeyPatch):
     """A pixel at a time, in blocks of which the last is smaller, all at once."""
-    monkeypatch.setattr("lisa.models.prelu.BLOCK", block)
+    monkeypatch.setattr("lisa.models.kernels.prelu.BLOCK", block)
     fast, plain = ChannelPReLU(3), nn.PReLU(3)
     picture = torch.randn(2, 3, 4, 5).contiguous(memory_format=torch.channels_last)
     picture[0, 0, 0, 0] = 0.0

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lisa.noise import Noisy
-from lisa.parser import FaceParser
+from lisa.evaluation.noise import Noisy
+from lisa.face_parser import FaceParser
 
 
 def seen(grey: int, deviation: float, pictures: int = 1) -> Tensor:

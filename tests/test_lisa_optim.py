@@ -10,7 +10,7 @@ from torch import nn
 
 from lisa.config import OptimConfig, report
 from lisa.models import build
-from lisa.optim import Schedule, load_moments, make_optimizer
+from lisa.training.optim import Schedule, load_moments, make_optimizer
 
 STEPS = 100
 

@@ -12,8 +12,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from lisa.config import Config, DataConfig, TrainConfig
 from lisa.console import RunLog
-from lisa.pace import Pace
-from lisa.training import fit, warn_of_slow_loader
+from lisa.training.loop import fit, warn_of_slow_loader
+from lisa.training.pace import Pace
 from lisa.world import World
 
 

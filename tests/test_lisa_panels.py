@@ -3,8 +3,18 @@
 import numpy as np
 from PIL import Image
 
+from lisa.figures.sheet import (
+    ERROR_COLOR,
+    HEADER,
+    Row,
+    colored,
+    errors,
+    flat_panel,
+    overlay,
+    photo_panel,
+    sheet,
+)
 from lisa.labels import IDS, LABELS
-from lisa.panels import ERROR_COLOR, HEADER, Row, colored, errors, flat_panel, overlay, photo_panel, sheet
 
 
 def test_colours_are_the_label_contracts():

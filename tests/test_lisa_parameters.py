@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from lisa.config import Config, ModelConfig
+from lisa.config.parameter_count import count_lisa
 from lisa.errors import InputError
 from lisa.models import LISA, build, count_parameters
-from lisa.parameters import count_lisa
 
 
 def test_the_published_network():

@@ -4,8 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from lisa.face_parser import FaceParser, argmax_at
 from lisa.models import LISA
-from lisa.parser import FaceParser, argmax_at
 
 
 @pytest.mark.parametrize("height_width", [(1, 1), (37, 501), (64, 64), (100, 20)])

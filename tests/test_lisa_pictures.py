@@ -9,17 +9,18 @@ import pytest
 import torch
 from PIL import Image
 
-from lisa import checkpoint, evaluation_pictures, pictures
 from lisa.config import Config, DataConfig, ModelConfig
 from lisa.data.pairs import Pair, find_pairs
 from lisa.errors import InputError
-from lisa.evaluation import evaluate
-from lisa.evaluation_pictures import draw_evaluation, ranked
+from lisa.evaluation.evaluate import evaluate
+from lisa.evaluation.metrics import Tally, picture_mious
+from lisa.figures import comparison, worst_and_best
+from lisa.figures.comparison import compare, evenly, grid, main, parser_of, read_pair
+from lisa.figures.sheet import Row
+from lisa.figures.worst_and_best import draw_evaluation, ranked
 from lisa.labels import LABELS
-from lisa.metrics import Tally, picture_mious
 from lisa.models import build
-from lisa.panels import Row
-from lisa.pictures import compare, evenly, grid, main, parser_of, read_pair
+from lisa.run import checkpoint
 from lisa.world import World
 
 
@@ -35,14 +36,14 @@ def saved(path: Path, name: str) -> Path:
 def titles(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
     """The headers of all sheets that are drawn."""
     seen: list[tuple[str, ...]] = []
-    draw = pictures.sheet
+    draw = comparison.sheet
 
     def sheet(titles: tuple[str, ...], rows: list[Row], side: int, blocks: int = 1) -> Image.Image:
         assert {len(row.panels) for row in rows} == {len(titles)}
         seen.append(titles)
         return draw(titles, rows, side, blocks)
 
-    monkeypatch.setattr(pictures, "sheet", sheet)
+    monkeypatch.setattr(comparison, "sheet", sheet)
     return seen
 
 
@@ -122,14 +123,14 @@ def test_an_evaluation_is_drawn(
     make_faces: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     drawn: list[list[str]] = []
-    draw = evaluation_pictures.sheet
+    draw = worst_and_best.sheet
 
     def sheet(titles: tuple[str, ...], rows: list[Row], side: int, blocks: int = 1) -> Image.Image:
         drawn.append([row.caption for row in rows])
         return draw(titles, rows, side, blocks)
 
-    monkeypatch.setattr(evaluation_pictures, "sheet", sheet)
-    monkeypatch.setattr(evaluation_pictures, "SHOWN", 2)
+    monkeypatch.setattr(worst_and_best, "sheet", sheet)
+    monkeypatch.setattr(worst_and_best, "SHOWN", 2)
     trained = checkpoint.load_network(saved(tmp_path / "a/best.pt", "unet"))
     pairs = find_pairs(make_faces(val=3), "val")
     tally = evaluate(trained.network, 32, pairs, World()).tally

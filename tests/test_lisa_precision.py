@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import torch
 
-from lisa import checkpoint, precision
 from lisa.config import Config, DataConfig, TrainConfig
-from lisa.training import fit
+from lisa.run import checkpoint
+from lisa.training import precision
+from lisa.training.loop import fit
 from lisa.world import World
 
 

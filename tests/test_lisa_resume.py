@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 import torch
 
-from lisa import checkpoint, evaluation
 from lisa.config import Config, DataConfig, ModelConfig, OptimConfig, TrainConfig
 from lisa.errors import InputError
-from lisa.training import fit
+from lisa.evaluation import evaluate as evaluation
+from lisa.run import checkpoint
+from lisa.training.loop import fit
 from lisa.world import World
 from resume_helpers import assert_same_run
 

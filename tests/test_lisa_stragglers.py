@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from lisa import stragglers
-from lisa.stragglers import OwnTime, name_stragglers
+from lisa.training import stragglers
+from lisa.training.stragglers import OwnTime, name_stragglers
 
 
 def test_far_slower_than_the_median_is_named():

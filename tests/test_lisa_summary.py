@@ -5,7 +5,7 @@ from pathlib import Path
 
 import lisa
 from lisa.config import Config
-from lisa.summary import Summary, commit
+from lisa.run.summary import Summary, commit
 
 
 def test_starts_add_up_and_the_last_is_completed(tmp_path: Path):

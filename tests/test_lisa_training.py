@@ -8,19 +8,19 @@ from typing import Any
 import pytest
 import torch
 
-from lisa import checkpoint
 from lisa.config import Config, DataConfig, LossConfig, ModelConfig, OptimConfig, TrainConfig
 from lisa.console import RunLog
 from lisa.data.faces import EpochBatches
 from lisa.data.pairs import find_pairs
 from lisa.errors import InputError
-from lisa.evaluation import evaluate
+from lisa.evaluation.evaluate import evaluate
+from lisa.evaluation.metrics import figures
 from lisa.losses import SegmentationLoss
-from lisa.metrics import figures
 from lisa.models import LISA, build
-from lisa.state import TrainState, step_seed
-from lisa.trainer import MAX_SKIPPED, DivergedError, Trainer
-from lisa.training import Result, fit
+from lisa.run import checkpoint
+from lisa.training.loop import Result, fit
+from lisa.training.state import TrainState, step_seed
+from lisa.training.step import MAX_SKIPPED, DivergedError, Trainer
 from lisa.world import World
 
 

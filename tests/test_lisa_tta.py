@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 
+from lisa.evaluation.tta import FlipAveraged
 from lisa.labels import FLIPPED_IDS
-from lisa.tta import FlipAveraged
 
 
 def test_a_mirrored_picture_gives_the_mirrored_swapped_logits():

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from lisa.command_line import parse_training
 from lisa.config import Config, best
+from lisa.config.command_line import parse_training
 
 pytestmark = pytest.mark.xdist_group("ray")  # one cluster on this machine at a time
 
@@ -241,7 +241,7 @@ def test_bad_input_is_one_line(
     capsys: pytest.CaptureFixture[str],
 ):
     from tune import search
-    from tune.options import run_entry
+    from tune.arguments import run_entry
 
     (tmp_path / "here").mkdir()
     (tmp_path / "here/search.json").write_text("{}")
@@ -254,9 +254,11 @@ def test_bad_input_is_one_line(
 
 
 def test_one_search_in_a_folder(tmp_path: Path):
-    from tune.options import claimed
+    from tune.arguments import claimed
 
-    code = f"from tune.options import claimed\nwith claimed({str(tmp_path / 's')!r}, {{}}, True): print('in')"
+    code = (
+        f"from tune.arguments import claimed\nwith claimed({str(tmp_path / 's')!r}, {{}}, True): print('in')"
+    )
     command = [sys.executable, "-c", code]
     with claimed(str(tmp_path / "s"), {}, resume=False):
         other = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
@@ -265,7 +267,7 @@ def test_one_search_in_a_folder(tmp_path: Path):
 
 
 def test_the_recipe_may_stand_anywhere(monkeypatch: pytest.MonkeyPatch):
-    from tune.options import parse
+    from tune.arguments import parse
     from tune.search import SearchArguments, with_own_output
 
     def parsed(*words: str) -> SearchArguments:

@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from lisa.config import RECIPES, Config, ModelConfig, TrainConfig
+from lisa.config.parameter_count import count_lisa
 from lisa.errors import InputError
 from lisa.models import LISA, count_parameters
-from lisa.parameters import count_lisa
 from tune.plots import distributions
 from tune.space import Point, Range, Space
 

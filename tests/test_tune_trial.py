@@ -19,10 +19,10 @@ from deploy_helpers import write_checkpoint
 from lisa.config import Config, DataConfig, ModelConfig, OptimConfig, TrainConfig
 from lisa.errors import InputError
 from tune import trial
-from tune.processes import epoch_records, tied_environment
-from tune.running import Experiment
+from tune.experiment import Experiment
 from tune.space import Point
 from tune.storage import local_data
+from tune.torchrun import epoch_records, tied_environment
 from tune.trial import Job, exported_milliseconds, run_trial
 
 NARROW = ModelConfig(widths=(4, 6, 8, 10, 12), depths=(1, 1, 1, 1, 1))
@@ -132,7 +132,7 @@ def test_epochs_that_come_together_are_reported_one_by_one(
     )
     log = tmp_path / "s/trials/t/metrics.jsonl"
     writing = [sys.executable, "-c", f"open({str(log)!r}, 'w').write({lines!r})"]
-    monkeypatch.setattr("tune.processes._torchrun", lambda processes: writing)
+    monkeypatch.setattr("tune.torchrun._torchrun", lambda processes: writing)
     run_trial({"lr": 1e-3}, job(str(tmp_path), str(tmp_path / "s"), processes=2))
     told = [(report["epoch"], report["miou"], report["best_report_f1"]) for report in reports]
     assert told == [(1, 0.1, 0.2), (2, 0.2, 0.4)]
@@ -151,8 +151,8 @@ time.sleep(1)
 (folder / "last.pt").write_text("after the line")
 """
     running = [sys.executable, "-c", script]
-    monkeypatch.setattr("tune.processes._torchrun", lambda processes: running)
-    monkeypatch.setattr("tune.processes.tied", lambda command: [*command[:3], command[4]])
+    monkeypatch.setattr("tune.torchrun._torchrun", lambda processes: running)
+    monkeypatch.setattr("tune.torchrun.tied", lambda command: [*command[:3], command[4]])
     run_trial({"lr": 1e-3}, job(str(tmp_path), f"file://{tmp_path}/bucket", processes=2))
     assert [report["epoch"] for report in reports] == [1]
     assert (tmp_path / "bucket/trials/t/last.pt").read_text() == "after the line"
@@ -173,7 +173,7 @@ def test_a_failure_of_torchrun_is_told_with_its_last_words(
 ):
     words = "import os; open(os.environ['LISA_STATUS_FILE'], 'w').write('started\\n'); print('no such luck')"
     failing = [sys.executable, "-c", f"{words}; raise SystemExit(7)"]
-    monkeypatch.setattr("tune.processes._torchrun", lambda processes: failing)
+    monkeypatch.setattr("tune.torchrun._torchrun", lambda processes: failing)
     with pytest.raises(InputError, match=r"(?s)code 7; .*torchrun\.log:\nno such luck"):
         run_trial({"lr": 1e-3}, job(str(tmp_path), str(tmp_path / "s"), processes=2))
     assert reports == []
@@ -183,7 +183,7 @@ def test_a_tied_command_ends_with_its_parent(tmp_path: Path):
     child = f"import os,time; open({str(tmp_path / 'pid')!r},'w').write(str(os.getpid())); time.sleep(200)"
     parent = f"""
 import subprocess, time
-from tune.processes import tied, tied_environment
+from tune.torchrun import tied, tied_environment
 subprocess.Popen(tied([{sys.executable!r}, "-c", {child!r}]), env=tied_environment())
 time.sleep(200)
 """

@@ -11,12 +11,12 @@ import tyro
 from lisa.config import Config, report
 from lisa.errors import InputError
 from tune.ablations import Ablation, markdown
+from tune.arguments import INTERRUPTED, MARKER, Options, claimed, flat, parse, run_entry, settled
 from tune.cluster import check_nodes, node_resources, open_cluster, settle_environment
-from tune.options import INTERRUPTED, MARKER, Options, claimed, flat, parse, run_entry, settled
 from tune.storage import put_text
 
 if TYPE_CHECKING:
-    from tune.running import Outcome
+    from tune.experiment import Outcome
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def main() -> int:
     ablation = Ablation(config, arguments.table)
     settle_environment()
     from lisa.console import console
-    from tune.running import complete, overhead_line, overheads
+    from tune.experiment import complete, overhead_line, overheads
 
     started = time.time()
     with claimed(config.output, arguments.recipe(), arguments.resume), open_cluster(arguments.cluster):
@@ -87,7 +87,7 @@ def _run(arguments: AblateArguments, ablation: Ablation) -> "list[Outcome]":
     from ray import tune as ray_tune
 
     from lisa.console import console
-    from tune.running import Experiment, trial_resources
+    from tune.experiment import Experiment, trial_resources
     from tune.table import TrialTable
     from tune.trial import Job
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from lisa.errors import InputError, listing
-from tune.processes import CHECKOUT
 from tune.storage import file_system, is_url
+from tune.torchrun import CHECKOUT
 
 ENVIRONMENT = {
     # Page faults of fresh large buffers cost more than the arithmetic on a CPU: let glibc keep its memory.

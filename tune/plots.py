@@ -8,7 +8,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 
-from tune.running import Outcome
+from tune.experiment import Outcome
 from tune.space import Point, Space
 
 ENOUGH_FOR_IMPORTANCE = 4

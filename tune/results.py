@@ -13,8 +13,8 @@ from rich.table import Table
 from lisa.config import Config
 from lisa.errors import InputError
 from lisa.files import make_folders, write_whole
+from tune.experiment import Outcome
 from tune.plots import draw_plots
-from tune.running import Outcome
 from tune.space import Space
 from tune.storage import file_system, is_url
 

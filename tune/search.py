@@ -12,15 +12,15 @@ import tyro
 
 from lisa.config import Config, best
 from lisa.errors import InputError
+from tune.arguments import INTERRUPTED, MARKER, Options, Switch, claimed, flat, parse, run_entry, settled
 from tune.cluster import check_nodes, node_resources, open_cluster, settle_environment
-from tune.options import INTERRUPTED, MARKER, Options, Switch, claimed, flat, parse, run_entry, settled
-from tune.processes import CHECKOUT
 from tune.space import Space
+from tune.torchrun import CHECKOUT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tune.running import Experiment, Outcome
+    from tune.experiment import Experiment, Outcome
 
 COLUMNS = {
     "lr": "optim.lr",
@@ -93,8 +93,8 @@ def main() -> int:
     space = Space(config, arguments.architecture)
     settle_environment()
     from lisa.console import console
+    from tune.experiment import complete
     from tune.results import write_results
-    from tune.running import complete
 
     started = time.time()
     with claimed(config.output, arguments.recipe(), arguments.resume), open_cluster(arguments.cluster):
@@ -116,7 +116,7 @@ def _search(arguments: SearchArguments, space: Space, started: float) -> "tuple[
     import ray
 
     from lisa.console import console
-    from tune.running import overhead_line, overheads
+    from tune.experiment import overhead_line, overheads
     from tune.table import TrialTable
 
     resources = ray.cluster_resources()
@@ -134,7 +134,7 @@ def _search(arguments: SearchArguments, space: Space, started: float) -> "tuple[
 
 def _experiment(arguments: SearchArguments, space: Space, available: "Mapping[str, float]") -> "Experiment":
     from tune.early_stopping import make_scheduler
-    from tune.running import Experiment, trial_resources
+    from tune.experiment import Experiment, trial_resources
     from tune.searcher import make_searcher
     from tune.trial import Job
 

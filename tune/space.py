@@ -6,8 +6,8 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from lisa.config import Config
+from lisa.config.parameter_count import count_lisa
 from lisa.errors import InputError
-from lisa.parameters import count_lisa
 
 Point = Mapping[str, Any]
 """A sampled value for each of the space's names."""

@@ -18,12 +18,12 @@ from ray import tune as ray_tune
 
 from lisa.config import Config
 from lisa.models import build, count_parameters
-from lisa.trainer import DivergedError
-from lisa.training import fit
+from lisa.training.loop import fit
+from lisa.training.step import DivergedError
 from lisa.world import World
-from tune.processes import CHECKOUT, POLL_SECONDS, epoch_records, fit_in_processes, tied, tied_environment
 from tune.space import Point
 from tune.storage import RunFolder, local_data, open_run_folder
+from tune.torchrun import CHECKOUT, POLL_SECONDS, epoch_records, fit_in_processes, tied, tied_environment
 
 TIMED_RUNS = 15
 

@@ -4,8 +4,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lisa.models.blocks import pad_to_multiple
+from lisa.models.kernels.pointwise import PointwiseConv2d
 from lisa.models.lisa import LISA
-from lisa.models.pointwise import PointwiseConv2d
 
 
 class AuxiliaryHeads(nn.Module):

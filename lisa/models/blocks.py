@@ -4,9 +4,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lisa.models.depthwise import DepthwiseConv2d
-from lisa.models.pointwise import PointwiseConv2d
-from lisa.models.prelu import ChannelPReLU
+from lisa.models.kernels.depthwise import DepthwiseConv2d
+from lisa.models.kernels.pointwise import PointwiseConv2d
+from lisa.models.kernels.prelu import ChannelPReLU
 
 ACTIVATIONS = ("prelu", "relu", "gelu")
 

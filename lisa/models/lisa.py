@@ -10,11 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lisa.config.parameter_count import hamburger_width
 from lisa.models.blocks import MSCA, NMF2d, make_activation, pad_to_multiple
-from lisa.models.depthwise import DepthwiseConv2d
-from lisa.models.pointwise import PointwiseConv2d
-from lisa.models.upsample import BilinearUpsample
-from lisa.parameters import hamburger_width
+from lisa.models.kernels.depthwise import DepthwiseConv2d
+from lisa.models.kernels.pointwise import PointwiseConv2d
+from lisa.models.kernels.upsample import BilinearUpsample
 
 WIDTHS = (32, 64, 142, 320, 512)
 DEPTHS = (1, 2, 2, 3, 1)
@@ -96,7 +96,8 @@ class LISA(nn.Module):
 
     ``activation`` is one of prelu, relu, gelu (Table 5). ``hamburger`` is "bottleneck" (as published) or
     "nmf", ``hamburger_ratio`` its inner channels as a share of the fifth stage's. ``widths`` and ``depths``
-    are the five stages' channels and blocks (Table 1); :func:`lisa.parameters.count_lisa` counts them all.
+    are the five stages' channels and blocks (Table 1);
+    :func:`lisa.config.parameter_count.count_lisa` counts them all.
     """
 
     stride: Final[int] = 16

@@ -14,8 +14,8 @@ from timm.layers import DropPath  # pyright: ignore[reportPrivateImportUsage]
 from torch import Tensor, nn
 
 from lisa.models.blocks import MSCA, NMF2d, pad_to_multiple
-from lisa.models.depthwise import DepthwiseConv2d
-from lisa.models.pointwise import PointwiseConv2d
+from lisa.models.kernels.depthwise import DepthwiseConv2d
+from lisa.models.kernels.pointwise import PointwiseConv2d
 
 WIDTHS = (22, 44, 110, 176)
 DEPTHS = (3, 3, 5, 2)

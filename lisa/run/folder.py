@@ -5,15 +5,15 @@ from typing import IO, Any
 
 from torch import nn
 
-from lisa import checkpoint
-from lisa.cadence import Cadence
 from lisa.config import Config
+from lisa.config.checkpoint_every import Cadence
 from lisa.console import RunLog
 from lisa.errors import InputError
 from lisa.files import write_whole
 from lisa.lock import lock_folder
 from lisa.models import deployable
-from lisa.state import TrainState
+from lisa.run import checkpoint
+from lisa.training.state import TrainState
 from lisa.world import World
 
 LAST, PREVIOUS, BEST = "last.pt", "previous.pt", "best.pt"

@@ -8,7 +8,7 @@ oneDNN, forward and backward. On other devices, and under TorchScript, the modul
 import torch
 from torch import Tensor, nn
 
-from lisa.models.fast_path import eager_on_cpu
+from lisa.models.kernels.fast_path import eager_on_cpu
 
 ONEDNN_BATCH = 16
 

@@ -10,21 +10,21 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lisa import checkpoint
 from lisa.config import Config
 from lisa.console import RunLog
 from lisa.data.faces import EpochBatches
 from lisa.data.pairs import Pair, check_pairs, find_pairs
 from lisa.errors import InputError, StopAskedError
+from lisa.face_parser import FaceParser
 from lisa.models import build, count_parameters, deployable
-from lisa.pace import SLOW_LOADER
-from lisa.parser import FaceParser
-from lisa.precision import settle_precision
-from lisa.rank_log import rank_log
-from lisa.run_folder import RunFolder
-from lisa.state import TrainState
-from lisa.summary import Summary
-from lisa.trainer import DivergedError, Trainer
+from lisa.run import checkpoint
+from lisa.run.folder import RunFolder
+from lisa.run.rank_log import rank_log
+from lisa.run.summary import Summary
+from lisa.training.pace import SLOW_LOADER
+from lisa.training.precision import settle_precision
+from lisa.training.state import TrainState
+from lisa.training.step import DivergedError, Trainer
 from lisa.world import World
 
 GRID_SIDE = 128
@@ -215,7 +215,7 @@ def start_summary(
 
 def best_grid(trainer: Trainer, network: nn.Module, val: list[Pair]) -> np.ndarray:
     """Six validation pictures as this network parses them, (H,W,3) uint8, for TensorBoard."""
-    from lisa.pictures import grid_sheet  # matplotlib: for the rank that draws
+    from lisa.figures.comparison import grid_sheet  # matplotlib: for the rank that draws
 
     parser = FaceParser(network, trainer.config.data.size).to(trainer.world.device).eval()
     return np.asarray(grid_sheet(parser, val, GRID_SIDE).convert("RGB"))

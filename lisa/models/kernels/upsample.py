@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lisa.models.fast_path import eager_on_cpu
+from lisa.models.kernels.fast_path import eager_on_cpu
 
 
 class BilinearUpsample(nn.Module):

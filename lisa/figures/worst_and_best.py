@@ -9,12 +9,12 @@ import numpy as np
 from torch import Tensor
 
 from lisa.data.pairs import Pair
+from lisa.evaluation.metrics import Tally, iou_of, picture_mious
+from lisa.face_parser import FaceParser
+from lisa.figures.comparison import parse, read_pair, save_png
+from lisa.figures.sheet import Row, colored, errors, flat_panel, photo_panel, sheet
 from lisa.files import make_folders, write_whole
 from lisa.labels import NAMES
-from lisa.metrics import Tally, iou_of, picture_mious
-from lisa.panels import Row, colored, errors, flat_panel, photo_panel, sheet
-from lisa.parser import FaceParser
-from lisa.pictures import parse, read_pair, save_png
 
 SHOWN = 20
 SIDE = 192

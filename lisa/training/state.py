@@ -6,9 +6,9 @@ import torch
 from timm.utils import ModelEmaV3
 from torch import nn
 
-from lisa import checkpoint
 from lisa.config import Config
-from lisa.optim import Schedule, load_moments, make_optimizer
+from lisa.run import checkpoint
+from lisa.training.optim import Schedule, load_moments, make_optimizer
 
 
 class TrainState:

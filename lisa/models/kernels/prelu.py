@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lisa.models.fast_path import eager_on_cpu
+from lisa.models.kernels.fast_path import eager_on_cpu
 
 BLOCK = 2**18
 """Numbers in a block: 1 MiB of float32."""

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from lisa.metrics import Tally, iou_of
+from lisa.evaluation.metrics import Tally, iou_of
 
 RESAMPLES = 2000
 SEED = 0

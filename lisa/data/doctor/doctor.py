@@ -19,8 +19,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from lisa.data.duplicates import near_pairs
-from lisa.data.examination import Examination, Finding, examine
+from lisa.data.doctor.duplicates import near_pairs
+from lisa.data.doctor.examination import Examination, Finding, examine
 from lisa.data.pairs import ENOUGH_FOR_ORDER, match_files, split_folders, stored_order_hint
 from lisa.data.parallel import parallel_map
 from lisa.errors import InputError, one_line_errors
@@ -225,9 +225,3 @@ def main(
         if exclude_to is not None:
             write_whole(exclude_to, exclusions(diagnosis).encode("utf-8", "surrogateescape"))
         sys.exit(1 if diagnosis.findings else 0)
-
-
-if __name__ == "__main__":
-    import tyro
-
-    tyro.cli(main)

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lisa.models.fast_path import eager_on_cpu
+from lisa.models.kernels.fast_path import eager_on_cpu
 
 WIDEST_FAST_KERNEL = 3
 

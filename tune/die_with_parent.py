@@ -1,4 +1,4 @@
-"""Runs a command that ends with the process that started it: ``python -m tune.tied COMMAND``.
+"""Runs a command that ends with the process that started it: ``python -m tune.die_with_parent COMMAND``.
 
 A Ray worker killed with -9 can't stop the processes of its trial. Here the kernel does.
 """

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from lisa.parser import MEAN, STD
+from lisa.face_parser import MEAN, STD
 
 
 class Noisy(nn.Module):

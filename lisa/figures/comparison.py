@@ -1,7 +1,7 @@
 """Pictures of trained networks: a run's curves and grid, and the report's Figures 4 and 5.
 
-python -m lisa.pictures compare --checkpoints lisa.pt unet.pt --data faces --output figure4.png
-python -m lisa.pictures grid --checkpoint lisa.pt --data faces --output figure5.png
+python -m lisa.figures.comparison compare --checkpoints lisa.pt unet.pt --data faces --output figure4.png
+python -m lisa.figures.comparison grid --checkpoint lisa.pt --data faces --output figure5.png
 """
 
 import json
@@ -16,13 +16,13 @@ from PIL import Image
 
 from lisa.data.pairs import Pair, check_pairs, find_pairs, read_image, read_mask
 from lisa.errors import InputError, one_line_errors
+from lisa.figures.sheet import Row, colored, flat_panel, overlay, photo_panel, sheet
 from lisa.files import make_folders, write_whole
 from lisa.label_orders import CELEBAMASK
-from lisa.panels import Row, colored, flat_panel, overlay, photo_panel, sheet
 
 if TYPE_CHECKING:  # torch and timm take seconds: --help and a wrong argument need not wait for them
-    from lisa.checkpoint import Trained
-    from lisa.parser import FaceParser
+    from lisa.face_parser import FaceParser
+    from lisa.run.checkpoint import Trained
 
 GRID_ROWS = 6
 FIGURE4_ROWS = 6
@@ -34,7 +34,7 @@ TITLES = {"lisa": "LISA", "unet": "UNet", "segnext": "SegNeXt"}
 
 def draw_run(folder: Path) -> None:
     """Draws ``curves.png`` and ``grid.png`` into a finished run's folder."""
-    from lisa.checkpoint import load_network
+    from lisa.run.checkpoint import load_network
 
     draw_curves(folder / "metrics.jsonl", folder / "curves.png")
     draw_grid(load_network(folder / "best.pt"), folder / "grid.png")
@@ -79,7 +79,7 @@ def compare(
     """
     if not checkpoints:
         raise InputError("--checkpoints: name at least one")
-    from lisa.checkpoint import load_network
+    from lisa.run.checkpoint import load_network
 
     trained = [load_network(path) for path in checkpoints]
     parsers = [parser_of(each) for each in trained]
@@ -110,7 +110,7 @@ def grid(
         label_order: Order of the masks' ids: celebamask-hq, face-parsing.pytorch, or names, comma separated.
         exclude: List of files to leave out, as --data.exclude has it in training.
     """
-    from lisa.checkpoint import load_network
+    from lisa.run.checkpoint import load_network
 
     trained = load_network(checkpoint)
     parser = parser_of(trained)
@@ -152,7 +152,7 @@ def read_pair(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
 
 def parser_of(trained: "Trained") -> "FaceParser":
     """The network with everything around it, at the size that it was trained at."""
-    from lisa.parser import FaceParser
+    from lisa.face_parser import FaceParser
 
     return FaceParser(trained.network, trained.config.data.size).eval()
 
@@ -200,12 +200,12 @@ def draw_curves(log: Path, path: Path) -> None:
 
 
 def main() -> None:
-    """Entry of ``python -m lisa.pictures``."""
+    """Entry of ``python -m lisa.figures.comparison``."""
     import tyro
 
     with one_line_errors():
         commands = {"compare": compare, "grid": grid}
-        tyro.extras.subcommand_cli_from_dict(commands, prog="python -m lisa.pictures")
+        tyro.extras.subcommand_cli_from_dict(commands, prog="python -m lisa.figures.comparison")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,8 @@
 """The training command line: a recipe's name or a config file, short flags, every config field by its path.
 
-``python -m lisa.command_line ARGUMENTS`` only checks them: launch.sh does so before it starts processes.
+``python -m lisa.config ARGUMENTS`` only checks them: launch.sh does so before it starts processes.
 """
 
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Annotated
 import tyro
 
 from lisa.config import RECIPES, Config, best
-from lisa.errors import InputError, one_line_errors
+from lisa.errors import InputError
 
 SHORT_FLAGS = {
     "--data": "--data.root",
@@ -77,8 +76,3 @@ def long_flag(word: str) -> str:
     """The word with a short flag written out: ``--lr=1`` becomes ``--optim.lr=1``."""
     flag, equals, value = word.partition("=")
     return SHORT_FLAGS.get(flag, flag) + equals + value
-
-
-if __name__ == "__main__":
-    with one_line_errors():
-        parse_training(sys.argv[1:])

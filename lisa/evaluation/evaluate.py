@@ -11,9 +11,9 @@ from torch.utils.data import DataLoader, Subset
 from lisa.data.faces import Face, FaceDataset, ignore_signals, only_one
 from lisa.data.pairs import Pair
 from lisa.errors import StopAskedError
+from lisa.evaluation.metrics import Tally
+from lisa.face_parser import FaceParser, argmax_at
 from lisa.losses import SegmentationLoss
-from lisa.metrics import Tally
-from lisa.parser import FaceParser, argmax_at
 from lisa.world import World
 
 

@@ -1,6 +1,6 @@
 """Augmentation with Kornia on the batch's device: the same geometry for picture and mask, exact on masks.
 
-``python -m lisa.augment --data ROOT --output sheet.png`` draws what a network sees.
+``python -m lisa.augment.augmentation --data ROOT --output sheet.png`` draws what a network sees.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,11 +16,11 @@ from kornia.constants import DataKey, Resample, SamplePadding
 from PIL import Image
 from torch import Tensor, nn
 
+from lisa.augment.mixing import Mixing
 from lisa.config import AugmentConfig
 from lisa.data.pairs import Pair, find_pairs
 from lisa.label_orders import CELEBAMASK
 from lisa.labels import FLIPPED_IDS, IGNORE_INDEX
-from lisa.mixing import Mixing
 
 SHEET_ROWS, SHEET_VIEWS = 6, 6
 
@@ -122,7 +122,7 @@ def _appearance(config: AugmentConfig) -> list[_AugmentationBase]:
 def draw_sheet(config: AugmentConfig, pairs: Sequence[Pair], output: Path, size: int) -> None:
     """Six of the pairs, one a row: as they are, then augmented, without and with labels in turn."""
     from lisa.data.faces import FaceDataset, collate_same_size
-    from lisa.pictures import evenly, overlay, save_png
+    from lisa.figures.comparison import evenly, overlay, save_png
 
     chosen = evenly(pairs, SHEET_ROWS)
     dataset = FaceDataset(chosen, size)
@@ -166,13 +166,13 @@ class SheetArguments:
 
 
 def main() -> None:
-    """Entry of ``python -m lisa.augment``."""
+    """Entry of ``python -m lisa.augment.augmentation``."""
     import tyro
 
     from lisa.config import RECIPES
     from lisa.errors import InputError, one_line_errors
 
-    arguments = tyro.cli(SheetArguments, prog="python -m lisa.augment")
+    arguments = tyro.cli(SheetArguments, prog="python -m lisa.augment.augmentation")
     with one_line_errors():
         if arguments.recipe not in RECIPES:
             raise InputError(f"--recipe {arguments.recipe}: one of {', '.join(RECIPES)}")

@@ -1,18 +1,18 @@
-"""Every setting of a training run: frozen dataclasses, recipes as functions, JSON in and out.
+"""Every setting of a training run: frozen dataclasses, JSON in and out.
 
 Bad values are refused when the config is made, with the field's dotted name and the value.
 """
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from lisa.cadence import parse_every
+from lisa.config.checkpoint_every import parse_every
+from lisa.config.parameter_count import count_lisa
 from lisa.errors import InputError
 from lisa.label_orders import CELEBAMASK
-from lisa.parameters import count_lisa
 
 
 def _require(condition: bool, name: str, value: object, rule: str) -> None:
@@ -312,45 +312,3 @@ def _checked(kind: Any, value: Any, name: str) -> Any:
         return tuple(value)
     _require(type(value) is kind, name, value, f"must be of type {kind.__name__}")
     return value
-
-
-def report() -> Config:
-    """The report's recipe (Section 3.1 and the published training script).
-
-    Its 30,000 pictures, made offline from 5,000, are six augmented views per epoch here.
-    """
-    return Config(
-        optim=OptimConfig(
-            name="adam", lr=1e-3, weight_decay=1e-4, schedule="plateau", min_lr=0, clip_norm=0, ema_decay=0
-        ),
-        train=TrainConfig(epochs=100, batch_size=40, views=6, patience=20),
-    )
-
-
-def best() -> Config:
-    """Ours: AdamW, warm-up and cosine, EMA, Lovasz, stronger geometry, noise, pasted accessories.
-
-    docs/results.md has what was measured of its parts. Without the noise LISA, which multiplies features in
-    each block, fails on photographs with a grain that the eye hardly sees.
-    """
-    return Config(
-        augment=AugmentConfig(rotation=15, scale=0.2, shift=0.05, hue=0.05, noise=0.05, paste=0.5),
-        loss=LossConfig(lovasz=1.0),
-        optim=OptimConfig(lr=4e-3),
-        train=TrainConfig(epochs=300, batch_size=8, patience=60),
-    )
-
-
-def demo() -> Config:
-    """A few minutes on two CPU cores, on synthetic faces."""
-    return Config(
-        data=DataConfig(size=96, workers=1),
-        augment=AugmentConfig(hue=0.05),
-        optim=OptimConfig(lr=4e-3, ema_decay=0.98),
-        train=TrainConfig(epochs=6, batch_size=8),
-        output="runs/demo",
-    )
-
-
-RECIPES: dict[str, Callable[[], Config]] = {"report": report, "best": best, "demo": demo}
-"""What the command line's first word may be."""

@@ -36,7 +36,7 @@ def epoch_records(folder: Path) -> list[dict[str, Any]]:
 
 def tied(command: list[str]) -> list[str]:
     """The command, to be ended by the kernel should this process die; needs ``tied_environment``."""
-    return [sys.executable, "-m", "tune.tied", *command]
+    return [sys.executable, "-m", "tune.die_with_parent", *command]
 
 
 def tied_environment(**extra: str) -> dict[str, str]:

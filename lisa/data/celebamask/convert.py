@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError, features
 
-from lisa.data.celebamask_source import (
+from lisa.data.celebamask.source import (
     PARTS,
     PICTURES,
     SPLITS,
@@ -217,9 +217,3 @@ def main(
     with one_line_errors():
         count = convert(source, output, split, seed, workers)
         print(f"{count:,} faces of {SIZE}x{SIZE} in {output}, listed in {output / MANIFEST}")
-
-
-if __name__ == "__main__":
-    import tyro
-
-    tyro.cli(main)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lisa.boundary import boundary_band, boundary_distance
+from lisa.evaluation.boundary import boundary_band, boundary_distance
 from lisa.labels import FLIPPED_IDS, IGNORE_INDEX, NAMES, NUM_CLASSES
 
 BACKGROUND = 0
@@ -21,8 +21,8 @@ class Tally:
 
     ``confusion`` is (C,C) int64, rows truth, columns prediction. ``per_picture`` is (pictures,6,C) int64:
     pixels right, in the truth, in the prediction, then the same three for the classes' boundary bands
-    (:mod:`lisa.boundary`). Ranks fill their own rows, the others' stay 0, so that a sum over ranks gives the
-    whole.
+    (:mod:`lisa.evaluation.boundary`). Ranks fill their own rows, the others' stay 0, so that a sum over
+    ranks gives the whole.
     """
 
     def __init__(self, pictures: int, device: torch.device | None = None) -> None:

@@ -11,28 +11,28 @@ from torch import Tensor, nn
 from torch.profiler import record_function
 from torch.utils.data import DataLoader
 
-from lisa.accumulation import Logits, as_list, cached_gradients, put_back
-from lisa.augment import Augmentation
-from lisa.auto_batch import fitting_parts
+from lisa.augment.augmentation import Augmentation
+from lisa.augment.mixing import Mixing, Target
 from lisa.config import Config
 from lisa.console import RunLog
 from lisa.data.cache import open_faces
 from lisa.data.faces import EpochBatches, collate_same_size, ignore_signals
 from lisa.data.pairs import Pair
 from lisa.errors import InputError
-from lisa.evaluation import evaluate
+from lisa.evaluation.evaluate import evaluate
+from lisa.evaluation.metrics import figures
+from lisa.face_parser import FaceParser
 from lisa.labels import NUM_CLASSES
-from lisa.lockstep import in_lockstep
 from lisa.losses import SegmentationLoss, class_weights
-from lisa.metrics import figures
-from lisa.mixing import Mixing, Target
 from lisa.models import deployable
 from lisa.models.recompute import recompute_blocks
-from lisa.pace import Pace
-from lisa.parser import FaceParser
-from lisa.run_folder import RunFolder, parts_of_batch
-from lisa.state import TrainState, step_seed
-from lisa.stragglers import OwnTime, name_stragglers
+from lisa.run.folder import RunFolder, parts_of_batch
+from lisa.training.accumulation import Logits, as_list, cached_gradients, put_back
+from lisa.training.lockstep import in_lockstep
+from lisa.training.memory import fitting_parts
+from lisa.training.pace import Pace
+from lisa.training.state import TrainState, step_seed
+from lisa.training.stragglers import OwnTime, name_stragglers
 from lisa.world import World
 
 logger = logging.getLogger(__name__)

@@ -11,8 +11,8 @@ from typing import Annotated, NoReturn, TypeVar
 
 import tyro
 
-from lisa.command_line import SHORT_FLAGS_HELP, long_flag, starting_config
 from lisa.config import RECIPES, Config
+from lisa.config.command_line import SHORT_FLAGS_HELP, long_flag, starting_config
 from lisa.data.pairs import find_pairs
 from lisa.errors import InputError, one_line_errors
 from lisa.files import claim_folder

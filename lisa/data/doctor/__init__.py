@@ -1,0 +1,1 @@
+"""Finds what is wrong with a data set: ``python -m lisa.data.doctor --data ROOT``."""

@@ -1,0 +1,1 @@
+"""The training loop and its parts. Start reading at loop.py, then step.py."""
