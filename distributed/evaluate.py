@@ -60,8 +60,7 @@ def main() -> int:
     from distributed.world import open_world  # torch takes seconds: a wrong argument need not wait for it
     from lisa.data.pairs import check_pairs, find_pairs
     from lisa.evaluation.evaluate import evaluate
-    from lisa.evaluation.noise import Noisy
-    from lisa.evaluation.tta import FlipAveraged
+    from lisa.evaluation.wrappers import FlipAveraged, Noisy
     from lisa.face_parser import FaceParser
     from lisa.files import make_folders
     from lisa.run.checkpoint import load_network
@@ -87,9 +86,10 @@ def _write(
     arguments: Arguments, size: int, tally: "Tally", pairs: "list[Pair]", parser: "FaceParser"
 ) -> None:
     """Table, JSON and pictures, by rank 0 alone once the others may go."""
-    from lisa.console import class_table, console
+    from lisa.console import console
     from lisa.evaluation.bootstrap import miou_interval
     from lisa.evaluation.metrics import figures, picture_mious
+    from lisa.evaluation.table import class_table
     from lisa.figures.worst_and_best import draw_evaluation, ranked
     from lisa.files import write_whole
 

@@ -12,7 +12,7 @@ def main() -> int:
     hold_stop_signals()
     arguments = parse_training(sys.argv[1:])
     from distributed.world import open_world  # torch takes seconds: a wrong argument need not wait for it
-    from lisa.figures.comparison import draw_run
+    from lisa.figures.finished_run import draw_run
     from lisa.training.loop import fit
 
     with open_world() as world:

@@ -1,6 +1,7 @@
 """The World of a process group: what torchrun started, on NCCL or Gloo, with signals and teardown."""
 
 import ctypes
+import faulthandler
 import os
 import signal
 import warnings
@@ -18,7 +19,6 @@ from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import bf16_compr
 from torch.nn.parallel import DistributedDataParallel
 
 from distributed.exit import STOP_SIGNALS
-from distributed.watchdog import Watchdog
 from lisa.console import console
 from lisa.errors import InputError
 from lisa.world import World
@@ -36,6 +36,25 @@ SMALL_BATCH = 16
 
 _TORCHRUN = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 _PR_SET_PDEATHSIG = 1
+
+
+class Watchdog:
+    """Dumps all threads' stacks into a log whenever ``seconds`` pass without a beat.
+
+    faulthandler's own thread does it, which needs no GIL: also while the trainer hangs inside a collective.
+    """
+
+    def __init__(self, log: TextIO, seconds: float) -> None:
+        self._log, self._seconds = log, seconds
+        self.beat()
+
+    def beat(self) -> None:
+        """Begins to wait anew."""
+        faulthandler.dump_traceback_later(self._seconds, file=self._log)
+
+    def stop(self) -> None:
+        """Waits no more."""
+        faulthandler.cancel_dump_traceback_later()
 
 
 @dataclass

@@ -12,9 +12,9 @@ from torch.nn.parallel import DistributedDataParallel
 from distributed.exit import finish
 from distributed.world import open_world
 from lisa.config import Config, DataConfig, LossConfig, ModelConfig, TrainConfig
-from lisa.console import RunLog
 from lisa.data.faces import EpochBatches
 from lisa.models import build
+from lisa.run.log import RunLog
 from lisa.training.state import TrainState
 from lisa.training.step import Trainer
 from lisa.world import World

@@ -14,8 +14,7 @@ import distributed
 from lisa.data.pairs import find_pairs
 from lisa.evaluation import evaluate as evaluation
 from lisa.evaluation.metrics import figures
-from lisa.evaluation.noise import Noisy
-from lisa.evaluation.tta import FlipAveraged
+from lisa.evaluation.wrappers import FlipAveraged, Noisy
 from lisa.run import checkpoint
 from lisa.world import World
 

@@ -11,10 +11,12 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from lisa.augment.augmentation import SHEET_VIEWS, Augmentation, draw_sheet, main
+from lisa.augment.augmentation import Augmentation
 from lisa.config import AugmentConfig
 from lisa.data.pairs import find_pairs
 from lisa.errors import InputError
+from lisa.figures.__main__ import main
+from lisa.figures.augmentation_sheet import SHEET_VIEWS, draw_sheet
 from lisa.labels import FLIP_PAIRS, PALETTE
 
 NONE = dataclasses.replace(
@@ -139,7 +141,7 @@ def test_the_command_draws_a_recipes_sheet_into_a_new_folder(
 ):
     output = tmp_path / "new/sheet.png"
     words = ["--data", str(make_faces()), "--output", str(output), "--recipe", "report", "--size", "32"]
-    monkeypatch.setattr(sys, "argv", ["augment", *words])
+    monkeypatch.setattr(sys, "argv", ["figures", "augmentation", *words])
     main()
     with Image.open(output) as sheet:
         assert sheet.size == ((1 + SHEET_VIEWS) * 32, 4 * 32)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lisa.console import RunLog
+from lisa.run.log import RunLog
 from lisa.run.tensorboard import Events
 
 

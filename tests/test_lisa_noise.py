@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lisa.evaluation.noise import Noisy
+from lisa.evaluation.wrappers import Noisy
 from lisa.face_parser import FaceParser
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from lisa.config import Config, DataConfig, TrainConfig
-from lisa.console import RunLog
+from lisa.run.log import RunLog
 from lisa.training.loop import fit, warn_of_slow_loader
 from lisa.training.pace import Pace
 from lisa.world import World

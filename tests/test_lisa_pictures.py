@@ -15,7 +15,8 @@ from lisa.errors import InputError
 from lisa.evaluation.evaluate import evaluate
 from lisa.evaluation.metrics import Tally, picture_mious
 from lisa.figures import comparison, worst_and_best
-from lisa.figures.comparison import compare, evenly, grid, main, parser_of, read_pair
+from lisa.figures.__main__ import main
+from lisa.figures.comparison import compare, evenly, grid, parser_of, read_pair
 from lisa.figures.sheet import Row
 from lisa.figures.worst_and_best import draw_evaluation, ranked
 from lisa.labels import LABELS

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from lisa.config import Config, DataConfig, LossConfig, ModelConfig, OptimConfig, TrainConfig
-from lisa.console import RunLog
 from lisa.data.faces import EpochBatches
 from lisa.data.pairs import find_pairs
 from lisa.errors import InputError
@@ -18,6 +17,7 @@ from lisa.evaluation.metrics import figures
 from lisa.losses import SegmentationLoss
 from lisa.models import LISA, build
 from lisa.run import checkpoint
+from lisa.run.log import RunLog
 from lisa.training.loop import Result, fit
 from lisa.training.state import TrainState, step_seed
 from lisa.training.step import MAX_SKIPPED, DivergedError, Trainer

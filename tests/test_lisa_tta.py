@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from lisa.evaluation.tta import FlipAveraged
+from lisa.evaluation.wrappers import FlipAveraged
 from lisa.labels import FLIPPED_IDS
 
 

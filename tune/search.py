@@ -133,9 +133,8 @@ def _search(arguments: SearchArguments, space: Space, started: float) -> "tuple[
 
 
 def _experiment(arguments: SearchArguments, space: Space, available: "Mapping[str, float]") -> "Experiment":
-    from tune.early_stopping import make_scheduler
     from tune.experiment import Experiment, trial_resources
-    from tune.searcher import make_searcher
+    from tune.searcher import make_scheduler, make_searcher
     from tune.trial import Job
 
     config, latency = space.base, arguments.objective == "miou,latency"

@@ -1,11 +1,5 @@
-"""Augmentation with Kornia on the batch's device: the same geometry for picture and mask, exact on masks.
+"""Augmentation with Kornia on the batch's device: the same geometry for picture and mask, exact on masks."""
 
-``python -m lisa.augment.augmentation --data ROOT --output sheet.png`` draws what a network sees.
-"""
-
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import kornia.augmentation as K
@@ -13,16 +7,10 @@ import numpy as np
 import torch
 from kornia.augmentation.base import _AugmentationBase  # pyright: ignore[reportPrivateUsage]
 from kornia.constants import DataKey, Resample, SamplePadding
-from PIL import Image
 from torch import Tensor, nn
 
-from lisa.augment.mixing import Mixing
 from lisa.config import AugmentConfig
-from lisa.data.pairs import Pair, find_pairs
-from lisa.label_orders import CELEBAMASK
 from lisa.labels import FLIPPED_IDS, IGNORE_INDEX
-
-SHEET_ROWS, SHEET_VIEWS = 6, 6
 
 SOMETIMES = 0.3
 """Probability of blur, noise, JPEG artefacts and erasing, where they are switched on."""
@@ -117,70 +105,3 @@ def _appearance(config: AugmentConfig) -> list[_AugmentationBase]:
     if config.erase > 0:
         operations.append(K.RandomErasing((min(0.02, config.erase), config.erase), value=0.5, p=SOMETIMES))
     return operations
-
-
-def draw_sheet(config: AugmentConfig, pairs: Sequence[Pair], output: Path, size: int) -> None:
-    """Six of the pairs, one a row: as they are, then augmented, without and with labels in turn."""
-    from lisa.data.faces import FaceDataset, collate_same_size
-    from lisa.figures.comparison import evenly, overlay, save_png
-
-    chosen = evenly(pairs, SHEET_ROWS)
-    dataset = FaceDataset(chosen, size)
-    images, masks = collate_same_size([dataset[index] for index in range(len(chosen))])
-    augment, mix = Augmentation(config, size), Mixing(config)
-    columns = [images.float()]
-    for view in range(SHEET_VIEWS):
-        changed, moved = augment(images, masks)
-        changed, targets = mix(changed, moved)
-        columns.append(changed if view % 2 == 0 else _overlays(changed, targets[0][0], overlay))
-    sheet = torch.cat([torch.cat(list(column), dim=1) for column in columns], dim=2)
-    save_png(Image.fromarray(sheet.permute(1, 2, 0).round().to(torch.uint8).numpy()), output)
-
-
-def _overlays(images: Tensor, masks: Tensor, overlay: Callable[..., np.ndarray]) -> Tensor:
-    blended = [
-        overlay(image.permute(1, 2, 0).numpy(), mask.numpy())
-        for image, mask in zip(images, masks, strict=True)
-    ]
-    return torch.from_numpy(np.stack(blended)).permute(0, 3, 1, 2).float()
-
-
-@dataclass(frozen=True)
-class SheetArguments:
-    """Draws what a network sees: six pictures, each as it is and then augmented, in turn with its labels."""
-
-    data: Path
-    """Folder of faces; pictures of its training split are drawn."""
-    output: Path
-    """The PNG to write."""
-    recipe: str = "best"
-    """Whose augmentation is drawn."""
-    size: int = 192
-    """Side of each picture, in pixels."""
-    seed: int = 0
-    """Seed of the views."""
-    label_order: str = CELEBAMASK
-    """Order of the masks' ids: celebamask-hq, face-parsing.pytorch, or names, comma separated."""
-    exclude: str = ""
-    """List of files to leave out, as --data.exclude has it in training."""
-
-
-def main() -> None:
-    """Entry of ``python -m lisa.augment.augmentation``."""
-    import tyro
-
-    from lisa.config import RECIPES
-    from lisa.errors import InputError, one_line_errors
-
-    arguments = tyro.cli(SheetArguments, prog="python -m lisa.augment.augmentation")
-    with one_line_errors():
-        if arguments.recipe not in RECIPES:
-            raise InputError(f"--recipe {arguments.recipe}: one of {', '.join(RECIPES)}")
-        config = RECIPES[arguments.recipe]().augment
-        pairs = find_pairs(arguments.data, "train", arguments.label_order, arguments.exclude)
-        torch.manual_seed(arguments.seed)
-        draw_sheet(config, pairs, arguments.output, arguments.size)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,21 +1,15 @@
-"""Pictures of trained networks: a run's curves and grid, and the report's Figures 4 and 5.
+"""Predictions beside the truth: a run's grid, and the report's Figures 4 and 5."""
 
-python -m lisa.figures.comparison compare --checkpoints lisa.pt unet.pt --data faces --output figure4.png
-python -m lisa.figures.comparison grid --checkpoint lisa.pt --data faces --output figure5.png
-"""
-
-import json
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import matplotlib as mpl
 import numpy as np
 from PIL import Image
 
 from lisa.data.pairs import Pair, check_pairs, find_pairs, read_image, read_mask
-from lisa.errors import InputError, one_line_errors
+from lisa.errors import InputError
 from lisa.figures.sheet import Row, colored, flat_panel, overlay, photo_panel, sheet
 from lisa.files import make_folders, write_whole
 from lisa.label_orders import CELEBAMASK
@@ -30,14 +24,6 @@ FIGURE5_ROWS, FIGURE5_BLOCKS = 4, 4
 SIDE = 256
 TITLES = {"lisa": "LISA", "unet": "UNet", "segnext": "SegNeXt"}
 """How a network's name in the registry is written."""
-
-
-def draw_run(folder: Path) -> None:
-    """Draws ``curves.png`` and ``grid.png`` into a finished run's folder."""
-    from lisa.run.checkpoint import load_network
-
-    draw_curves(folder / "metrics.jsonl", folder / "curves.png")
-    draw_grid(load_network(folder / "best.pt"), folder / "grid.png")
 
 
 def draw_grid(trained: "Trained", path: Path) -> None:
@@ -172,41 +158,3 @@ def save_png(picture: Image.Image, path: Path) -> None:
     picture.save(stream, format="PNG")
     make_folders([path.parent])
     write_whole(path, stream.getvalue())
-
-
-def draw_curves(log: Path, path: Path) -> None:
-    """Losses, and mIoU with mean F1, against the epoch."""
-    mpl.use("agg")
-    from matplotlib import pyplot as plt
-
-    records: list[dict[str, Any]] = [json.loads(line) for line in log.read_text().splitlines()]
-    epochs = [record for record in records if record["event"] == "epoch"]
-    number = [record["epoch"] for record in epochs]
-    figure, (losses, scores) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
-    losses.plot(number, [record["train_loss"] for record in epochs], marker=".", label="training")
-    losses.plot(number, [record["loss"] for record in epochs], marker=".", label="validation")
-    losses.set(xlabel="epoch", ylabel="loss", title="Loss")
-    for key, label in (("miou", "mIoU"), ("mean_f1", "mean F1")):
-        scores.plot(number, [100 * record[key] for record in epochs], marker=".", label=label)
-    scores.set(xlabel="epoch", ylabel="%", title="Validation", ylim=(0, 100))
-    for axes in (losses, scores):
-        axes.grid(alpha=0.3)
-        axes.legend()
-        axes.xaxis.get_major_locator().set_params(integer=True)
-    stream = BytesIO()
-    figure.savefig(stream, format="png", dpi=120)
-    write_whole(path, stream.getvalue())
-    plt.close(figure)
-
-
-def main() -> None:
-    """Entry of ``python -m lisa.figures.comparison``."""
-    import tyro
-
-    with one_line_errors():
-        commands = {"compare": compare, "grid": grid}
-        tyro.extras.subcommand_cli_from_dict(commands, prog="python -m lisa.figures.comparison")
-
-
-if __name__ == "__main__":
-    main()

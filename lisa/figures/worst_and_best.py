@@ -1,19 +1,15 @@
-"""Pictures of an evaluation: the confusion matrix, and the worst and the best pictures."""
+"""Pictures of an evaluation: the worst and the best predictions, beside the confusion matrix."""
 
 from collections.abc import Sequence
-from io import BytesIO
 from pathlib import Path
-
-import matplotlib as mpl
-import numpy as np
-from torch import Tensor
 
 from lisa.data.pairs import Pair
 from lisa.evaluation.metrics import Tally, iou_of, picture_mious
 from lisa.face_parser import FaceParser
 from lisa.figures.comparison import parse, read_pair, save_png
+from lisa.figures.confusion import draw_confusion
 from lisa.figures.sheet import Row, colored, errors, flat_panel, photo_panel, sheet
-from lisa.files import make_folders, write_whole
+from lisa.files import make_folders
 from lisa.labels import NAMES
 
 SHOWN = 20
@@ -38,28 +34,6 @@ def ranked(tally: Tally) -> list[int]:
     """Pictures from the lowest mIoU of their own to the highest, ties in order; without labels: left out."""
     mious = picture_mious(tally)
     return [index for index in mious.argsort(stable=True).tolist() if not mious[index].isnan()]
-
-
-def draw_confusion(confusion: Tensor, path: Path) -> None:
-    """The matrix as percentages of each true class's pixels, (C,C) integers, rows truth."""
-    mpl.use("agg")
-    from matplotlib import pyplot as plt
-
-    counts = confusion.double().cpu().numpy()
-    shares = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    figure, axes = plt.subplots(figsize=(11, 10), layout="constrained")
-    axes.imshow(np.sqrt(shares), cmap="Blues", vmin=0, vmax=10)  # the root shows confusions of a few percent
-    for (row, column), share in np.ndenumerate(shares):
-        if share >= 0.5:
-            color = "white" if share > 40 else "black"
-            axes.text(column, row, f"{share:.0f}", ha="center", va="center", color=color, fontsize=9)
-    axes.set_xticks(range(len(NAMES)), NAMES, rotation=45, ha="right")
-    axes.set_yticks(range(len(NAMES)), NAMES)
-    axes.set(xlabel="predicted", ylabel="truth", title="Confusion: % of each true class's pixels")
-    stream = BytesIO()
-    figure.savefig(stream, format="png", dpi=110)
-    plt.close(figure)
-    write_whole(path, stream.getvalue())
 
 
 def _row(pair: Pair, tally: Tally, index: int, parser: FaceParser) -> Row:

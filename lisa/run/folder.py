@@ -7,12 +7,12 @@ from torch import nn
 
 from lisa.config import Config
 from lisa.config.checkpoint_every import Cadence
-from lisa.console import RunLog
 from lisa.errors import InputError
 from lisa.files import write_whole
 from lisa.lock import lock_folder
 from lisa.models import deployable
 from lisa.run import checkpoint
+from lisa.run.log import RunLog
 from lisa.training.state import TrainState
 from lisa.world import World
 

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from lisa.config import Config
-from lisa.console import RunLog
 from lisa.data.faces import EpochBatches
 from lisa.data.pairs import Pair, check_pairs, find_pairs
 from lisa.errors import InputError, StopAskedError
@@ -19,6 +18,7 @@ from lisa.face_parser import FaceParser
 from lisa.models import build, count_parameters, deployable
 from lisa.run import checkpoint
 from lisa.run.folder import RunFolder
+from lisa.run.log import RunLog
 from lisa.run.rank_log import rank_log
 from lisa.run.summary import Summary
 from lisa.training.pace import SLOW_LOADER

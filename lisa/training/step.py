@@ -14,7 +14,6 @@ from torch.utils.data import DataLoader
 from lisa.augment.augmentation import Augmentation
 from lisa.augment.mixing import Mixing, Target
 from lisa.config import Config
-from lisa.console import RunLog
 from lisa.data.cache import open_faces
 from lisa.data.faces import EpochBatches, collate_same_size, ignore_signals
 from lisa.data.pairs import Pair
@@ -27,6 +26,7 @@ from lisa.losses import SegmentationLoss, class_weights
 from lisa.models import deployable
 from lisa.models.recompute import recompute_blocks
 from lisa.run.folder import RunFolder, parts_of_batch
+from lisa.run.log import RunLog
 from lisa.training.accumulation import Logits, as_list, cached_gradients, put_back
 from lisa.training.lockstep import in_lockstep
 from lisa.training.memory import fitting_parts

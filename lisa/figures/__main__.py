@@ -1,0 +1,59 @@
+"""Figures from the command line.
+
+python -m lisa.figures compare --checkpoints lisa.pt unet.pt --data faces --output figure4.png
+python -m lisa.figures grid --checkpoint lisa.pt --data faces --output figure5.png
+python -m lisa.figures augmentation --data faces --output sheet.png
+"""
+
+from pathlib import Path
+
+import tyro
+
+from lisa.config import RECIPES
+from lisa.data.pairs import find_pairs
+from lisa.errors import InputError, one_line_errors
+from lisa.figures.comparison import compare, grid
+from lisa.label_orders import CELEBAMASK
+
+
+def augmentation(
+    data: Path,
+    output: Path,
+    recipe: str = "best",
+    size: int = 192,
+    seed: int = 0,
+    label_order: str = CELEBAMASK,
+    exclude: str = "",
+) -> None:
+    """What a network sees: six pictures, each as it is and then augmented, in turn with its labels.
+
+    Args:
+        data: Folder of faces; pictures of its training split are drawn.
+        output: The PNG to write.
+        recipe: Whose augmentation is drawn.
+        size: Side of each picture, in pixels.
+        seed: Seed of the views.
+        label_order: Order of the masks' ids: celebamask-hq, face-parsing.pytorch, or names, comma separated.
+        exclude: List of files to leave out, as --data.exclude has it in training.
+    """
+    if recipe not in RECIPES:
+        raise InputError(f"--recipe {recipe}: one of {', '.join(RECIPES)}")
+    config = RECIPES[recipe]().augment
+    pairs = find_pairs(data, "train", label_order, exclude)
+    import torch  # takes seconds: --help and a wrong argument need not wait for it
+
+    from lisa.figures.augmentation_sheet import draw_sheet
+
+    torch.manual_seed(seed)
+    draw_sheet(config, pairs, output, size)
+
+
+def main() -> None:
+    """Entry of ``python -m lisa.figures``."""
+    with one_line_errors():
+        commands = {"compare": compare, "grid": grid, "augmentation": augmentation}
+        tyro.extras.subcommand_cli_from_dict(commands, prog="python -m lisa.figures")
+
+
+if __name__ == "__main__":
+    main()

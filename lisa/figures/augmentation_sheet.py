@@ -1,0 +1,42 @@
+"""What a network sees in training: pictures as they are, then augmented."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from lisa.augment.augmentation import Augmentation
+from lisa.augment.mixing import Mixing
+from lisa.config import AugmentConfig
+from lisa.data.faces import FaceDataset, collate_same_size
+from lisa.data.pairs import Pair
+from lisa.figures.comparison import evenly, save_png
+from lisa.figures.sheet import overlay
+
+SHEET_ROWS, SHEET_VIEWS = 6, 6
+
+
+def draw_sheet(config: AugmentConfig, pairs: Sequence[Pair], output: Path, size: int) -> None:
+    """Six of the pairs, one a row: as they are, then augmented, without and with labels in turn."""
+    chosen = evenly(pairs, SHEET_ROWS)
+    dataset = FaceDataset(chosen, size)
+    images, masks = collate_same_size([dataset[index] for index in range(len(chosen))])
+    augment, mix = Augmentation(config, size), Mixing(config)
+    columns = [images.float()]
+    for view in range(SHEET_VIEWS):
+        changed, moved = augment(images, masks)
+        changed, targets = mix(changed, moved)
+        columns.append(changed if view % 2 == 0 else _overlays(changed, targets[0][0]))
+    sheet = torch.cat([torch.cat(list(column), dim=1) for column in columns], dim=2)
+    save_png(Image.fromarray(sheet.permute(1, 2, 0).round().to(torch.uint8).numpy()), output)
+
+
+def _overlays(images: Tensor, masks: Tensor) -> Tensor:
+    blended = [
+        overlay(image.permute(1, 2, 0).numpy(), mask.numpy())
+        for image, mask in zip(images, masks, strict=True)
+    ]
+    return torch.from_numpy(np.stack(blended)).permute(0, 3, 1, 2).float()

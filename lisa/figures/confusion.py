@@ -1,0 +1,33 @@
+"""The confusion matrix as a picture."""
+
+from io import BytesIO
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from torch import Tensor
+
+from lisa.files import write_whole
+from lisa.labels import NAMES
+
+
+def draw_confusion(confusion: Tensor, path: Path) -> None:
+    """The matrix as percentages of each true class's pixels, (C,C) integers, rows truth."""
+    mpl.use("agg")
+    from matplotlib import pyplot as plt
+
+    counts = confusion.double().cpu().numpy()
+    shares = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    figure, axes = plt.subplots(figsize=(11, 10), layout="constrained")
+    axes.imshow(np.sqrt(shares), cmap="Blues", vmin=0, vmax=10)  # the root shows confusions of a few percent
+    for (row, column), share in np.ndenumerate(shares):
+        if share >= 0.5:
+            color = "white" if share > 40 else "black"
+            axes.text(column, row, f"{share:.0f}", ha="center", va="center", color=color, fontsize=9)
+    axes.set_xticks(range(len(NAMES)), NAMES, rotation=45, ha="right")
+    axes.set_yticks(range(len(NAMES)), NAMES)
+    axes.set(xlabel="predicted", ylabel="truth", title="Confusion: % of each true class's pixels")
+    stream = BytesIO()
+    figure.savefig(stream, format="png", dpi=110)
+    plt.close(figure)
+    write_whole(path, stream.getvalue())

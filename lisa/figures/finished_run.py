@@ -1,0 +1,13 @@
+"""What a finished run's folder gets: curves and a grid."""
+
+from pathlib import Path
+
+from lisa.figures.comparison import draw_grid
+from lisa.figures.curves import draw_curves
+from lisa.run.checkpoint import load_network
+
+
+def draw_run(folder: Path) -> None:
+    """Draws ``curves.png`` and ``grid.png`` into a finished run's folder."""
+    draw_curves(folder / "metrics.jsonl", folder / "curves.png")
+    draw_grid(load_network(folder / "best.pt"), folder / "grid.png")
