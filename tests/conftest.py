@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from deploy_helpers import write_checkpoint
+from face_helpers import save_mask
 from PIL import Image
 
 from deploy.export import export
-from deploy_helpers import write_checkpoint
 from lisa.labels import PALETTE
 
 MINI = Path(__file__).parents[2] / "shared" / "celebamask_mini"
@@ -27,13 +28,6 @@ def mini() -> Path:
     if not MINI.is_dir():
         pytest.skip("celebamask_mini is not here")
     return MINI
-
-
-def save_mask(ids: np.ndarray, path: Path) -> None:
-    """Writes ids as a palette PNG."""
-    image = Image.fromarray(ids.astype(np.uint8))
-    image.putpalette(PALETTE)
-    image.save(path)
 
 
 @pytest.fixture

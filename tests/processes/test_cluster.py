@@ -1,0 +1,160 @@
+"""The predictor on a Ray cluster: the same bytes as predict.py's, and errors of one line."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+from deploy_helpers import files, parse, write_faces
+
+from deploy.cluster import Store, claim, main
+from deploy.predict import CannotStartError
+
+pytestmark = pytest.mark.xdist_group("ray")
+
+ROOT = Path(__file__).parents[2]
+OPTIONS = ("--overlay", "--parts", "hair")
+
+
+def options(model: Path, source: str | Path, output: str | Path) -> list[str]:
+    return ["--model", str(model), "--input", str(source), "--output", str(output), "--device", "cpu"]
+
+
+def processes_that_name(text: str) -> list[str]:
+    """Command lines of running processes."""
+    found: list[str] = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            found.append(path.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+        except OSError:  # ended meanwhile
+            continue
+    return [line for line in found if text in line]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_cluster_goes_on_where_the_standalone_stopped_with_the_same_bytes(
+    model: Path, tmp_path: Path
+) -> None:
+    pictures = write_faces(tmp_path / "in" / "a", 5)
+    write_faces(tmp_path / "in", 2, (30, 70))
+    (tmp_path / "in" / "broken.jpg").write_bytes(b"no picture")
+    undecodable = Path(os.fsdecode(os.fsencode(tmp_path / "in") + b"/\xff.jpg"))
+    undecodable.write_bytes(pictures[0].read_bytes())
+    assert parse(model, tmp_path / "in", tmp_path / "standalone", *OPTIONS) == 1
+    assert parse(model, tmp_path / "in", tmp_path / "cluster", *OPTIONS) == 1
+    for name in ("a/face1.png", "overlay/a/face2.jpg", "face0.png"):
+        (tmp_path / "cluster" / name).unlink()
+    (tmp_path / "cluster" / ".predict-tmp-killed").write_bytes(b"half")
+
+    with tempfile.TemporaryDirectory(prefix="r") as folder:  # short: Ray's sockets lie in it
+        command = [sys.executable, "-m", "deploy.cluster", *OPTIONS]
+        command += options(model, tmp_path / "in", f"file://{tmp_path}/cluster")
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+        done = subprocess.run(
+            command,
+            cwd=ROOT,
+            env={**environment, "RAY_TMPDIR": folder},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 1, done.stdout + done.stderr
+        assert "Traceback" not in done.stdout + done.stderr
+        assert processes_that_name(folder) == []
+    report = json.loads((tmp_path / "cluster" / "report.json").read_text())
+    assert (report["total"], report["done"], report["skipped"]) == (9, 3, 5)
+    assert [Path(source).name for source in report["failed"]] == ["broken.jpg"]
+    assert report["split"]["network"] > 0
+    names = files(tmp_path / "standalone")
+    assert len(names) == 24
+    assert files(tmp_path / "cluster") == names
+    for name in names:
+        theirs, ours = ((tmp_path / folder / name).read_bytes() for folder in ("standalone", "cluster"))
+        assert theirs == ours, name
+
+
+def refused(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> str:
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    return error
+
+
+def test_what_cannot_start_is_one_line(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_faces(tmp_path / "in", 1)
+    (tmp_path / "file").write_text("")
+    (tmp_path / "link").symlink_to(tmp_path / "in")
+    cases = {
+        (tmp_path / "nowhere", tmp_path / "out"): "no such folder",
+        ("abacus://in", tmp_path / "out"): "Protocol not known: abacus",
+        (tmp_path / "in", "abacus://out"): "--output abacus://out",
+        (tmp_path / "in", tmp_path / "in"): "is the input folder",
+        (tmp_path / "in", f"{tmp_path}/in/../in"): "is the input folder",
+        (tmp_path / "in", tmp_path / "link"): "is the input folder",
+        (tmp_path / "in", tmp_path / "file" / "out"): "Not a directory",
+    }
+    for (source, output), reason in cases.items():
+        assert reason in refused(capsys, options(model, source, output))
+    assert "damaged" in refused(capsys, options(tmp_path / "file", tmp_path / "in", tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_cluster_that_does_not_answer_is_one_line(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_faces(tmp_path / "in", 1)
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    error = refused(capsys, options(model, tmp_path / "in", tmp_path / "out"))
+    assert "RAY_ADDRESS 127.0.0.1:1: " in error
+    assert "refused" in error
+
+
+def test_other_options_are_refused_and_nothing_to_do_needs_no_cluster(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_faces(tmp_path / "in", 2)
+    assert parse(model, tmp_path / "in", tmp_path / "in" / "out") == 0
+    command = options(model, tmp_path / "in", tmp_path / "in" / "out")
+    assert main(command) == 0
+    assert "0 done, 2 done before, 0 failed" in capsys.readouterr().out
+    assert "begun with another model or other options" in refused(capsys, [*command, "--tta", "flip"])
+
+
+def test_maps_that_the_predictor_left_of_other_settings_are_not_done(tmp_path: Path) -> None:
+    """predict.py notes new settings at once, and makes the old maps anew one after another."""
+    store = Store("--output", str(tmp_path / "out"))
+    settings = {"model_sha256": "b"}
+    store.write("old.png", b"map")
+    claim(store, settings, [], overwrite=False)
+    before = (tmp_path / "out/.predict.json").stat().st_mtime - 10
+    os.utime(tmp_path / "out/old.png", (before, before))
+    store.write("new.png", b"map")
+    done = claim(store, settings, [["old.png"], ["new.png"]], overwrite=False)
+    assert done == {".predict.json", "new.png"}
+
+
+def test_store_beyond_the_disk() -> None:
+    store = Store("--output", "memory://parsed")
+    settings = {"model_sha256": "1"}
+    outputs = [["overlay/a/x.jpg", "a/x.png"]]
+    store.write("a/x.png", b"map")
+    with pytest.raises(CannotStartError, match=r"a/x\.png is there, and no predictor made it"):
+        claim(store, settings, outputs, overwrite=True)
+    assert store.names() == ["a/x.png"]
+    store.files.rm_file(store.path("a/x.png"))
+    store.write("mine.png", b"not of this run")
+    store.write("a/.predict-tmp-killed", b"half")
+    assert claim(store, settings, outputs, overwrite=False) == set()
+    assert store.names() == [".predict.json", "mine.png"]
+    store.write("a/x.png", b"map")
+    assert "a/x.png" in claim(store, settings, outputs, overwrite=False)
+    assert claim(store, {"model_sha256": "2"}, outputs, overwrite=True) == set()
+    assert store.names() == [".predict.json", "mine.png"]
+    assert store.files.cat_file(store.path("mine.png")) == b"not of this run"

@@ -1,0 +1,183 @@
+"""Faults with real processes on Gloo: none hangs, none costs more than the steps since a checkpoint."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from process_helpers import (
+    FLAGS,
+    ROOT,
+    agent_of,
+    alive,
+    children,
+    descendants,
+    environment,
+    start,
+    wait_until,
+    worker_of,
+)
+from resume_helpers import assert_same_run, records
+
+from lisa.run import checkpoint
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
+
+NARROW = ("--model.widths", "4", "8", "12", "16", "24")
+EVERY = ("--checkpoint-every", "2steps")
+
+
+def flags(root: Path, run: Path, epochs: int = 8) -> list[str]:
+    where = ["--data", str(root), "--output", str(run), "--train.patience", "100000"]
+    return ["best", *where, "--epochs", str(epochs), *FLAGS, *NARROW, *EVERY]
+
+
+def summary(run: Path) -> dict[str, Any]:
+    return json.loads((run / "summary.json").read_text())
+
+
+class Watched:
+    """A launch of a run whose checkpoints can be waited for."""
+
+    def __init__(self, root: Path, run: Path, epochs: int = 8, **extra: str) -> None:
+        self.last = run / "last.pt"
+        self.before = self.stamp()
+        self.launch = start(*flags(root, run, epochs), "--resume", **extra)
+
+    def stamp(self) -> int:
+        return self.last.stat().st_mtime_ns if self.last.exists() else 0
+
+    def wait_for_checkpoint(self) -> None:
+        """Returns when it has saved since the start, or since the last such call."""
+        wait_until(lambda: self.stamp() != self.before or self.launch.poll() is not None, "a checkpoint")
+        if self.launch.poll() is not None:
+            pytest.fail("it ended instead:\n" + "\n".join(self.launch.communicate()))
+        self.before = self.stamp()
+
+    def end(self) -> tuple[int, str, str]:
+        output, errors = self.launch.communicate(timeout=600)
+        return self.launch.returncode, output, errors
+
+
+def test_signals_and_a_killed_worker_leave_no_trace(make_faces: Callable[..., Path], tmp_path: Path):
+    """TERM, INT, USR1, then kill -9 of a worker with one restart: bit-equal to the undisturbed run."""
+    root, run = make_faces(train=12), tmp_path / "parts"
+    code, _, errors = Watched(root, tmp_path / "whole").end()
+    assert code == 0, errors
+    for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+        watched = Watched(root, run)
+        watched.wait_for_checkpoint()
+        if signum == signal.SIGUSR1:  # as Slurm sends it, to a rank
+            os.kill(worker_of(watched.launch, 1), signum)
+        else:
+            watched.launch.send_signal(signum)
+        code, output, errors = watched.end()
+        assert code == 75, errors
+        assert "go on with --resume" in output
+        assert "Traceback" not in errors
+    watched = Watched(root, run, MAX_RESTARTS="1")
+    watched.wait_for_checkpoint()
+    os.kill(worker_of(watched.launch, 1), signal.SIGKILL)
+    code, output, errors = watched.end()
+    assert code == 0, errors
+    assert output.count("parameters; 12 training") == 2  # it started twice
+    assert_same_run(tmp_path / "whole", run)
+    told = summary(run)
+    assert told["restarts"] == 4
+    assert [start.get("how") for start in told["starts"]] == ["stopped"] * 3 + [None, "finished"]
+    assert len(told["starts"][0]["hosts"]) == 2
+    assert told["best"]["miou"] == checkpoint.load(run / "best.pt")["metrics"]["miou"]
+    for rank in (0, 1):
+        assert f"rank {rank} of 2 on " in (run / f"logs/rank{rank}.log").read_text()
+
+
+def alone(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    """One process without torchrun."""
+    command = [sys.executable, "-m", "distributed.train", *arguments]
+    return subprocess.run(command, env=environment(), capture_output=True, text=True, cwd=ROOT, timeout=600)
+
+
+def test_no_restart_a_second_run_a_dead_agent_and_one_process_less(
+    make_faces: Callable[..., Path], tmp_path: Path
+):
+    root, run = make_faces(train=12), tmp_path / "run"
+    watched = Watched(root, run, epochs=10000, MAX_RESTARTS="0")
+    watched.wait_for_checkpoint()
+    refused = alone(*flags(root, run), "--resume")
+    assert refused.returncode == 2
+    holder = worker_of(watched.launch, 0)
+    assert re.fullmatch(rf"error: {run}: process {holder} on \S+ trains into it; .*\n", refused.stderr)
+    os.kill(worker_of(watched.launch, 1), signal.SIGKILL)
+    code, _, errors = watched.end()
+    assert code not in (0, 75)
+    assert re.search(r"rank\s*: 1 \(local_rank: 1\)", errors), errors
+    assert "error: rank 0 on " in errors  # what the other one saw
+
+    watched = Watched(root, run, epochs=10000)
+    watched.wait_for_checkpoint()
+    agent = agent_of(watched.launch)
+    below = descendants(agent)
+    assert len(children(agent)) == 2
+    os.kill(agent, signal.SIGKILL)
+    watched.launch.communicate(timeout=600)
+    wait_until(lambda: not [pid for pid in below if alive(pid)], "the workers' end")
+    assert summary(run)["starts"][-1]["how"] == "stopped"
+
+    last = run / "last.pt"
+    last.write_bytes(last.read_bytes()[:-1000])
+    epoch = checkpoint.load(run / "previous.pt")["training"]["epoch"]
+    resumed = alone(*flags(root, run, epochs=epoch + 1), "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    said = " ".join(resumed.stdout.split())
+    assert "going on from the checkpoint before it, previous.pt" in said
+    assert "began with 2 processes and goes on with 1: batches of 4 as before, in 2 part(s)" in said
+
+
+def torchrun(fault: str, *arguments: str, **extra: str) -> "subprocess.CompletedProcess[str]":
+    command = ["torchrun", "--standalone", "--nproc-per-node=2", "-m", "faulty_train", fault, *arguments]
+    return subprocess.run(
+        command, env=environment(**extra), capture_output=True, text=True, timeout=600, cwd=ROOT
+    )
+
+
+def test_nan_on_one_rank_is_skipped_by_all_and_a_straggler_is_named(
+    make_faces: Callable[..., Path], tmp_path: Path
+):
+    root, run = make_faces(train=12), tmp_path / "run"
+    done = torchrun("nan", *flags(root, run, epochs=1))
+    assert done.returncode == 0, done.stderr
+    assert records(run)[-1]["skipped_steps"] == 1
+    assert re.search(r"warning: straggler: rank 1 on \S+ takes \d+\.\d x the median", done.stdout)
+
+
+def test_a_picture_lost_in_mid_epoch_stops_all_ranks(make_faces: Callable[..., Path], tmp_path: Path):
+    root, run = make_faces(train=24), tmp_path / "run"
+    status = tmp_path / "status"
+    status.touch()
+    done = torchrun("corrupt", *flags(root, run), LISA_STATUS_FILE=str(status))
+    assert (done.returncode, status.read_text()) == (0, "2\n"), done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert re.match(rf"error: rank 1 on \S+: {root}/train/images/\d+\.png: cannot identify image file", line)
+    assert "go on with --resume" in line
+    assert "Traceback" not in done.stderr
+    assert checkpoint.load(run / "last.pt")["training"]["batch"] > 0
+
+
+def test_a_stalled_rank_ends_the_job_and_the_logs_say_who_waits_where(
+    make_faces: Callable[..., Path], tmp_path: Path
+):
+    root, run = make_faces(train=12), tmp_path / "run"
+    done = torchrun("stall", *flags(root, run), LISA_TIMEOUT="20")
+    assert done.returncode != 0
+    assert re.search(r"error: rank 0 on \S+ failed: \w+: .*[Tt]imed? ?out", done.stderr), done.stderr
+    waiting, stalled = ((run / f"logs/rank{rank}.log").read_text() for rank in (0, 1))
+    for log in (waiting, stalled):
+        assert "Timeout (0:00:16)!" in log
+    assert "distributed_c10d.py" in waiting or "_engine_run_backward" in waiting
+    assert "in stall" in stalled

@@ -1,0 +1,169 @@
+"""The predictor killed, stopped, and started again."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from deploy_helpers import face, files, parse, write_faces
+from PIL import Image
+
+from deploy import predict
+
+
+def start(model: Path, tmp_path: Path, *options: str) -> subprocess.Popen[str]:
+    command = [sys.executable, predict.__file__, "--model", str(model), "--device", "cpu", *options]
+    command += ["--input", str(tmp_path / "in"), "--output", str(tmp_path / "out")]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def wait_for(count: int, folder: Path) -> None:
+    """Until that many label maps stand."""
+    end = time.monotonic() + 60
+    while len(list(folder.glob("*.png"))) < count:
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+KILLER = """
+import os, random, signal, sys, time
+from pathlib import Path
+from deploy import predict
+
+output, chance = Path(sys.argv[sys.argv.index("--output") + 1]), random.Random(0)
+for _ in range(20):
+    before = len(list(output.glob("*.png")))
+    child = os.fork()
+    if child == 0:
+        os._exit(predict.main(sys.argv[1:]))
+    wanted = before + chance.randint(0, 8)
+    while len(list(output.glob("*.png"))) < wanted and os.waitpid(child, os.WNOHANG) == (0, 0):
+        time.sleep(0.002)
+    time.sleep(chance.uniform(0, 0.02))
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    print(len(list(output.glob("*.png"))), flush=True)
+"""
+"""Kills twenty runs at random moments. Forks, so that torch is imported once."""
+
+
+@pytest.mark.slow
+def test_killed_twenty_times_it_still_ends_with_every_map_whole(model: Path, tmp_path: Path) -> None:
+    for index in range(200):
+        face().rotate(index).save(_folder(tmp_path / "in") / f"{index:03}.png")
+    options = ["--model", str(model), "--device", "cpu", "--overlay"]
+    options += ["--input", str(tmp_path / "in"), "--output", str(tmp_path / "out")]
+    root = Path(predict.__file__).parents[1]
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLER, *options], cwd=root, capture_output=True, text=True, check=False
+    )
+    counts = [int(line) for line in killed.stdout.splitlines() if line.isdigit()]
+    assert len(counts) == 20, killed.stderr
+    assert 20 < counts[-1] < 200
+    for path in (tmp_path / "out").rglob("*.[pj][np]g"):
+        with Image.open(path) as image:
+            image.load()
+    assert predict.main(options) == 0
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["done"] + report["skipped"] == 200
+    assert report["skipped"] == counts[-1]  # the map is written last: where it stands, all is done
+    expected = [f"{index:03}.png" for index in range(200)] + [
+        f"overlay/{index:03}.jpg" for index in range(200)
+    ]
+    assert files(tmp_path / "out") == expected
+
+
+def _folder(path: Path) -> Path:
+    path.mkdir(exist_ok=True)
+    return path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signal_ends_the_run_in_order(model: Path, tmp_path: Path, number: signal.Signals) -> None:
+    for index in range(400):
+        face().rotate(index).save(_folder(tmp_path / "in") / f"{index:03}.png")
+    process = start(model, tmp_path)
+    wait_for(3, tmp_path / "out")
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, output
+    assert "Traceback" not in output
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["interrupted"]
+    assert len(files(tmp_path / "out")) == report["done"] < 400
+
+
+def test_other_options_or_another_model_start_anew(model: Path, tmp_path: Path) -> None:
+    write_faces(tmp_path / "in", 2)
+
+    def done(*options: str) -> int:
+        assert parse(model, tmp_path / "in", tmp_path / "out", *options) == 0
+        return json.loads((tmp_path / "out" / "report.json").read_text())["done"]
+
+    assert [done(), done(), done("--tta", "flip"), done("--tta", "flip"), done()] == [2, 0, 2, 0, 2]
+    assert [done("--overlay"), done()] == [2, 0]  # what is missing is made; what is there already stands
+
+
+def test_full_disk_fails_the_pictures_and_leaves_no_pieces(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_faces(tmp_path / "in", 3)
+    real = Path.write_bytes
+
+    def write_some(path: Path, content: bytes) -> int:
+        if path.parent == tmp_path / "out" and b"IHDR" in content:
+            real(path, content[: len(content) // 2])
+            raise OSError(28, os.strerror(28))
+        return real(path, content)
+
+    monkeypatch.setattr(Path, "write_bytes", write_some)
+    assert parse(model, tmp_path / "in", tmp_path / "out") == 1
+    assert files(tmp_path / "out") == []
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert set(report["failed"].values()) == {"not written: No space left on device"}
+
+
+def test_picture_that_vanishes_meanwhile_is_named(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures = write_faces(tmp_path / "in", 2)
+    prepare = predict.prepare_output
+
+    def prepare_and_lose_one(folder: Path) -> None:
+        prepare(folder)
+        pictures[0].unlink()
+
+    monkeypatch.setattr(predict, "prepare_output", prepare_and_lose_one)
+    assert parse(model, tmp_path / "in", tmp_path / "out") == 1
+    assert files(tmp_path / "out") == ["face1.png"]
+
+
+def test_very_long_and_undecodable_names(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = _folder(tmp_path / "in")
+    face().save(folder / ("x" * 251 + ".png"))
+    undecodable = Path(os.fsdecode(os.fsencode(folder) + b"/\xff\xfe.png"))
+    face().save(undecodable)
+    undecodable.with_name(os.fsdecode(b"\xfd.png")).write_text("broken")
+    assert parse(model, folder, tmp_path / "out") == 1
+    assert len(files(tmp_path / "out")) == 2
+    assert "\\xfd.png" in capsys.readouterr().out
+
+
+def test_threads_that_fail_for_reasons_of_ours_are_not_hidden(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_faces(tmp_path / "in", 2)
+
+    def broken(*arguments: object) -> None:
+        raise KeyError("a mistake in the program")
+
+    monkeypatch.setattr(predict.Writer, "write", broken)
+    with pytest.raises(KeyError, match="a mistake"):
+        parse(model, tmp_path / "in", tmp_path / "out")

@@ -1,0 +1,281 @@
+"""Searches by real processes: killed, interrupted, resumed; on a cluster of two nodes; a lost worker."""
+
+import csv
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Generator
+from pathlib import Path
+
+import pytest
+
+from lisa.config import Config, best
+from lisa.config.command_line import parse_training
+
+pytestmark = pytest.mark.xdist_group("ray")  # one cluster on this machine at a time
+
+ROOT = Path(__file__).parents[2]
+SHAPE = ("--model.widths", "4", "6", "8", "10", "12", "--model.depths", "1", "1", "1", "1", "1")
+FLAGS = ("--size", "32", "--batch-size", "2", "--data.workers", "0", "--optim.ema-decay", "0", *SHAPE)
+LONG = 600
+
+
+def command(room: str, *arguments: object) -> list[str]:
+    return [sys.executable, "-u", "-m", f"tune.{room}", *map(str, arguments), *FLAGS]
+
+
+def environment(**extra: str) -> dict[str, str]:
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
+    return {**kept, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **extra}
+
+
+def run(
+    room: str, *arguments: object, timeout: float = LONG, **extra: str
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(room, *arguments),
+        env=environment(**extra),
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        cwd=ROOT,
+    )
+
+
+class Driver:
+    """A search in the background, in a process group of its own."""
+
+    def __init__(self, log: Path, *arguments: object) -> None:
+        self.log = log
+        with log.open("w") as stream:
+            self.process = subprocess.Popen(
+                command("search", *arguments),
+                env=environment(),
+                stdout=stream,
+                stderr=stream,
+                cwd=ROOT,
+                start_new_session=True,
+            )
+
+    def __enter__(self) -> "Driver":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def wait_for(self, words: str) -> None:
+        deadline = time.monotonic() + LONG
+        while words not in self.log.read_text():
+            assert self.process.poll() is None, self.log.read_text()
+            assert time.monotonic() < deadline, self.log.read_text()
+            time.sleep(0.1)
+
+
+def processes() -> dict[int, tuple[int, str]]:
+    """Every process that is no zombie: its parent and its start time."""
+    found: dict[int, tuple[int, str]] = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (folder / "stat").read_text().rsplit(")", 1)[1].split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if fields[0] != "Z":
+            found[int(folder.name)] = (int(fields[1]), fields[19])
+    return found
+
+
+def family(pid: int) -> set[tuple[int, str]]:
+    """The process's descendants, by id and start time."""
+    table, members = processes(), {pid}
+    while more := {child for child, (parent, _) in table.items() if parent in members} - members:
+        members |= more
+    return {(member, table[member][1]) for member in members - {pid}}
+
+
+def still_there(members: set[tuple[int, str]]) -> set[int]:
+    table = processes()
+    return {pid for pid, start in members if pid in table and table[pid][1] == start}
+
+
+def assert_gone(members: set[tuple[int, str]]) -> None:
+    deadline = time.monotonic() + 100
+    while still_there(members):
+        assert time.monotonic() < deadline, still_there(members)
+        time.sleep(0.2)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+def test_a_search_survives_kill_and_ctrl_c(make_faces: Callable[..., Path], tmp_path: Path):
+    root, output = make_faces(train=48), tmp_path / "search"
+    asked = ("--data", root, "--trials", 5, "--trial-epochs", 6, "--epochs", 7, "--output", output, "best")
+    with Driver(tmp_path / "killed.log", *asked) as killed:
+        killed.wait_for("ends (1 of 5)")
+        time.sleep(1.5)  # Ray writes its state once a second
+        members = family(killed.process.pid)
+        assert len(members) > 3
+    assert killed.process.returncode == -signal.SIGKILL, killed.log.read_text()
+    assert_gone(members)
+    first = killed.log.read_text().split(" ends (1 of 5)")[0].split()[-1]
+    written = (output / "trials" / first / "last.pt").stat().st_mtime_ns
+
+    with Driver(tmp_path / "stopped.log", *asked, "--resume") as stopped:
+        stopped.wait_for("mIoU")
+        trainers = [pid for pid, _ in family(stopped.process.pid) if b"ray::Impl" in command_line(pid)]
+        os.kill(trainers[0], signal.SIGKILL)
+        stopped.wait_for("is tried again")
+        members = family(stopped.process.pid)
+        asked_at = time.monotonic()
+        os.killpg(stopped.process.pid, signal.SIGINT)
+        assert stopped.process.wait(LONG) == 75, stopped.log.read_text()
+        print(f"Ctrl-C took {time.monotonic() - asked_at:.1f} s")
+    assert "--resume goes on" in stopped.log.read_text()
+    assert "Traceback" not in stopped.log.read_text()
+    assert_gone(members)
+
+    ended = run("search", *asked, "--resume")
+    assert ended.returncode == 0, ended.stderr
+    rows = list(csv.DictReader((output / "leaderboard.csv").open()))
+    assert len(rows) == 5 == len({row["trial"] for row in rows})
+    assert first in {row["trial"] for row in rows}
+    assert (output / "trials" / first / "last.pt").stat().st_mtime_ns == written
+    assert f"trial {first}" not in stopped.log.read_text() + ended.stdout
+    assert "Ray's overhead" in ended.stdout
+
+    found = Config.from_json((output / "best.json").read_text())
+    assert parse_training(["--config", str(output / "best.json")]).config == found
+    assert (found.train.epochs, found.output) == (7, str(output / "best"))
+    assert found.optim.lr == float(rows[0]["optim.lr"])
+    for name in ("best_so_far.png", "parallel.png"):
+        assert (output / name).stat().st_size > 5000
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Generator[str]:
+    """Two nodes of one CPU each on this machine; its address."""
+    from ray.cluster_utils import Cluster
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("PYTHONPATH", "")  # the checkout must travel, not be found
+        head = {"num_cpus": 1, "include_dashboard": False, "object_store_memory": 100 * 2**20}
+        nodes = Cluster(initialize_head=True, head_node_args=head)
+        try:
+            nodes.add_node(num_cpus=1, object_store_memory=100 * 2**20)
+            yield str(nodes.address)
+        finally:
+            nodes.shutdown()
+
+
+def command_line(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+def test_trials_land_on_both_nodes(make_faces: Callable[..., Path], tmp_path: Path, cluster: str):
+    """Long enough for the second node's worker to start while the first trains."""
+    root, output = make_faces(train=48), tmp_path / "search"
+    asked = ("--data", root, "--trials", 2, "--trial-epochs", 40, "--search", "random", "--output", output)
+    done = run("search", *asked, "--address", cluster)
+    assert done.returncode == 0, done.stderr
+    rows = list(csv.DictReader((output / "leaderboard.csv").open()))
+    assert [row["error"] for row in rows] == ["", ""]
+    assert len({row["node"] for row in rows}) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+def test_an_ablation_on_the_cluster_and_its_resume(
+    make_faces: Callable[..., Path], tmp_path: Path, cluster: str
+):
+    asked = (
+        "--table",
+        4,
+        "--data",
+        make_faces(),
+        "--epochs",
+        1,
+        "--output",
+        tmp_path / "a",
+        "--train.views",
+        1,
+    )
+    done = run("ablate", *asked, RAY_ADDRESS=cluster)
+    assert done.returncode == 0, done.stderr
+    table = (tmp_path / "a/table4.md").read_text()
+    for row in ("| Dice | 7,147 | 1 |", "| CE | 7,147 | 1 |", "| CE + Dice | 7,147 | 1 |"):
+        assert row in table
+    assert "| 75.04 |" in table
+    again = run("ablate", *asked, "--resume", RAY_ADDRESS=cluster)
+    assert again.returncode == 0, again.stderr
+    assert " starts " not in again.stdout
+    assert (tmp_path / "a/table4.md").read_text().splitlines()[6:] == table.splitlines()[6:]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--data", "/nowhere"], "no split 'train' here"),
+        (["--objective", "miou,latency"], "needs --architecture"),
+        (["--gpus-per-trial", "1.5"], "a part of one GPU"),
+        (["--trials", "0"], "--trials 0: at least 1"),
+        (["--init", "gone.pt"], "gone.pt: no such file"),
+        (["--address", "127.0.0.1:1"], "no Ray cluster at 127.0.0.1:1"),
+        (["--output", "here"], "holds a search: go on with --resume"),
+    ],
+)
+def test_bad_input_is_one_line(
+    arguments: list[str],
+    message: str,
+    make_faces: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    from tune import search
+    from tune.arguments import run_entry
+
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here/search.json").write_text("{}")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["search", "--data", str(make_faces()), "--output", "runs", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        run_entry(search.main)
+    assert ended.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_one_search_in_a_folder(tmp_path: Path):
+    from tune.arguments import claimed
+
+    code = (
+        f"from tune.arguments import claimed\nwith claimed({str(tmp_path / 's')!r}, {{}}, True): print('in')"
+    )
+    command = [sys.executable, "-c", code]
+    with claimed(str(tmp_path / "s"), {}, resume=False):
+        other = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert re.search(rf"InputError: .*process {os.getpid()} on .* trains into it", other.stderr)
+    assert subprocess.run(command, capture_output=True, text=True, cwd=ROOT).stdout == "in\n"
+
+
+def test_the_recipe_may_stand_anywhere(monkeypatch: pytest.MonkeyPatch):
+    from tune.arguments import parse
+    from tune.search import SearchArguments, with_own_output
+
+    def parsed(*words: str) -> SearchArguments:
+        monkeypatch.setattr(sys, "argv", ["search", *words])
+        return parse(SearchArguments, with_own_output, best, "search", "")
+
+    assert parsed("--data", "x", "--trials", "3", "demo", "--size", "32").config.train.epochs == 6
+    assert parsed("--architecture", "demo").config.train.epochs == 6
+    arguments = parsed("--data", "demo", "--lr", "1e-3")
+    assert (arguments.config.data.root, arguments.config.train.epochs) == ("demo", 300)
+    assert (arguments.config.optim.lr, arguments.epochs) == (1e-3, 30)

@@ -1,0 +1,17 @@
+from pathlib import Path
+
+import pytest
+from deploy_helpers import SIZE, write_checkpoint, write_faces
+
+from benchmarks.prediction import Settings, compare, equal_labels, miou
+
+
+@pytest.mark.slow
+def test_comparison_with_the_plain_predictor(tmp_path: Path) -> None:
+    write_faces(tmp_path / "in", 2, (SIZE, SIZE))
+    checkpoint = write_checkpoint(tmp_path / "best.pt")
+    table = compare(Settings(checkpoint, tmp_path / "in", rounds=1), tmp_path)
+    assert [column.header for column in table.columns][:3] == ["variant", "pictures/s", "ratio"]
+    assert equal_labels(tmp_path / "plain", tmp_path / "fp32") > 0.9995
+    assert equal_labels(tmp_path / "plain", tmp_path / "plain") == 1
+    assert miou(tmp_path / "plain", tmp_path / "plain") == 100

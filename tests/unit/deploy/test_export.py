@@ -1,0 +1,167 @@
+from pathlib import Path
+
+import pytest
+import torch
+from deploy_helpers import SIZE, write_checkpoint, write_faces
+
+import deploy.export
+from deploy.export import export, main
+from deploy.gate import gate_pictures
+from deploy.predict import Parser, read_metadata
+from lisa.config import Config
+from lisa.config.parameter_count import count_lisa
+from lisa.errors import InputError
+from lisa.face_parser import FaceParser
+from lisa.labels import NAMES, PALETTE
+from lisa.models.registry import NETWORKS
+from lisa.run.checkpoint import load, load_network, save
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_checkpoint(tmp_path_factory.mktemp("run") / "best.pt")
+
+
+@pytest.fixture(scope="module")
+def exported(checkpoint: Path) -> Path:
+    path = checkpoint.with_name("lisa.ts")
+    export(checkpoint, path)
+    return path
+
+
+@pytest.mark.parametrize("shape", [(1, 3, SIZE, SIZE), (2, 3, 37, 501), (1, 3, 1, 1), (3, 3, 200, 90)])
+def test_file_alone_gives_the_trained_labels(
+    checkpoint: Path, exported: Path, shape: tuple[int, ...]
+) -> None:
+    images = torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    trained = load_network(checkpoint)
+    with torch.no_grad():
+        expected = FaceParser(trained.network, SIZE)(images)
+        labels = torch.jit.load(exported)(images)
+    assert labels.dtype == torch.uint8
+    assert labels.shape == (shape[0], *shape[2:])
+    assert (labels == expected).float().mean() > 0.9995
+
+
+def test_predictors_way_of_running_it_gives_the_same(exported: Path) -> None:
+    images = torch.cat(gate_pictures(None, Path("nowhere")))
+    parser = Parser(exported, torch.device("cpu"), "fp32")
+    with torch.no_grad():
+        plain = torch.jit.load(exported)(images)
+    labels = torch.from_numpy(parser(images.permute(0, 2, 3, 1).contiguous().numpy())[0])
+    assert (labels == plain).float().mean() > 0.9995
+    assert torch.equal(parser.model.labels(parser.model.logits(images), 256, 256), labels)
+
+
+def test_file_says_what_it_is(checkpoint: Path, exported: Path) -> None:
+    metadata = read_metadata(exported)
+    assert metadata["labels"] == list(NAMES)
+    assert metadata["palette"] == list(PALETTE)
+    assert metadata["flip_pairs"] == [[4, 5], [6, 7], [8, 9]]
+    assert metadata["size"] == SIZE
+    assert metadata["parameters"] == 1_999_551
+    assert Config.from_dict(metadata["config"]) == load_network(checkpoint).config
+    assert metadata["metrics"] == {"miou": 0.5}
+    assert metadata["versions"]["torch"] == torch.__version__
+    assert metadata["parity"]["fp32"]["equal_labels"] >= 0.9999
+    assert metadata["parity"]["fp32"]["pictures"] == 8
+
+
+@pytest.mark.parametrize("name", [name for name in NETWORKS if name != "lisa"])
+def test_every_network_passes_the_gate(tmp_path: Path, name: str) -> None:
+    write_faces(tmp_path / "faces", 2)
+    metadata = export(write_checkpoint(tmp_path / "best.pt", name), tmp_path / "lisa.ts", tmp_path / "faces")
+    assert metadata["config"]["model"]["name"] == name
+
+
+def test_logits_that_are_no_numbers_do_not_pass(checkpoint: Path, tmp_path: Path) -> None:
+    """They are equal in both, and so are their labels."""
+    content = load(checkpoint)
+    content["weights"]["final.weight"].fill_(torch.nan)
+    save(content, tmp_path / "broken.pt")
+    with pytest.raises(InputError, match=r"broken\.pt: its logits are not finite: .* is not written"):
+        export(tmp_path / "broken.pt", tmp_path / "lisa.ts")
+    assert not (tmp_path / "lisa.ts").exists()
+
+
+def test_another_shape_passes_the_gate(tmp_path: Path) -> None:
+    widths, depths = (12, 21, 33, 50, 71), (2, 1, 3, 1, 2)  # of 12, whose strips hang in bf16
+    write_faces(tmp_path / "faces", 2)
+    checkpoint = write_checkpoint(tmp_path / "best.pt", widths=widths, depths=depths, hamburger_ratio=0.3)
+    metadata = export(checkpoint, tmp_path / "lisa.ts", tmp_path / "faces")
+    assert metadata["config"]["model"]["depths"] == depths
+    assert metadata["parameters"] == count_lisa(widths, depths, 0.3)
+
+
+def test_different_network_is_not_written(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Mirrored(deploy.export.Exported):
+        def normalise(self, images: torch.Tensor) -> torch.Tensor:
+            return (images.flip(3).float() - self.mean) / self.std
+
+    monkeypatch.setattr(deploy.export, "Exported", Mirrored)
+    with pytest.raises(InputError, match=r"agree on .* is not written"):
+        export(checkpoint, tmp_path / "lisa.ts")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_given_pictures_go_through_the_gate(checkpoint: Path, tmp_path: Path) -> None:
+    write_faces(tmp_path / "faces", 3)
+    (tmp_path / "faces" / "broken.jpg").write_bytes(b"no jpeg")
+    metadata = export(checkpoint, tmp_path / "lisa.ts", tmp_path / "faces")
+    assert metadata["parity"]["fp32"]["pictures"] == 3
+
+
+def test_runs_own_pictures_are_the_default(tmp_path: Path) -> None:
+    write_faces(tmp_path / "val" / "images", 2)
+    (tmp_path / "val" / "masks").mkdir()
+    assert [picture.shape for picture in gate_pictures(None, tmp_path)] == [(1, 3, 64, 48)] * 2
+
+
+@pytest.mark.parametrize("content", ["empty", "missing"])
+def test_folder_without_pictures_is_refused(checkpoint: Path, tmp_path: Path, content: str) -> None:
+    folder = tmp_path / "faces"
+    if content == "empty":
+        folder.mkdir()
+    with pytest.raises(InputError, match="--images"):
+        export(checkpoint, tmp_path / "lisa.ts", folder)
+
+
+def command(monkeypatch: pytest.MonkeyPatch, checkpoint: Path, output: Path) -> int:
+    monkeypatch.setattr("sys.argv", ["export", "--checkpoint", str(checkpoint), "--output", str(output)])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    return int(stop.value.code or 0)
+
+
+def test_damaged_checkpoint_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "best.pt").write_bytes(b"nothing")
+    assert command(monkeypatch, tmp_path / "best.pt", tmp_path / "lisa.ts") == 2
+    assert "best.pt" in capsys.readouterr().err
+    assert not (tmp_path / "lisa.ts").exists()
+
+
+def test_checkpoint_of_another_network_is_one_line(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = load(checkpoint)
+    other["weights"]["final.weight"] = torch.zeros(5, 32, 1, 1)
+    save(other, tmp_path / "best.pt")
+    assert command(monkeypatch, tmp_path / "best.pt", tmp_path / "lisa.ts") == 2
+    error = capsys.readouterr().err
+    assert "another network" in error
+    assert error.count("\n") == 1
+
+
+def test_output_that_is_a_folder_or_lies_under_a_file(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder").mkdir()
+    assert command(monkeypatch, checkpoint, tmp_path / "file" / "lisa.ts") == 2
+    assert command(monkeypatch, checkpoint, tmp_path / "folder") == 2
+    assert capsys.readouterr().err.count("can't be written") == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]

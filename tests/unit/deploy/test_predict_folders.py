@@ -1,0 +1,81 @@
+"""Whose files stand in the output folder, and which of them are done."""
+
+import fcntl
+import os
+import time
+from pathlib import Path
+
+import pytest
+from deploy_helpers import files, parse, write_faces
+
+from deploy.predict import find_pictures
+
+
+def test_files_that_no_predictor_made_are_left_alone(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Say, the true masks beside the pictures."""
+    write_faces(tmp_path / "images", 2)
+    masks = tmp_path / "masks"
+    masks.mkdir()
+    (masks / "face1.png").write_bytes(b"drawn by hand")
+    for options in ((), ("--overwrite",)):
+        assert parse(model, tmp_path / "images", masks, *options) == 2
+        assert "face1.png is there, and no predictor made it" in capsys.readouterr().err
+    assert [path.name for path in masks.iterdir()] == ["face1.png"]
+    assert (masks / "face1.png").read_bytes() == b"drawn by hand"
+
+
+def test_one_predictor_writes_into_a_folder(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_faces(tmp_path / "in", 1)
+    output = tmp_path / "out"
+    output.mkdir()
+    number = os.open(output, os.O_RDONLY)
+    fcntl.flock(number, fcntl.LOCK_EX)
+    assert parse(model, tmp_path / "in", output) == 2
+    assert "another predictor writes there" in capsys.readouterr().err
+    assert list(output.iterdir()) == []
+    os.close(number)
+    assert parse(model, tmp_path / "in", output) == 0
+
+
+@pytest.mark.parametrize("days", [-400, 400])
+def test_a_pictures_own_date_may_be_anything(model: Path, tmp_path: Path, days: int) -> None:
+    """What counts is when it came there: cameras' clocks go wrong, copies keep their dates."""
+    picture, other = write_faces(tmp_path / "in", 2)
+    other.rename(tmp_path / "other.jpg")
+    then = time.time() + days * 86400
+    os.utime(picture, (then, then))
+    time.sleep(0.02)
+    done = tmp_path / "out" / "face0.png"
+    assert parse(model, tmp_path / "in", tmp_path / "out") == 0
+    first = done.stat().st_mtime_ns
+    assert parse(model, tmp_path / "in", tmp_path / "out") == 0
+    assert done.stat().st_mtime_ns == first
+    time.sleep(0.02)
+    os.utime(tmp_path / "other.jpg", (then, then))
+    (tmp_path / "other.jpg").replace(picture)
+    assert parse(model, tmp_path / "in", tmp_path / "out") == 0
+    assert done.stat().st_mtime_ns > first
+
+
+def test_a_pattern_leaves_the_output_folder_out(model: Path, tmp_path: Path) -> None:
+    write_faces(tmp_path / "in", 1)
+    for _ in range(2):
+        assert parse(model, tmp_path / "in" / "**" / "*.jpg", tmp_path / "in" / "parsed", "--overlay") == 0
+    assert files(tmp_path / "in" / "parsed") == ["face0.png", "overlay/face0.jpg"]
+
+
+def test_a_pattern_may_name_a_folder_of_outputs(tmp_path: Path) -> None:
+    write_faces(tmp_path / "parsed" / "overlay", 1)
+    (job,) = find_pictures(f"{tmp_path}/parsed/overlay/*.jpg", tmp_path / "parsed")
+    assert job.name == "face0"
+
+
+def test_a_list_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    write_faces(tmp_path, 1)
+    (tmp_path / "list.txt").write_text("face0.jpg\n", encoding="utf-8-sig")
+    (job,) = find_pictures(str(tmp_path / "list.txt"), tmp_path / "out")
+    assert job.source == tmp_path / "face0.jpg"

@@ -1,0 +1,189 @@
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from deploy_helpers import SIZE, face, files, parse, read_ids, write_faces
+from PIL import Image
+
+from deploy import predict
+from deploy.predict import Parser, find_pictures, from_frame, read_picture, to_frame
+from lisa import label_orders
+from lisa.labels import FLIPPED_IDS, IDS, PALETTE
+
+
+@pytest.fixture
+def faces(tmp_path: Path) -> Path:
+    write_faces(tmp_path / "in", 2)
+    return tmp_path / "in"
+
+
+def test_color_shows_the_palette(model: Path, faces: Path, tmp_path: Path) -> None:
+    assert parse(model, faces, tmp_path / "out", "--color") == 0
+    colors = np.array(PALETTE).reshape(-1, 3)[read_ids(tmp_path / "out" / "face0.png")]
+    with Image.open(tmp_path / "out" / "color" / "face0.png") as image:
+        assert np.array_equal(np.asarray(image), colors)
+
+
+def test_parts_are_binary_masks(model: Path, faces: Path, tmp_path: Path) -> None:
+    assert parse(model, faces, tmp_path / "out", "--parts", "hair,skin") == 0
+    ids = read_ids(tmp_path / "out" / "face1.png")
+    for part in ("hair", "skin"):
+        with Image.open(tmp_path / "out" / "parts" / part / "face1.png") as image:
+            assert np.array_equal(np.asarray(image), np.where(ids == IDS[part], 255, 0))
+
+
+def test_unknown_part_is_refused(
+    model: Path, faces: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert parse(model, faces, tmp_path / "out", "--parts", "beard") == 2
+    assert "--parts beard: one of background, skin" in capsys.readouterr().err
+
+
+def test_other_order_changes_ids_and_keeps_colours(model: Path, faces: Path, tmp_path: Path) -> None:
+    assert parse(model, faces, tmp_path / "ours") == 0
+    assert parse(model, faces, tmp_path / "theirs", "--labels", "zllrunning") == 0
+    ours, theirs = (tmp_path / name / "face0.png" for name in ("ours", "theirs"))
+    assert np.array_equal(label_orders.lookup_table("face-parsing.pytorch")[read_ids(theirs)], read_ids(ours))
+    with Image.open(ours) as left, Image.open(theirs) as right:
+        assert np.array_equal(np.asarray(left.convert("RGB")), np.asarray(right.convert("RGB")))
+
+
+def test_channels_of_probabilities_are_in_the_order_of_the_ids(model: Path, tmp_path: Path) -> None:
+    write_faces(tmp_path / "in", 1, (SIZE, SIZE))
+    found: dict[str, np.ndarray] = {}
+    for order in ("celebamask", "zllrunning"):
+        output = tmp_path / order
+        assert parse(model, tmp_path / "in", output, "--labels", order, "--probabilities") == 0
+        found[order] = np.load(output / "probabilities" / "face0.npz")["probabilities"]
+    theirs_to_ours = label_orders.lookup_table("face-parsing.pytorch")[:19]
+    assert np.array_equal(found["zllrunning"], found["celebamask"][theirs_to_ours])
+    assert not np.array_equal(found["zllrunning"], found["celebamask"])
+
+
+def test_inputs_are_never_replaced(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "in").mkdir()
+    for picture in write_faces(tmp_path / "faces", 2):
+        Image.open(picture).save(tmp_path / "in" / f"{picture.stem}.png")
+    (tmp_path / "link").symlink_to(tmp_path / "in")
+    (tmp_path / "list.txt").write_text(f"{tmp_path}/in/face1.png\n")
+    before = {path: path.read_bytes() for path in (tmp_path / "in").iterdir()}
+    monkeypatch.chdir(tmp_path / "in")
+    for source, output in (
+        (Path("face0.png"), Path()),
+        (tmp_path / "in/*.png", tmp_path / "link"),
+        (tmp_path / "list.txt", tmp_path / "in"),
+    ):
+        assert parse(model, source, output) == 2, source
+        assert "is an input picture, which an output would replace" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in (tmp_path / "in").iterdir()} == before
+
+
+def test_padding_counts_against_the_largest_picture(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_faces(tmp_path / "in", 1, (100, 20))
+    assert parse(model, tmp_path / "in", tmp_path / "out", "--fit", "pad", "--max-pixels", "5000") == 1
+    assert "padded to 100x100, more than --max-pixels 5000" in capsys.readouterr().out
+    assert parse(model, tmp_path / "in", tmp_path / "out", "--max-pixels", "5000") == 0
+
+
+def test_probabilities_sum_to_one_and_lead_to_the_labels(model: Path, tmp_path: Path) -> None:
+    write_faces(tmp_path / "in", 1, (SIZE, SIZE))
+    assert parse(model, tmp_path / "in", tmp_path / "out", "--probabilities") == 0
+    values = np.load(tmp_path / "out" / "probabilities" / "face0.npz")["probabilities"]
+    assert values.dtype == np.float16
+    assert values.shape == (19, SIZE, SIZE)
+    assert np.abs(values.astype(float).sum(0) - 1).max() < 0.01
+    ids = read_ids(tmp_path / "out" / "face0.png")
+    chosen = np.take_along_axis(values, ids[None].astype(int), 0)[0]
+    assert (chosen >= values.max(0) - 1e-3).all()
+
+
+def test_flip_averages_with_the_mirrored_picture(model: Path) -> None:
+    cpu = torch.device("cpu")
+    picture = np.array(face())[None]
+    both = Parser(model, cpu, "fp32", flip=True)
+    labels, _ = both(picture)
+    mirrored, _ = both(np.ascontiguousarray(picture[:, :, ::-1]))
+    assert (np.array(FLIPPED_IDS)[mirrored[:, :, ::-1]] == labels).mean() > 0.999  # no side is preferred
+    once, _ = Parser(model, cpu, "fp32")(picture)
+    assert (once != labels).any()
+
+
+@pytest.mark.parametrize("shape", [(40, 90), (91, 40), (50, 50), (1, 9)])
+def test_frames_keep_every_pixel_in_its_place(shape: tuple[int, int]) -> None:
+    ids = np.arange(shape[0] * shape[1]).reshape(shape).astype(np.uint8)
+    picture = np.dstack([ids] * 3)
+    assert to_frame(picture, "stretch") is picture
+    padded = to_frame(picture, "pad")
+    assert padded.shape[0] == padded.shape[1] == max(shape)
+    assert np.array_equal(from_frame(padded[:, :, 0], picture.shape, "pad"), ids)
+    cropped = to_frame(picture, "crop")
+    assert cropped.shape[0] == cropped.shape[1] == min(shape)
+    restored = from_frame(cropped[:, :, 0], picture.shape, "crop")
+    assert restored.shape == shape
+    assert np.array_equal(restored[restored > 0], cropped[:, :, 0][cropped[:, :, 0] > 0])
+    inside = predict._middle(shape, min(shape))  # pyright: ignore[reportPrivateUsage]
+    assert np.array_equal(restored[inside], ids[inside])
+
+
+@pytest.mark.parametrize("fit", ["pad", "crop"])
+def test_fit_reaches_the_network(model: Path, tmp_path: Path, fit: str) -> None:
+    write_faces(tmp_path / "in", 1, (96, 48))
+    assert parse(model, tmp_path / "in", tmp_path / "out", "--fit", fit) == 0
+    picture = read_picture(tmp_path / "in" / "face0.jpg")
+    labels, _ = Parser(model, torch.device("cpu"), "fp32")(to_frame(picture, fit)[None])
+    expected = from_frame(labels[0], picture.shape, fit)
+    assert (read_ids(tmp_path / "out" / "face0.png") == expected).mean() > 0.9995
+
+
+def test_batches_of_mixed_sizes_give_what_single_pictures_give(model: Path, tmp_path: Path) -> None:
+    for index, size in enumerate([(48, 64), (64, 48), (48, 64)]):
+        face().resize(size).rotate(40 * index).save(_made(tmp_path / "in") / f"{index}.png")
+    assert parse(model, tmp_path / "in", tmp_path / "one", "--workers", "1") == 0
+    assert parse(model, tmp_path / "in", tmp_path / "three", "--workers", "1", "--batch-size", "3") == 0
+    for index in range(3):
+        one, three = (read_ids(tmp_path / name / f"{index}.png") for name in ("one", "three"))
+        assert (one == three).mean() > 0.999
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def names(source: str | Path, output: Path) -> list[str]:
+    return [job.name for job in find_pictures(str(source), output)]
+
+
+def test_input_may_be_a_file_a_pattern_or_a_list(tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    for name in ("a/x.jpg", "a/deep/y.png", "b/z.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    assert names(tmp_path / "a" / "x.jpg", output) == ["x"]
+    assert names(f"{tmp_path}/**/*.jpg", output) == ["a/x", "b/z"]
+    (tmp_path / "list.txt").write_text("b/z.jpg\n\na/deep/y.png\nb/z.jpg\n")
+    assert names(tmp_path / "list.txt", output) == ["b/z", "a/deep/y"]
+    assert names(os.path.relpath(tmp_path / "a"), output) == ["deep/y", "x"]
+
+
+def test_listed_picture_that_is_missing_fails_alone(model: Path, faces: Path, tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("in/face0.jpg\nin/gone.jpg\n")
+    assert parse(model, tmp_path / "list.txt", tmp_path / "out") == 1
+    assert files(tmp_path / "out") == ["face0.png"]
+
+
+def test_outputs_that_would_replace_one_another_are_refused(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("x.jpg", "color/x.jpg"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        face().save(tmp_path / "in" / name)
+    assert parse(model, tmp_path / "in", tmp_path / "out") == 0
+    assert parse(model, tmp_path / "in", tmp_path / "out", "--color") == 2
+    assert "would both be written to" in capsys.readouterr().err

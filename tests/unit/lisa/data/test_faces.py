@@ -1,0 +1,161 @@
+"""Folders of faces: layouts, bad files, odd pictures, the order of an epoch."""
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from face_helpers import save_mask
+from PIL import Image
+
+from lisa.data.faces import EpochBatches, FaceDataset
+from lisa.data.pairs import Pair, check_pairs, find_pairs, read_image
+from lisa.errors import InputError
+from lisa.world import World
+
+
+def check(root: Path) -> None:
+    check_pairs(find_pairs(root, "train"), World().gather, 0, 1)
+
+
+def test_both_layouts_give_the_same_pairs(make_faces: Callable[..., Path], tmp_path: Path):
+    root = make_faces()
+    other = tmp_path / "other"
+    for split in ("train", "val"):
+        for kind in ("image", "mask"):
+            (other / f"{split}_{kind}").parent.mkdir(exist_ok=True)
+            (root / split / f"{kind}s").rename(other / f"{split}_{kind}")
+        assert len(find_pairs(other, split)) == {"train": 4, "val": 2}[split]
+    pair = find_pairs(other, "train")[0]
+    assert pair.image.stem == pair.mask.stem
+
+
+def test_missing_split_and_empty_folder(make_faces: Callable[..., Path], tmp_path: Path):
+    with pytest.raises(InputError, match="no split 'train' here"):
+        find_pairs(tmp_path / "nothing", "train")
+    root = make_faces(train=0)
+    with pytest.raises(InputError, match="no pictures"):
+        find_pairs(root, "train")
+
+
+def test_unpaired_files_are_listed(make_faces: Callable[..., Path]):
+    root = make_faces()
+    (root / "train/masks/0.png").unlink()
+    (root / "train/images/1.png").unlink()
+    Image.new("RGB", (4, 4)).save(root / "train/images/2.jpg")
+    with pytest.raises(InputError) as caught:
+        find_pairs(root, "train")
+    message = str(caught.value)
+    assert "images/0.png: no mask" in message
+    assert "masks/1.png: no picture" in message
+    assert "2.png: second file of this stem" in message
+
+
+def test_every_kind_of_bad_file_is_named(make_faces: Callable[..., Path]):
+    root = make_faces(train=6)
+    images, masks = root / "train/images", root / "train/masks"
+    Image.effect_noise((40, 40), 50).convert("RGB").save(images / "0.jpg")
+    (images / "0.png").unlink()
+    (images / "0.jpg").write_bytes((images / "0.jpg").read_bytes()[:400])
+    (images / "1.png").write_bytes(b"")
+    save_mask(np.full((40, 40), 19), masks / "2.png")
+    save_mask(np.zeros((20, 40)), masks / "3.png")
+    Image.new("RGB", (40, 40)).save(masks / "4.png")
+    with pytest.raises(InputError) as caught:
+        check(root)
+    message = str(caught.value)
+    assert message.startswith("5 of 6 pairs can't be used")
+    assert "0.jpg: " in message
+    assert "1.png: cannot identify image file" in message
+    assert "2.png: ids 19 are out of range" in message
+    assert "3.png: 40x20, its picture is 40x40" in message
+    assert "4.png: mode RGB" in message
+
+
+def test_long_lists_are_cut_at_twenty(make_faces: Callable[..., Path]):
+    root = make_faces(train=25)
+    for mask in (root / "train/masks").iterdir():
+        mask.write_bytes(b"text")
+    with pytest.raises(InputError, match=r"and 5 more \(25 in all\)"):
+        check(root)
+
+
+def with_a_bad_neighbour(own: Any) -> list[Any]:
+    return [own, (["elsewhere: bad"], np.zeros(256, np.int64))]
+
+
+def test_faults_of_other_ranks_are_raised_here_too(make_faces: Callable[..., Path]):
+    pairs = find_pairs(make_faces(), "train")
+    with pytest.raises(InputError, match="elsewhere"):
+        check_pairs(pairs, with_a_bad_neighbour, 0, 2)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA", "CMYK", "P", "I;16", "1", "LA"])
+def test_every_mode_becomes_rgb(mode: str, tmp_path: Path):
+    path = tmp_path / ("x.jpg" if mode == "CMYK" else "x.png")
+    grey = np.linspace(0, 255, 64, dtype=np.uint8).reshape(8, 8)
+    if mode == "I;16":
+        Image.fromarray(grey.astype(np.uint16) * 257).save(path)
+    else:
+        Image.fromarray(grey).convert("RGB").convert(mode).save(path)
+    picture = read_image(path)
+    assert picture.mode == "RGB"
+    if mode in ("L", "RGBA", "I;16", "LA"):
+        assert np.abs(np.asarray(picture)[..., 0].astype(int) - grey).max() <= 3
+
+
+def test_exif_rotation_is_applied(tmp_path: Path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # rotate by 90 degrees
+    Image.new("RGB", (10, 20)).save(tmp_path / "x.jpg", exif=exif)
+    assert read_image(tmp_path / "x.jpg").size == (20, 10)
+
+
+def test_ids_survive_resizing_and_255_passes(tmp_path: Path):
+    ids = np.random.default_rng(0).choice([0, 18, 255], (37, 51))
+    save_mask(ids, tmp_path / "m.png")
+    Image.new("RGB", (51, 37)).save(tmp_path / "i.png")
+    pair = Pair(tmp_path / "i.png", tmp_path / "m.png")
+    face = FaceDataset([pair], size=64)[0]
+    assert face.image.shape == (3, 64, 64)
+    assert face.image.dtype == face.mask.dtype == torch.uint8
+    assert set(face.mask.unique().tolist()) == {0, 18, 255}
+    assert FaceDataset([pair], size=None)[0].mask.shape == (37, 51)
+
+
+@pytest.mark.parametrize(
+    ("pictures", "batch", "size"), [(730, 16, 2), (730, 40, 3), (5, 4, 4), (7, 100, 3), (8, 8, 1)]
+)
+def test_an_epoch_shows_each_picture_once(pictures: int, batch: int, size: int):
+    samplers = [EpochBatches(pictures, batch, seed=3, rank=rank, size=size) for rank in range(size)]
+    for epoch in (0, 1):
+        for sampler in samplers:
+            sampler.set_position(epoch)
+        shares = [list(sampler) for sampler in samplers]
+        assert Counter(number for share in shares for batch in share for number in batch) == Counter(
+            range(pictures)
+        )
+        assert len({len(share) for share in shares}) == 1
+        sizes = [[len(batch) for batch in share] for share in shares]
+        assert min(map(min, sizes)) >= 1
+        assert max(map(max, sizes)) - min(map(min, sizes)) <= 1 + (size > 1)
+
+
+def test_the_order_depends_on_seed_and_epoch_and_can_be_entered_anywhere():
+    sampler = EpochBatches(20, 4, seed=1)
+    first = list(sampler)
+    sampler.set_position(1)
+    assert list(sampler) != first
+    sampler.set_position(0, start=3)
+    assert list(sampler) == first[3:]
+    assert list(EpochBatches(20, 4, seed=2)) != first
+
+
+def test_too_few_pictures_for_the_ranks():
+    with pytest.raises(InputError, match="2 training pictures can't be shared by 3"):
+        EpochBatches(2, 4, seed=0, rank=0, size=3)
+    with pytest.raises(InputError, match=r"batch_size = 2: at least one picture per process \(3\)"):
+        EpochBatches(9, 2, seed=0, rank=0, size=3)

@@ -1,0 +1,90 @@
+"""Batches that don't fit into memory are cut into parts, and a person is told."""
+
+import dataclasses
+import resource
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from lisa.config import Config, DataConfig, OptimConfig, TrainConfig
+from lisa.errors import InputError
+from lisa.run import checkpoint
+from lisa.training.loop import fit
+from lisa.training.memory import fitting_parts
+from lisa.world import World
+
+
+def room_for(room: int, pictures: int, tried: list[int]) -> Callable[[int], None]:
+    def step(parts: int) -> None:
+        tried.append(parts)
+        if -(-pictures // parts) > room:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    return step
+
+
+@pytest.mark.parametrize(
+    ("pictures", "room", "parts", "expected_tries"),
+    [(40, 40, 1, [1]), (40, 12, 1, [1, 2, 4]), (5, 1, 1, [1, 2, 4, 5]), (8, 8, 2, [2]), (3, 1, 8, [3])],
+)
+def test_parts_double_until_one_fits(pictures: int, room: int, parts: int, expected_tries: list[int]):
+    tried: list[int] = []
+    found = fitting_parts(room_for(room, pictures, tried), pictures, parts)
+    assert tried == expected_tries
+    assert found == tried[-1]
+
+
+def test_no_room_for_one_picture_is_said():
+    with pytest.raises(InputError, match=r"doesn't fit into memory, not even in 4 part\(s\): lower"):
+        fitting_parts(room_for(0, 4, []), 4, 1)
+
+
+def test_other_errors_pass():
+    def step(parts: int) -> None:
+        raise RuntimeError("shapes differ")
+
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        fitting_parts(step, 4, 1)
+
+
+def test_the_cpus_allocator_is_understood():
+    """A real failure: more memory than the process may have."""
+    limit = 32 * 2**30
+    code = (
+        "import torch; from lisa.training.memory import fitting_parts;"
+        f"print(fitting_parts(lambda parts: torch.empty({2 * limit} // parts, dtype=torch.uint8), 16, 1))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[4],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)),
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 1
+
+
+def test_trying_leaves_the_run_as_it_was(
+    make_faces: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    """Statistics, weights and random numbers: the run with auto-batch ends as the one without."""
+    config = Config(
+        data=DataConfig(root=str(make_faces()), size=32, workers=0),
+        optim=OptimConfig(ema_decay=0.9),
+        train=TrainConfig(epochs=1, batch_size=2),
+        output=str(tmp_path / "without"),
+    )
+    fit(config, World())
+    tried = dataclasses.replace(
+        config, train=dataclasses.replace(config.train, auto_batch=True), output=str(tmp_path / "with")
+    )
+    fit(tried, World())
+    assert "auto-batch: 2 of a process's 2 pictures at a time, accumulate = 1" in capsys.readouterr().out
+    left, right = (checkpoint.load(tmp_path / name / "last.pt")["weights"] for name in ("without", "with"))
+    for name, tensor in left.items():
+        assert torch.equal(tensor, right[name]), name
