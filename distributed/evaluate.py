@@ -66,11 +66,11 @@ def main() -> int:
     from lisa.run.checkpoint import load_network
 
     with open_world() as world:
-        trained = world.agree(lambda: load_network(arguments.checkpoint))
+        trained = world.fail_together(lambda: load_network(arguments.checkpoint))
         order, exclude = arguments.label_order, arguments.exclude
-        pairs = world.agree(lambda: find_pairs(arguments.data, arguments.split, order, exclude))
-        check_pairs(pairs, world.gather, world.rank, world.size)
-        world.agree(lambda: make_folders([arguments.output.parent] if world.is_main else []))
+        pairs = world.fail_together(lambda: find_pairs(arguments.data, arguments.split, order, exclude))
+        check_pairs(pairs, world.all_gather, world.rank, world.world_size)
+        world.fail_together(lambda: make_folders([arguments.output.parent] if world.is_main else []))
         network = FlipAveraged(trained.network) if arguments.tta == "flip" else trained.network
         size = arguments.size or trained.config.data.size
         if arguments.noise > 0:

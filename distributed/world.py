@@ -65,36 +65,36 @@ class ProcessGroupWorld(World):
     """Gloo group for flags and objects, so that they never wait for the GPU."""
     watchdog: Watchdog | None = None
 
-    def sum(self, tensor: Tensor) -> Tensor:
+    def all_sum(self, tensor: Tensor) -> Tensor:
         """See World."""
-        if self.size > 1:
+        if self.world_size > 1:
             dist.all_reduce(tensor)
         return tensor
 
-    def highest(self, value: int) -> int:
+    def all_max(self, value: int) -> int:
         """See World."""
         self.beat()
-        if self.size == 1:
+        if self.world_size == 1:
             return value
         seen = torch.tensor(value)
         dist.all_reduce(seen, op=dist.ReduceOp.MAX, group=self.control)
         return int(seen)
 
-    def gather(self, value: Any) -> list[Any]:
+    def all_gather(self, value: Any) -> list[Any]:
         """See World."""
-        values: list[Any] = [value] * self.size
-        if self.size > 1:
+        values: list[Any] = [value] * self.world_size
+        if self.world_size > 1:
             dist.all_gather_object(values, value, group=self.control)
         return values
 
     def barrier(self) -> None:
         """See World."""
-        if self.size > 1:
+        if self.world_size > 1:
             dist.barrier(group=self.control)
 
     def wrap(self, network: nn.Module, pictures_at_once: int, gradients: str = "fp32") -> nn.Module:
         """See World."""
-        if self.size == 1:
+        if self.world_size == 1:
             return network
         if pictures_at_once < SMALL_BATCH:
             if self.device.type == "cuda":
@@ -123,12 +123,12 @@ class ProcessGroupWorld(World):
 
     def average_buffers(self, network: nn.Module) -> None:
         """See World. One collective for all of them; SyncBatchNorm's are equal already."""
-        if self.size == 1 or any(isinstance(module, nn.SyncBatchNorm) for module in network.modules()):
+        if self.world_size == 1 or any(isinstance(module, nn.SyncBatchNorm) for module in network.modules()):
             return
         buffers = [buffer for name, buffer in network.named_buffers() if "running_" in name]
         mean = torch.cat([buffer.flatten() for buffer in buffers])
         dist.all_reduce(mean)
-        mean /= self.size
+        mean /= self.world_size
         for buffer, part in zip(buffers, mean.split([buffer.numel() for buffer in buffers]), strict=True):
             buffer.copy_(part.view_as(buffer))
 
@@ -165,11 +165,11 @@ def open_world() -> Generator[ProcessGroupWorld]:
     alone = "RANK" in missing
     world = ProcessGroupWorld(
         rank=0 if alone else int(os.environ["RANK"]),
-        size=1 if alone else int(os.environ["WORLD_SIZE"]),
+        world_size=1 if alone else int(os.environ["WORLD_SIZE"]),
         device=_device(0 if alone else int(os.environ["LOCAL_RANK"])),
     )
     _settle_process(world)
-    if world.size > 1:
+    if world.world_size > 1:
         if world.device.type == "cuda":
             # NCCL's flight recorder: each rank's last collectives, dumped when one times out.
             os.environ.setdefault("TORCH_FR_BUFFER_SIZE", FLIGHT_RECORDS)

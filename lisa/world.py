@@ -19,7 +19,7 @@ class World:
     """Rank 0 of 1. ``distributed.world`` answers the same questions for a process group."""
 
     rank: int = 0
-    size: int = 1
+    world_size: int = 1
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     stop_asked: bool = False
     """This rank was asked to stop (SIGTERM, SIGUSR1, Ctrl-C); others may not know yet."""
@@ -34,30 +34,30 @@ class World:
         """Who speaks, in messages."""
         return f"rank {self.rank} on {platform.node()}"
 
-    def sum(self, tensor: Tensor) -> Tensor:
+    def all_sum(self, tensor: Tensor) -> Tensor:
         """The tensor summed over all ranks, in place; counts come here, never ratios."""
         return tensor
 
-    def highest(self, value: int) -> int:
+    def all_max(self, value: int) -> int:
         """The highest of the ranks' values."""
         return value
 
     def any(self, flag: bool) -> bool:
         """True on every rank if it is on one."""
-        return bool(self.highest(int(flag)))
+        return bool(self.all_max(int(flag)))
 
-    def gather(self, value: Any) -> list[Any]:
+    def all_gather(self, value: Any) -> list[Any]:
         """Every rank's value, in order of rank, on every rank."""
         return [value]
 
-    def agree(self, action: Callable[[], T]) -> T:
+    def fail_together(self, action: Callable[[], T]) -> T:
         """The action's value; an InputError on one rank becomes an InputError on all, so that none waits."""
         value, fault = None, None
         try:
             value = action()
         except InputError as error:
             fault = plain(error)
-        faults = [fault for fault in self.gather(fault) if fault is not None]
+        faults = [fault for fault in self.all_gather(fault) if fault is not None]
         if faults:
             raise InputError(faults[0])
         return cast(T, value)

@@ -196,7 +196,7 @@ def check_pairs(
     """Decodes every pair once, each rank its share; returns all masks' pixels per class, (C,) int64.
 
     Raises the same InputError on all ranks. Masks that clearly are in another label order are refused too.
-    ``gather`` collects an object from every rank (``World.gather``).
+    ``gather`` collects an object from every rank (``World.all_gather``).
     """
     own_faults: list[str] = []
     own_counts = np.zeros(256, np.int64)

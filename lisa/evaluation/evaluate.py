@@ -45,7 +45,7 @@ def evaluate(
     parser = FaceParser(network, size).to(world.device).eval()
     tally = Tally(len(pairs), world.device)
     losses = torch.zeros(len(pairs), dtype=torch.float64, device=world.device)
-    own = range(world.rank, len(pairs), world.size)
+    own = range(world.rank, len(pairs), world.world_size)
     loader = DataLoader(
         Subset(FaceDataset(pairs, size=None), own),
         collate_fn=only_one,
@@ -61,12 +61,12 @@ def evaluate(
             world.beat()
 
     with torch.inference_mode():
-        world.agree(count_own)
+        world.fail_together(count_own)
     if world.any(world.stop_asked):
         raise StopAskedError
     # Each rank filled its own rows, the others are 0: these sums have no rounding, whatever the world's size.
     for tensor in (tally.confusion, tally.per_picture, losses):
-        world.sum(tensor)
+        world.all_sum(tensor)
     return Evaluation(tally, losses)
 
 

@@ -105,7 +105,7 @@ class RunFolder:
             notes.append(
                 f"an epoch has {state.steps_per_epoch} steps now, fewer than were done: it counts as done"
             )
-        size, batch = self._world.size, self._config.train.batch_size
+        size, batch = self._world.world_size, self._config.train.batch_size
         if state.begun_with not in (0, size):
             notes.append(
                 f"the run began with {state.begun_with} processes and goes on with {size}: batches of "

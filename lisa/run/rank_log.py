@@ -30,9 +30,9 @@ def rank_log(folder: Path, world: World) -> Generator[TextIO]:
 
     All ranks call it. Raises InputError on all where one can't write.
     """
-    stream = world.agree(lambda: _open(folder / "logs", world.rank))
+    stream = world.fail_together(lambda: _open(folder / "logs", world.rank))
     handler = _RankFile(stream)
-    name = f"rank {world.rank} of {world.size} on {platform.node()}"
+    name = f"rank {world.rank} of {world.world_size} on {platform.node()}"
     handler.setFormatter(logging.Formatter(f"%(asctime)s {name}: %(message)s"))
     level, logger.level = logger.level, logging.INFO
     logger.addHandler(handler)

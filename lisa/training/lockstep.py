@@ -39,7 +39,7 @@ def in_lockstep(
             batch = next(iterator, None)
         except InputError as error:
             fault = error
-        order = Order(world.highest(_wish(world, fault, save_due)))
+        order = Order(world.all_max(_wish(world, fault, save_due)))
         if order is Order.STOP:
             raise StopAskedError
         if order in (Order.SAVE, Order.FAIL):
@@ -61,6 +61,6 @@ def _wish(world: World, fault: InputError | None, save_due: Callable[[], bool]) 
 
 def _raise_first(world: World, fault: InputError | None) -> None:
     """Raises the first rank's fault on all ranks, with the rank's name."""
-    for place, text in world.gather((world.place, None if fault is None else plain(fault))):
+    for place, text in world.all_gather((world.place, None if fault is None else plain(fault))):
         if text is not None:
             raise InputError(f"{place}: {text}; repair or remove it, then go on with --resume")

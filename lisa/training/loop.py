@@ -65,10 +65,10 @@ def fit(
     """
     run = RunFolder(config, world)
     # Before the pictures are read: workers that are started again meanwhile would take it for their own run.
-    world.agree(lambda: run.refuse_another_run(resume))
+    world.fail_together(lambda: run.refuse_another_run(resume))
     faces = load_faces(config, world)
     try:
-        world.agree(lambda: run.open(resume))
+        world.fail_together(lambda: run.open(resume))
         with rank_log(run.path, world) as stream:
             world.watch(stream)
             try:
@@ -91,32 +91,32 @@ def _fit(
     train = config.train
     torch.manual_seed(train.seed)
     going_on = resume and run.holds_run
-    network = world.agree(lambda: start_network(config, going_on))
+    network = world.fail_together(lambda: start_network(config, going_on))
     network = network.to(world.device, memory_format=torch.channels_last)  # pyright: ignore
     batches = EpochBatches(
-        len(faces.train), train.batch_size, train.seed, world.rank, world.size, train.views
+        len(faces.train), train.batch_size, train.seed, world.rank, world.world_size, train.views
     )
     state = TrainState(network, config, batches.steps)
     changes = restore(state, run, world) if resume else []
-    world.agree(run.write_config)
-    state.begun_with = state.begun_with or world.size
-    with closing(world.agree(lambda: open_log(run, world, state))) as log:
+    world.fail_together(run.write_config)
+    state.begun_with = state.begun_with or world.world_size
+    with closing(world.fail_together(lambda: open_log(run, world, state))) as log:
         summary = start_summary(config, world, run, state, resume)
         log.note(
             f"{config.model.name}: {count_parameters(network):,} parameters; {len(faces.train)} training and "
-            f"{len(faces.val)} validation pictures; {world.size} x {world.device.type} in {train.precision}; "
-            f"{run.path}"
+            f"{len(faces.val)} validation pictures; {world.world_size} x {world.device.type} in "
+            f"{train.precision}; {run.path}"
         )
         for change in changes:
             log.warn(change)
         with closing(Trainer(config, world, state, faces.train, batches, faces.class_counts, log)) as trainer:
             try:
                 _train(config, trainer, faces.val, run, on_epoch)
-                world.agree(run.require_saved)
+                world.fail_together(run.require_saved)
                 finished = True
             except StopAskedError:
                 trainer.save(run)
-                world.agree(run.require_saved)
+                world.fail_together(run.require_saved)
                 log.note(f"stopped at step {state.step}; go on with --resume")
                 finished = False
             except DivergedError:
@@ -157,11 +157,11 @@ def _train(
 def load_faces(config: Config, world: World) -> Faces:
     """Training and validation pairs, every file of which has been decoded once."""
     data = config.data
-    train, val = world.agree(
+    train, val = world.fail_together(
         lambda: [find_pairs(data.root, split, data.label_order, data.exclude) for split in ("train", "val")]
     )
-    counts = check_pairs(train, world.gather, world.rank, world.size)
-    check_pairs(val, world.gather, world.rank, world.size)
+    counts = check_pairs(train, world.all_gather, world.rank, world.world_size)
+    check_pairs(val, world.all_gather, world.rank, world.world_size)
     return Faces(train, val, torch.from_numpy(counts))
 
 
@@ -184,8 +184,8 @@ def restore(state: TrainState, run: RunFolder, world: World) -> list[str]:
     Raises:
         InputError: there is none that fits, or ranks see different ones.
     """
-    changes = world.agree(lambda: run.restore(state))
-    steps = world.gather((state.step, world.place))
+    changes = world.fail_together(lambda: run.restore(state))
+    steps = world.all_gather((state.step, world.place))
     behind = [f"{place}: step {step}" for step, place in steps if step != steps[0][0]]
     if behind:
         raise InputError(
@@ -207,8 +207,8 @@ def start_summary(
     config: Config, world: World, run: RunFolder, state: TrainState, resumed: bool
 ) -> Summary | None:
     """Writes summary.json on rank 0: all hosts are known."""
-    hosts = world.gather(platform.node())
-    return world.agree(
+    hosts = world.all_gather(platform.node())
+    return world.fail_together(
         lambda: Summary(run.path, config, hosts, state.step, resumed) if world.is_main else None
     )
 

@@ -45,5 +45,5 @@ class Pace:
         seconds = max(self.seconds, 1e-9)
         return {
             "images_per_second": self.pictures / seconds,
-            "data_wait_share": max(self.world.gather(self.waited / seconds)),
+            "data_wait_share": max(self.world.all_gather(self.waited / seconds)),
         }

@@ -12,7 +12,7 @@ def settle_precision(config: Config, world: World) -> Config:
     """The config with fp32 or bf16 in place of auto, which all ranks' devices decide together."""
     if config.train.precision != "auto":
         return config
-    everywhere = all(world.gather(multiplies_bf16(world.device)))
+    everywhere = all(world.all_gather(multiplies_bf16(world.device)))
     return replace(config, train=replace(config.train, precision="bf16" if everywhere else "fp32"))
 
 

@@ -68,7 +68,7 @@ class Trainer:
     ) -> None:
         self.config, self.world, self.state, self.batches, self.log = config, world, state, batches, log
         self.loader = DataLoader(
-            world.agree(lambda: open_faces(pairs, config.data.size, config.data.cache)),
+            world.fail_together(lambda: open_faces(pairs, config.data.size, config.data.cache)),
             batch_sampler=batches,
             num_workers=config.data.workers,
             collate_fn=collate_same_size,
@@ -82,7 +82,7 @@ class Trainer:
         weights = class_weights(class_counts, config.loss.class_balance)
         self.loss = SegmentationLoss(config.loss, weights).to(world.device)
         self.bf16 = config.train.precision == "bf16"
-        self.parts = parts_of_batch(config, state, world.size)
+        self.parts = parts_of_batch(config, state, world.world_size)
         # Summed on the device and read at log points only: no synchronisation per step for it.
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=world.device)
         self.own_time = OwnTime()
@@ -91,17 +91,17 @@ class Trainer:
             recompute_blocks(state.network)
         if config.train.auto_batch:
             self._fit_into_memory()  # before it is wrapped: SyncBatchNorm waits for ranks without memory
-        part = max(1, config.train.batch_size // world.size // self.parts)
+        part = max(1, config.train.batch_size // world.world_size // self.parts)
         self.network = world.wrap(state.network, part, config.train.gradients)
 
     def _fit_into_memory(self) -> None:
         """Raises the number of parts of a batch until one fits, the same on all ranks (train.auto_batch)."""
         # The first batch is a largest one, the last one a smallest, in whose parts all others must fit.
-        pictures = -(-self.batches.global_batch(0) // self.world.size)
-        most = self.batches.global_batch(self.batches.steps - 1) // self.world.size
+        pictures = -(-self.batches.global_batch(0) // self.world.world_size)
+        most = self.batches.global_batch(self.batches.steps - 1) // self.world.world_size
         step = partial(self._try_memory, pictures)
-        found = self.world.agree(lambda: fitting_parts(step, most, self.parts))
-        self.parts = max(self.world.gather(found))
+        found = self.world.fail_together(lambda: fitting_parts(step, most, self.parts))
+        self.parts = max(self.world.all_gather(found))
         self.log.note(
             f"auto-batch: {-(-pictures // self.parts)} of a process's {pictures} pictures at a time, "
             f"accumulate = {self.parts}"
@@ -142,12 +142,12 @@ class Trainer:
             self.loss_sum += loss.nan_to_num(0, 0, 0) * len(images)
             with record_function("logging"):
                 self._log_step(loss)
-        state.loss_sums = world.gather(self.loss_sum.item())
+        state.loss_sums = world.all_gather(self.loss_sum.item())
         self._report_times(state.batch - first)
 
     def save(self, folder: RunFolder) -> None:
         """Writes the state as it is between two steps; all ranks call it."""
-        self.state.loss_sums = self.world.gather(self.loss_sum.item())
+        self.state.loss_sums = self.world.all_gather(self.loss_sum.item())
         folder.save_last(self.state, self.log)
 
     def close(self) -> None:
@@ -169,7 +169,7 @@ class Trainer:
             return
         own = self.own_time.seconds / steps
         logger.info("epoch %d: %d steps, %.1f ms of its own each", self.state.epoch + 1, steps, 1000 * own)
-        for line in name_stragglers(self.world.gather((self.world.place, own))):
+        for line in name_stragglers(self.world.all_gather((self.world.place, own))):
             self.log.warn(line)
 
     def _log_step(self, loss: Tensor) -> None:
@@ -218,9 +218,9 @@ class Trainer:
         self.state.optimizer.zero_grad(set_to_none=True)
         batch = self.batches.global_batch(self.state.batch)
         # As many on all ranks, for SyncBatchNorm's collectives: no more than the smallest share has pictures.
-        parts = min(self.parts, batch // self.world.size)
+        parts = min(self.parts, batch // self.world.world_size)
         # DDP averages over ranks; their shares may differ by one picture, so each counts by its size.
-        scale = len(images) * self.world.size / batch
+        scale = len(images) * self.world.world_size / batch
         return self._backward(self.network, images, targets, parts, scale)
 
     def _backward(
@@ -312,6 +312,6 @@ class Trainer:
     def _own_loss_sum(self) -> float:
         """This rank's loss sum so far; rank 0 takes all of it after a change of the world's size."""
         sums = self.state.loss_sums
-        if len(sums) == self.world.size:
+        if len(sums) == self.world.world_size:
             return sums[self.world.rank]
         return sum(sums) if self.world.is_main else 0.0

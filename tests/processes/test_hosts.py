@@ -167,7 +167,7 @@ def test_bf16_gradients_are_fp32_ones_rounded_on_their_way():
     network(pictures).square().sum().backward()
     exact = [parameter.grad for parameter in network.parameters()]
     network.zero_grad()
-    world = ProcessGroupWorld(size=2)  # a world of one would not wrap
+    world = ProcessGroupWorld(world_size=2)  # a world of one would not wrap
     wrapped = world.wrap(
         network, 16, "bf16"
     )  # kept: without it the exchange is gone before the backward pass

@@ -71,7 +71,7 @@ class Mortal(World):
     stop_in: int = 0
     """Asked to stop at so many questions from now."""
 
-    def highest(self, value: int) -> int:
+    def all_max(self, value: int) -> int:
         if self.fate is not None:
             self.fate.meet("step")
         self.stop_in -= 1

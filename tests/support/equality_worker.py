@@ -39,7 +39,7 @@ def gradients(world: World, pictures: int = BATCH, accumulate: int = 1) -> dict[
     generator = torch.Generator().manual_seed(0)
     torch.manual_seed(0)
     network = build(config.model).double()
-    batches = EpochBatches(pictures, pictures, 0, world.rank, world.size)
+    batches = EpochBatches(pictures, pictures, 0, world.rank, world.world_size)
     state = TrainState(network, config, batches.steps)
     trainer = Trainer(config, world, state, [], batches, torch.ones(19), RunLog(Path(), active=False))
     trainer.network.eval()
@@ -54,7 +54,7 @@ def gradients(world: World, pictures: int = BATCH, accumulate: int = 1) -> dict[
     trainer.normalise = lambda pictures: pictures  # pyright: ignore[reportAttributeAccessIssue]
     images = torch.rand(pictures, 3, 32, 32, generator=generator, dtype=torch.float64)
     masks = torch.randint(0, 19, (pictures, 32, 32), generator=generator, dtype=torch.uint8)
-    own = torch.arange(pictures).tensor_split(world.size)[world.rank]
+    own = torch.arange(pictures).tensor_split(world.world_size)[world.rank]
     trainer._gradient(images[own], [(masks[own], 1.0)])  # pyright: ignore[reportPrivateUsage]
     found = {name: each.grad for name, each in network.named_parameters() if each.grad is not None}
     return {**found, "exchanged": torch.tensor(sum(exchanged))}
@@ -64,9 +64,9 @@ def statistics(world: World) -> dict[str, Tensor]:
     """BatchNorm's running statistics after a forward pass of eight pictures in train mode, on a GPU."""
     torch.manual_seed(0)
     network = build(ModelConfig(widths=(4, 8, 12, 16, 24))).to(world.device)
-    wrapped = world.wrap(network, BATCH // world.size)
+    wrapped = world.wrap(network, BATCH // world.world_size)
     images = torch.rand(BATCH, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    wrapped(images.chunk(world.size)[world.rank].to(world.device))
+    wrapped(images.chunk(world.world_size)[world.rank].to(world.device))
     return {name: buffer.cpu() for name, buffer in wrapped.state_dict().items() if "running" in name}
 
 

@@ -18,7 +18,7 @@ from lisa.world import World
 
 
 def check(root: Path) -> None:
-    check_pairs(find_pairs(root, "train"), World().gather, 0, 1)
+    check_pairs(find_pairs(root, "train"), World().all_gather, 0, 1)
 
 
 def test_both_layouts_give_the_same_pairs(make_faces: Callable[..., Path], tmp_path: Path):

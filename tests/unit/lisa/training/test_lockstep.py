@@ -59,14 +59,14 @@ def test_a_file_that_the_loader_cannot_read_is_named_after_saving(workers: int):
 
 def test_another_ranks_fault_is_told_here():
     class Two(World):
-        def highest(self, value: int) -> int:
+        def all_max(self, value: int) -> int:
             return 3
 
-        def gather(self, value: object) -> list[object]:
+        def all_gather(self, value: object) -> list[object]:
             return [value, ("rank 1 on b", "faces/9.png: truncated")]
 
     def batches() -> Iterator[int]:
         yield 0
 
     with pytest.raises(InputError, match=r"rank 1 on b: faces/9\.png: truncated; repair"):
-        next(in_lockstep(batches(), Two(size=2), lambda: False, lambda: None))
+        next(in_lockstep(batches(), Two(world_size=2), lambda: False, lambda: None))

@@ -18,7 +18,7 @@ from lisa.world import World
 class Three(World):
     """Two ranks beside this one, of which the last has no bf16."""
 
-    def gather(self, value: Any) -> list[Any]:
+    def all_gather(self, value: Any) -> list[Any]:
         return [value, True, False]
 
 
