@@ -1,5 +1,6 @@
 """Fixtures that several test files share: small folders of faces, trained checkpoints."""
 
+import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -12,14 +13,54 @@ from face_helpers import save_mask
 from PIL import Image
 
 from deploy.export import export
+from lisa.data.parallel import available_cores
 from lisa.labels import PALETTE
 
 MINI = Path(__file__).parents[2] / "shared" / "celebamask_mini"
 
 
+MOST_WORKERS = 8
+"""Each imports torch and more: a gigabyte."""
+
+# Asked once, before any test hides them: CUDA reads CUDA_VISIBLE_DEVICES at its first call in a process.
+GPUS = torch.cuda.device_count() if torch.cuda.is_available() else 0
+VISIBLE = os.environ.get("CUDA_VISIBLE_DEVICES")
+
+
 def pytest_configure() -> None:
     """A shell's background jobs are born ignoring Ctrl-C, and so is every process that a test starts."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One per core, as -n auto; none for a single file, where starting them takes longer than they save."""
+    words = config.args
+    if len(words) == 1 and ("::" in words[0] or Path(words[0]).is_file()):
+        return 0
+    return min(available_cores(), MOST_WORKERS)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def session_without_gpus() -> None:
+    """What other fixtures of a whole session start sees no GPU. No hook: xdist's workers would inherit it."""
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+
+@pytest.fixture(autouse=True)
+def gpus(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests marked ``gpu`` see the GPUs or skip; to all others, and their processes, there are none."""
+    marker = request.node.get_closest_marker("gpu")
+    if marker is None:
+        monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+        monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+        return
+    needed = marker.args[0] if marker.args else 1
+    if needed > GPUS:
+        pytest.skip(f"needs {needed} GPU(s)")
+    if VISIBLE is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", VISIBLE)
 
 
 @pytest.fixture

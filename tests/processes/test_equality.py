@@ -15,9 +15,9 @@ from lisa.data.faces import EpochBatches
 from lisa.world import World
 
 
-def by_two_processes(output: Path, **extra: str) -> dict[str, Any]:
+def by_two_processes(output: Path) -> dict[str, Any]:
     command = ["torchrun", "--standalone", "--nproc-per-node=2", "-m", "equality_worker", str(output)]
-    subprocess.run(command, env=environment(**extra), check=True, capture_output=True, timeout=600, cwd=ROOT)
+    subprocess.run(command, env=environment(), check=True, capture_output=True, timeout=600, cwd=ROOT)
     return torch.load(output, weights_only=True)
 
 
@@ -25,7 +25,7 @@ def by_two_processes(output: Path, **extra: str) -> dict[str, Any]:
 @pytest.mark.timeout(900)
 def test_two_processes_with_four_pictures_have_the_gradients_of_one_with_eight(tmp_path: Path):
     """Also in parts, of shares that differ: the ranks exchange gradients once, after the last part."""
-    found = by_two_processes(tmp_path / "two.pt", CUDA_VISIBLE_DEVICES="")
+    found = by_two_processes(tmp_path / "two.pt")
     for by_two, alone in (
         (found["gradients"], gradients(World())),
         (found["accumulated"], gradients(World(), UNEVEN)),
@@ -40,9 +40,7 @@ def test_two_processes_with_four_pictures_have_the_gradients_of_one_with_eight(t
             assert torch.allclose(by_two[name], gradient, rtol=1e-6, atol=1e-9), name
 
 
-@pytest.mark.gpu
-@pytest.mark.slow
-@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
+@pytest.mark.gpu(2)
 def test_synchronised_batchnorm_has_the_statistics_of_the_whole_batch(tmp_path: Path):
     found = by_two_processes(tmp_path / "two.pt")["statistics"]
     expected = statistics(World(device=torch.device("cuda", 0)))
