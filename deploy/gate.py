@@ -1,8 +1,8 @@
 """The one way to an exported file: written whole or not at all, compared with the trained network."""
 
 import math
-from collections.abc import Callable, Generator, Iterable
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from lisa.data.pairs import split_folders
 from lisa.data.synthetic import draw_face
 from lisa.errors import InputError
 from lisa.face_parser import FaceParser, argmax_at
+from lisa.files import whole_file
 from lisa.labels import FLIP_PAIRS, NAMES, PALETTE
 from lisa.models import count_parameters
 from lisa.run.checkpoint import Trained, load_network
@@ -49,12 +50,17 @@ def export_gated(
     pictures = gate_pictures(images, Path(trained.config.data.root))
     reference = FaceParser(trained.network, trained.config.data.size).eval()
     metadata = metadata_of(trained)
-    with whole_file(output) as temporary:
-        save = make(trained)
-        save(temporary, metadata)
-        metadata["parity"] = compare(reference, run(temporary), pictures)
-        require_equal(metadata["parity"], checkpoint, output)
-        save(temporary, metadata)
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(output) as temporary:
+            temporary.touch()  # torch reports a folder that can't be written as a RuntimeError of many lines
+            save = make(trained)
+            save(temporary, metadata)
+            metadata["parity"] = compare(reference, run(temporary), pictures)
+            require_equal(metadata["parity"], checkpoint, output)
+            save(temporary, metadata)
+    except OSError as error:
+        raise InputError(f"{output}: can't be written ({error.strerror or error})") from None
     return metadata
 
 
@@ -139,19 +145,3 @@ def metadata_of(trained: Trained) -> dict[str, Any]:
         "metrics": trained.metrics,
         "versions": {"lisa": version("lisa-face-parser"), "torch": str(torch.__version__)},
     }
-
-
-@contextmanager
-def whole_file(path: Path) -> Generator[Path]:
-    """A temporary path beside ``path`` that takes its place if all goes well."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.touch()  # torch reports a folder that can't be written as a RuntimeError of many lines
-        yield temporary
-        temporary.replace(path)
-    except OSError as error:
-        raise InputError(f"{path}: can't be written ({error.strerror or error})") from None
-    finally:
-        with suppress(OSError):
-            temporary.unlink()

@@ -1,15 +1,65 @@
 """Files that are whole or absent: written under a temporary name in the same folder, then renamed."""
 
+import codecs
 import json
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from lisa.errors import InputError
 
 PART = ".part"
+
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),  # begins as UTF-16's mark does
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+
+
+def read_text(path: Path, option: str, errors: str = "strict") -> str:
+    """A text file that a person may have written: UTF-8, or UTF-16 or UTF-32 with a byte order mark.
+
+    ``option`` is what named the file, for messages. ``errors`` is what to do with bytes that are no UTF-8:
+    "surrogateescape" keeps them, for file names.
+
+    Raises:
+        InputError: it can't be read, or is in an encoding that can't be told.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"can't read {option} {path}: {error.strerror}") from None
+    encoding = next((name for mark, name in _MARKS if content.startswith(mark)), "utf-8")
+    if encoding == "utf-8" and b"\0" in content:
+        raise InputError(f"{option} {path} is no text, or UTF-16 without a byte order mark: save it as UTF-8")
+    try:
+        return content.decode(encoding, errors if encoding.startswith("utf-8") else "strict")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        name = encoding.removesuffix("-sig").upper()
+        raise InputError(f"{option} {path}: line {line} is not {name}: save the file as UTF-8") from None
+
+
+@contextmanager
+def whole_file(path: Path) -> Generator[Path]:
+    """Yields a temporary path beside ``path``: what is written there becomes ``path`` if nothing is raised.
+
+    Raises:
+        OSError: no room, no permission, or a file too large for the file system; ``path`` is as it was.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{PART}")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -18,12 +68,10 @@ def write_whole(path: Path, content: bytes) -> None:
     Raises:
         InputError: no room, no permission, or a file too large for the file system.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}{PART}")
     try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
+        with whole_file(path) as temporary:
+            temporary.write_bytes(content)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise InputError(
             f"can't write {path}: {error.strerror}; make room or choose another place, "
             "then run the same command again"
@@ -46,7 +94,7 @@ def make_folders(folders: Iterable[Path]) -> None:
             folder.mkdir(parents=True, exist_ok=True)
             for part in folder.glob(f".*{PART}"):
                 name = re.fullmatch(rf"\..+\.(\d+)\{PART}", part.name)
-                if name and not Path("/proc", name[1]).exists():  # of write_whole, and nobody's work any more
+                if name and not Path("/proc", name[1]).exists():  # of whole_file, and nobody's work any more
                     part.unlink(missing_ok=True)
         except OSError as error:
             raise InputError(f"can't write into {folder}: {error.strerror}; choose another place") from error

@@ -12,6 +12,7 @@ from typing import Any
 
 from lisa.config import Config
 from lisa.errors import InputError
+from lisa.files import write_whole
 
 CHECKOUT = Path(__file__).parents[1]
 """The rooms' parent: on a cluster the copy that Ray made."""
@@ -55,7 +56,7 @@ def fit_in_processes(
     """
     folder = Path(config.output)
     path = folder / "trial.json"
-    path.write_text(config.to_json())
+    write_whole(path, config.to_json().encode())
     with (
         tempfile.NamedTemporaryFile(prefix="lisa-status-") as status,
         (folder / "torchrun.log").open("ab") as log,

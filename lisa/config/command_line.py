@@ -12,6 +12,7 @@ import tyro
 
 from lisa.config import RECIPES, Config, best
 from lisa.errors import InputError
+from lisa.files import read_text
 
 SHORT_FLAGS = {
     "--data": "--data.root",
@@ -63,10 +64,7 @@ def starting_config(words: list[str], default: Callable[[], Config] = best) -> C
             raise InputError("--config: which file?")
         path = Path(words[1])
         del words[:2]
-        try:
-            return Config.from_json(path.read_text())
-        except OSError as error:
-            raise InputError(f"--config {path}: {error.strerror}") from None
+        return Config.from_json(read_text(path, "--config"))
     if words and not words[0].startswith("-"):
         raise InputError(f"no recipe {words[0]!r}: one of {', '.join(RECIPES)}")
     return default()

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from lisa.errors import InputError, listing
+from lisa.files import read_text
 from lisa.label_orders import CELEBAMASK, UNKNOWN, inverse_table, lookup_table, order_hint
 from lisa.labels import IGNORE_INDEX, NUM_CLASSES
 
@@ -98,17 +99,14 @@ def read_exclusions(path: Path, root: Path) -> frozenset[Path]:
     Raises:
         InputError: the list can't be read, or names a file that isn't there.
     """
-    try:
-        # Names may be no UTF-8, and hold what str.splitlines takes for the end of a line.
-        lines = path.read_bytes().decode("utf-8-sig", "surrogateescape").split("\n")
-    except OSError as error:
-        raise InputError(f"can't read data.exclude = {path}: {error.strerror}") from None
+    # Names may be no UTF-8, and hold what str.splitlines takes for the end of a line.
+    lines = read_text(path, "data.exclude", "surrogateescape").split("\n")
     files = [root / line.strip() for line in lines if line.strip() and not line.startswith("#")]
     absent = [str(file) for file in files if not file.exists() and not file.is_symlink()]
     if absent:
-        raise InputError(
-            f"{path} excludes files that are not there; was it made for another set?\n{listing(absent)}"
-        )
+        foreign = not all(name.isascii() or name.isprintable() for name in absent)  # bytes that are no UTF-8
+        why = "save it as UTF-8" if foreign else "was it made for another set?"
+        raise InputError(f"{path} excludes files that are not there; {why}\n{listing(absent)}")
     return frozenset(files)
 
 

@@ -18,6 +18,7 @@ from torch import nn
 
 from lisa.config import Config
 from lisa.errors import InputError
+from lisa.files import whole_file
 from lisa.labels import NAMES
 from lisa.models import build
 
@@ -69,17 +70,13 @@ def write(content: memoryview, path: Path, former: Path | None = None) -> None:
     With ``former`` the file that was there before goes on under this name. Raises OSError for a full disk;
     all files are then as they were.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
+    with whole_file(path) as temporary:
         with temporary.open("wb") as stream:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
         if former is not None and path.exists():
             path.replace(former)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def load(path: str | Path) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from torch import nn
 from lisa.config import Config
 from lisa.config.checkpoint_every import Cadence
 from lisa.errors import InputError
-from lisa.files import write_whole
+from lisa.files import make_folders, write_whole
 from lisa.lock import lock_folder
 from lisa.models import deployable
 from lisa.run import checkpoint
@@ -42,6 +42,7 @@ class RunFolder:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = lock_folder(self.path)
+            make_folders([self.path])  # nobody else writes here now: clears what a killed run left
         except OSError as error:
             raise InputError(f"--output {self.path} can't be written: {error.strerror}") from None
         self.refuse_another_run(resume)
