@@ -1,0 +1,247 @@
+"""A label set: which classes a network tells apart, and what the rest of the system may ask about them.
+
+A set is a small TOML or JSON file. The order of its labels is the order of their ids::
+
+    name = "eyes"
+    pairs = [["left_eye", "right_eye"]]
+
+    [labels]
+    background = { color = [0, 0, 0], roles = ["background", "skin", "hair"] }
+    left_eye = { color = [51, 51, 255], roles = ["left_eye"] }
+    right_eye = { color = [204, 0, 204], roles = ["right_eye"] }
+
+Left and right are the *person's* in roles, whatever a data set's own names mean.
+"""
+
+import json
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from lisa.errors import InputError
+from lisa.files import read_text
+
+IGNORE_INDEX = 255
+"""Mask value of pixels that neither train nor count."""
+
+IGNORE = "ignore"
+"""What an encoding calls IGNORE_INDEX; no label may have this name."""
+
+MOST_LABELS = 64
+
+ROLES = (
+    "background", "skin", "nose", "glasses", "left_eye", "right_eye", "left_brow", "right_brow", "left_ear",
+    "right_ear", "mouth", "upper_lip", "lower_lip", "hair", "hat", "earrings", "necklace", "neck", "clothing",
+    "beard", "facewear",
+)  # fmt: skip
+"""Parts of a picture that the system knows by meaning. A label covers one, several or none of them."""
+
+BUILT_IN = ("celebamask", "lapa", "face-synthetics", "coarse")
+
+_NAME = re.compile(r"[A-Za-z][\w-]*")
+
+
+@dataclass(frozen=True)
+class Label:
+    """One class: its name, its colour (R, G, B) and the roles that it covers."""
+
+    name: str
+    color: tuple[int, int, int]
+    roles: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class LabelSet:
+    """The classes of a network. A label's id is its index in ``labels``.
+
+    ``pairs`` name the labels that change places when a picture is mirrored.
+
+    Raises:
+        InputError: fewer than 2 or more than 64 labels; a name, colour or role that comes twice; a colour
+            outside 0 to 255; a role that nobody knows; a pair that names no label, or one label twice.
+    """
+
+    name: str
+    labels: tuple[Label, ...]
+    pairs: tuple[tuple[str, str], ...] = ()
+
+    def __post_init__(self) -> None:
+        where = f"label set {self.name}"
+        if not 2 <= len(self.labels) <= MOST_LABELS:
+            raise InputError(f"{where}: {len(self.labels)} label(s), a set has 2 to {MOST_LABELS}")
+        for label in self.labels:
+            if not _NAME.fullmatch(label.name) or label.name == IGNORE:
+                raise InputError(
+                    f"{where}: {label.name!r} can't be a label's name: a letter, then letters, digits, _ or "
+                    f"-, and not {IGNORE!r}"
+                )
+            if len(label.color) != 3 or not all(0 <= value <= 255 for value in label.color):
+                raise InputError(f"{where}: {label.name} has colour {list(label.color)}: three of 0 to 255")
+            unknown = [role for role in label.roles if role not in ROLES]
+            if unknown:
+                raise InputError(f"{where}: {label.name} has role {unknown[0]!r}: one of {', '.join(ROLES)}")
+        self._require_one_each(where, "name", [(label.name, label.name) for label in self.labels])
+        self._require_one_each(where, "colour", [(label.color, label.name) for label in self.labels])
+        self._require_one_each(
+            where, "role", [(role, label.name) for label in self.labels for role in label.roles]
+        )
+        in_pairs = [name for pair in self.pairs for name in pair]
+        for name in in_pairs:
+            if name not in self.names:
+                raise InputError(f"{where}: a pair names {name!r}, which is no label of it")
+            if in_pairs.count(name) > 1:
+                raise InputError(f"{where}: {name} is in the pairs twice")
+
+    @staticmethod
+    def _require_one_each(where: str, what: str, owned: list[tuple[Any, str]]) -> None:
+        owners: dict[Any, str] = {}
+        for value, owner in owned:
+            if value in owners:
+                raise InputError(f"{where}: {owners[value]} and {owner} have one {what}: {value}")
+            owners[value] = owner
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Names by id."""
+        return tuple(label.name for label in self.labels)
+
+    @cached_property
+    def ids(self) -> dict[str, int]:
+        """Ids by name."""
+        return {name: index for index, name in enumerate(self.names)}
+
+    @cached_property
+    def palette(self) -> tuple[int, ...]:
+        """Flat R, G, B, R, G, B, ... for ``PIL.Image.putpalette``."""
+        return tuple(channel for label in self.labels for channel in label.color)
+
+    @cached_property
+    def flip_pairs(self) -> tuple[tuple[int, int], ...]:
+        """Ids that change places when a picture is mirrored."""
+        return tuple((self.ids[left], self.ids[right]) for left, right in self.pairs)
+
+    @cached_property
+    def flipped_ids(self) -> tuple[int, ...]:
+        """``flipped_ids[id]`` is the id of the same part in the mirrored picture."""
+        flipped = list(range(len(self)))
+        for left, right in self.flip_pairs:
+            flipped[left], flipped[right] = right, left
+        return tuple(flipped)
+
+    @cached_property
+    def by_role(self) -> dict[str, int]:
+        """Ids by role; a role that no label covers is absent."""
+        return {role: index for index, label in enumerate(self.labels) for role in label.roles}
+
+    def alone(self, role: str) -> int | None:
+        """The id of the label that covers this role and nothing else; None without one."""
+        index = self.by_role.get(role)
+        return index if index is not None and self.labels[index].roles == (role,) else None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as JSON holds them and :meth:`from_dict` reads them."""
+        return {
+            "name": self.name,
+            "pairs": [list(pair) for pair in self.pairs],
+            "labels": {
+                label.name: {"color": list(label.color), "roles": list(label.roles)} for label in self.labels
+            },
+        }
+
+    @staticmethod
+    def from_dict(values: Mapping[str, Any], where: str) -> "LabelSet":
+        """The inverse of to_dict; ``where`` names the file in messages. Raises InputError."""
+        unknown = sorted(set(values) - {"name", "pairs", "labels"})
+        if unknown:
+            raise InputError(f"{where}: {unknown[0]!r} is no field of a label set: name, pairs, labels")
+        name, entries = values.get("name"), values.get("labels")
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise InputError(f"{where}: a label set needs a name: a letter, then letters, digits, _ or -")
+        if not isinstance(entries, Mapping) or not entries:
+            raise InputError(f"{where}: a label set needs [labels]: a colour and roles for each name")
+        labels = tuple(_label(each, entry, where) for each, entry in entries.items())
+        pairs = values.get("pairs", [])
+        if not isinstance(pairs, list) or not all(_is_list_of(pair, str, 2) for pair in pairs):
+            raise InputError(f"{where}: pairs is a list of two names each")
+        return LabelSet(name, labels, tuple((left, right) for left, right in pairs))
+
+    def to_toml(self) -> str:
+        """The set as a TOML file, one label a line."""
+        lines = [f"name = {json.dumps(self.name)}"]
+        lines.append(f"pairs = {json.dumps([list(pair) for pair in self.pairs])}")
+        lines += ["", "[labels]"]
+        for label in self.labels:
+            color, roles = json.dumps(list(label.color)), json.dumps(list(label.roles))
+            lines.append(f"{label.name} = {{ color = {color}, roles = {roles} }}")
+        return "\n".join(lines) + "\n"
+
+
+def read_label_set(source: str) -> LabelSet:
+    """A built-in set by its name, or the set in a TOML or JSON file.
+
+    Raises:
+        InputError: neither; or the file can't be read or holds no valid set.
+    """
+    if source in BUILT_IN:
+        text = resources.files("lisa.labels").joinpath(f"{source}.toml").read_text(encoding="utf-8")
+        return LabelSet.from_dict(tomllib.loads(text), source)
+    path = Path(source)
+    if path.suffix.lower() not in (".toml", ".json"):
+        raise InputError(f"--labels {source}: one of {', '.join(BUILT_IN)}, or a .toml or .json file")
+    return LabelSet.from_dict(read_table(path, "--labels"), str(path))
+
+
+def read_table(path: Path, option: str) -> dict[str, Any]:
+    """The table in a .toml or .json file. Raises InputError, which names the option."""
+    text = read_text(path, option)
+    try:
+        if path.suffix.lower() == ".json":
+            table: Any = json.loads(text, object_pairs_hook=_without_repeats)
+        else:
+            table = tomllib.loads(text)
+    except InputError as error:
+        raise InputError(f"{option} {path}: {error}") from None
+    except (json.JSONDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"{option} {path}: can't be read: {error}") from None
+    if not isinstance(table, dict):
+        raise InputError(f"{option} {path}: holds no table")
+    return table
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; Python's own reader would keep the last of two equal names."""
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise InputError(f"{key!r} comes twice")
+        found[key] = value
+    return found
+
+
+def _label(name: str, entry: Any, where: str) -> Label:
+    if not isinstance(entry, Mapping) or not _is_list_of(entry.get("color"), int, 3):
+        raise InputError(f"{where}: {name} needs color = [R, G, B], each 0 to 255")
+    unknown = sorted(set(entry) - {"color", "roles"})
+    if unknown:
+        raise InputError(f"{where}: {name}: {unknown[0]!r} is no field of a label: color, roles")
+    roles = entry.get("roles", [])
+    if not _is_list_of(roles, str, None):
+        raise InputError(f"{where}: {name}: roles is a list of names")
+    red, green, blue = entry["color"]
+    return Label(name, (red, green, blue), tuple(roles))
+
+
+def _is_list_of(value: Any, kind: type, length: int | None) -> bool:
+    return (
+        isinstance(value, list)
+        and (length is None or len(value) == length)
+        and all(type(item) is kind for item in value)
+    )

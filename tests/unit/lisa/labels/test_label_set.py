@@ -1,0 +1,121 @@
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lisa import labels as contract
+from lisa.errors import InputError
+from lisa.labels import BUILT_IN, LabelSet, read_label_set
+from lisa.labels.label_set import ROLES
+
+
+def eyes(**changes: Any) -> dict[str, Any]:
+    return {
+        "name": "eyes",
+        "pairs": [["left", "right"]],
+        "labels": {
+            "rest": {"color": [0, 0, 0], "roles": ["background", "skin"]},
+            "left": {"color": [0, 0, 9], "roles": ["left_eye"]},
+            "right": {"color": [9, 0, 0], "roles": ["right_eye"]},
+        },
+        **changes,
+    }
+
+
+def test_celebamask_is_the_contract_to_the_byte():
+    found = read_label_set("celebamask")
+    assert found.names == (
+        "background", "skin", "nose", "eye_g", "l_eye", "r_eye", "l_brow", "r_brow", "l_ear", "r_ear",
+        "mouth", "u_lip", "l_lip", "hair", "hat", "ear_r", "neck_l", "neck", "cloth",
+    )  # fmt: skip
+    assert found.palette == contract.PALETTE
+    assert found.palette[:12] == (0, 0, 0, 204, 0, 0, 76, 153, 0, 204, 204, 0)
+    assert found.palette[-3:] == (0, 204, 0)
+    assert found.flip_pairs == ((4, 5), (6, 7), (8, 9))
+    assert found.by_role["lower_lip"] == 12
+    assert found.by_role["left_eye"] == 4
+
+
+@pytest.mark.parametrize(("name", "count"), [("lapa", 11), ("face-synthetics", 19), ("coarse", 6)])
+def test_built_in_sets(name: str, count: int):
+    found = read_label_set(name)
+    assert len(found) == count
+    assert found.by_role["background"] == 0
+    mirrored = [role.replace("left", "x").replace("right", "left").replace("x", "right") for role in ROLES]
+    for role, other in zip(ROLES, mirrored, strict=True):
+        if role in found.by_role:  # the label of the left eye becomes that of the right eye
+            assert found.flipped_ids[found.by_role[role]] == found.by_role[other]
+
+
+def test_left_of_lapa_is_the_pictures():
+    lapa = read_label_set("lapa")
+    assert lapa.names[lapa.by_role["right_eye"]] == "left_eye"
+    assert lapa.alone("nose") == 6
+    assert lapa.alone("skin") is None, "it covers glasses too"
+    assert lapa.alone("necklace") is None
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_a_set_survives_its_files(name: str, tmp_path: Path):
+    found = read_label_set(name)
+    (tmp_path / "a.toml").write_text(found.to_toml())
+    (tmp_path / "b.json").write_text(json.dumps(found.to_dict()))
+    assert read_label_set(str(tmp_path / "a.toml")) == found == read_label_set(str(tmp_path / "b.json"))
+
+
+FAULTS: list[tuple[dict[str, Any], str]] = [
+    ({"labels": {"rest": {"color": [0, 0, 0]}}, "pairs": []}, "1 label(s), a set has 2 to 64"),
+    ({"labels": {f"a{i}": {"color": [i, 0, 0]} for i in range(65)}, "pairs": []}, "65 label(s)"),
+    (
+        {"labels": {"a": {"color": [1, 2, 3]}, "b": {"color": [1, 2, 3]}}, "pairs": []},
+        "a and b have one colour: (1, 2, 3)",
+    ),
+    ({"pairs": [["left", "nose"]]}, "a pair names 'nose', which is no label of it"),
+    ({"pairs": [["left", "left"]]}, "left is in the pairs twice"),
+    ({"pairs": [["left"]]}, "pairs is a list of two names each"),
+    ({"labels": {"a": {"color": [0, 0, 256]}, "b": {"color": [1, 2, 3]}}, "pairs": []}, "three of 0 to 255"),
+    ({"labels": {"a": {}, "b": {"color": [1, 2, 3]}}, "pairs": []}, "a needs color = [R, G, B]"),
+    (
+        {"labels": {"a": {"color": [0, 0, 0], "roles": ["beak"]}, "b": {"color": [1, 2, 3]}}, "pairs": []},
+        "a has role 'beak': one of background",
+    ),
+    (
+        {
+            "labels": {
+                "a": {"color": [0, 0, 0], "roles": ["skin"]},
+                "b": {"color": [1, 2, 3], "roles": ["skin"]},
+            },
+            "pairs": [],
+        },
+        "a and b have one role: skin",
+    ),
+    (
+        {"labels": {"ignore": {"color": [0, 0, 0]}, "b": {"color": [1, 2, 3]}}, "pairs": []},
+        "can't be a label",
+    ),
+    ({"labels": {}}, "needs [labels]"),
+    ({"name": ""}, "needs a name"),
+    ({"colours": 1}, "'colours' is no field of a label set"),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), FAULTS)
+def test_a_bad_set_is_one_line(change: dict[str, Any], message: str):
+    with pytest.raises(InputError, match=re.escape(message)) as raised:
+        LabelSet.from_dict(eyes(**change), "mine.toml")
+    assert "\n" not in str(raised.value)
+
+
+def test_files_that_are_none(tmp_path: Path):
+    (tmp_path / "twice.json").write_text('{"name": "x", "labels": {"a": {"color": [0,0,0]}, "a": {}}}')
+    (tmp_path / "broken.toml").write_text("name = ")
+    for source, message in (
+        ("mine", "one of celebamask, lapa, face-synthetics, coarse, or a .toml or .json file"),
+        (str(tmp_path / "no.toml"), "No such file"),
+        (str(tmp_path / "twice.json"), "'a' comes twice"),
+        (str(tmp_path / "broken.toml"), "can't be read"),
+    ):
+        with pytest.raises(InputError, match=re.escape(message)):
+            read_label_set(source)
