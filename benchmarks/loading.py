@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from lisa.data.cache import open_faces
 from lisa.data.faces import EpochBatches, Face, collate_same_size, ignore_signals
-from lisa.data.pairs import find_pairs
+from lisa.data.folders import find_pairs
 from lisa.data.parallel import available_cores
 from lisa.data.synthetic import write_dataset
 

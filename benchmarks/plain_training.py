@@ -19,7 +19,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from lisa.data.pairs import Pair, find_pairs, read_image, read_mask
+from lisa.data.folders import find_pairs
+from lisa.data.pairs import Pair, read_image, read_mask
 from lisa.face_parser import MEAN, STD
 from lisa.labels import FLIPPED_IDS, NUM_CLASSES
 from lisa.models import LISA

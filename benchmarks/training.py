@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from lisa.data.pairs import find_pairs
+from lisa.data.folders import find_pairs
 
 ROOT = Path(__file__).resolve().parents[1]
 VALIDATION_PICTURES = 2

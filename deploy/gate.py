@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from deploy.predict import FORMAT, SUFFIXES, BadPictureError, Pixels, read_picture
-from lisa.data.pairs import split_folders
+from lisa.data.folders import split_folders
 from lisa.data.synthetic import draw_face
 from lisa.errors import InputError
 from lisa.face_parser import FaceParser, argmax_at

@@ -58,7 +58,8 @@ def main() -> int:
     """Parses, opens the world, evaluates, closes, writes the figures and pictures."""
     arguments = tyro.cli(Arguments, prog="python -m distributed.evaluate")
     from distributed.world import open_world  # torch takes seconds: a wrong argument need not wait for it
-    from lisa.data.pairs import check_pairs, find_pairs
+    from lisa.data.folders import find_pairs
+    from lisa.data.pairs import check_pairs
     from lisa.evaluation.evaluate import evaluate
     from lisa.evaluation.wrappers import FlipAveraged, Noisy
     from lisa.face_parser import FaceParser

@@ -13,7 +13,7 @@ import tyro
 
 from lisa.config import RECIPES, Config
 from lisa.config.command_line import SHORT_FLAGS_HELP, long_flag, starting_config
-from lisa.data.pairs import find_pairs
+from lisa.data.folders import find_pairs
 from lisa.errors import InputError, one_line_errors
 from lisa.files import claim_folder
 from lisa.lock import lock_folder

@@ -1,4 +1,4 @@
-"""Folders of faces: which picture belongs to which mask, whether all can be read, and what to leave out."""
+"""Pictures and their masks: how they are read, whether all can be, and what to leave out."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +19,7 @@ MASK_MODES = ("L", "P", "I", "I;16")
 ENOUGH_FOR_ORDER = 20
 """Masks from which their pixels tell a wrong label order beyond doubt; fewer may just be odd faces."""
 
-_REMEDY = "repair or remove them, then start again"
+REMEDY = "repair or remove them, then start again"
 
 
 class Pair(NamedTuple):
@@ -29,68 +29,6 @@ class Pair(NamedTuple):
     mask: Path
     label_order: str = CELEBAMASK
     """What the mask's ids mean: see lisa.label_orders."""
-
-
-class Misfit(NamedTuple):
-    """A file that has no partner."""
-
-    path: Path
-    problem: str
-
-
-def split_folders(root: Path, split: str) -> tuple[Path, Path]:
-    """The split's picture and mask folders, in either layout. Raises InputError if there are none."""
-    candidates = (
-        (root / split / "images", root / split / "masks"),
-        (root / f"{split}_image", root / f"{split}_mask"),
-    )
-    try:
-        for images, masks in candidates:
-            if images.is_dir() and masks.is_dir():
-                return images, masks
-    except OSError as error:  # a folder on the way that may not be entered
-        raise InputError(f"{root}: {error.strerror}") from None
-    tried = " nor ".join(f"{images} with {masks}" for images, masks in candidates)
-    raise InputError(f"{root}: no split {split!r} here (neither {tried})")
-
-
-def find_pairs(
-    root: str | Path, split: str, label_order: str = CELEBAMASK, exclude: str | Path = ""
-) -> list[Pair]:
-    """The split's pairs by stem, sorted, without the files listed in ``exclude``.
-
-    Raises:
-        InputError: an empty folder, unpaired files, a list that can't be read or an unknown label order.
-    """
-    lookup_table(label_order)
-    pairs, misfits = match_files(Path(root), split, label_order)
-    excluded = read_exclusions(Path(exclude), Path(root)) if exclude else frozenset[Path]()
-    faults = [f"{misfit.path}: {misfit.problem}" for misfit in misfits if misfit.path not in excluded]
-    if faults:
-        raise InputError(f"unpaired files in split {split!r}; {_REMEDY}:\n{listing(faults)}")
-    kept = [pair for pair in pairs if excluded.isdisjoint((pair.image, pair.mask))]
-    if not kept:
-        folder, _ = split_folders(Path(root), split)
-        why = (
-            f"all {len(pairs)} pictures are excluded"
-            if pairs
-            else f"no pictures ({', '.join(IMAGE_SUFFIXES)})"
-        )
-        raise InputError(f"{folder}: {why}")
-    return kept
-
-
-def match_files(root: Path, split: str, label_order: str = CELEBAMASK) -> tuple[list[Pair], list[Misfit]]:
-    """The split's pairs by stem, sorted, and the files without a partner."""
-    images_folder, masks_folder = split_folders(root, split)
-    misfits: list[Misfit] = []
-    images = _by_stem(images_folder, IMAGE_SUFFIXES, misfits)
-    masks = _by_stem(masks_folder, (".png",), misfits)
-    for stem in sorted(images - masks.keys()):
-        misfits.append(Misfit(images[stem], f"no mask {masks_folder / stem}.png"))
-    for stem in sorted(masks - images.keys()):
-        misfits.append(Misfit(masks[stem], "no picture of this stem"))
-    return [Pair(images[stem], masks[stem], label_order) for stem in sorted(images.keys() & masks)], misfits
 
 
 def read_exclusions(path: Path, root: Path) -> frozenset[Path]:
@@ -108,22 +46,6 @@ def read_exclusions(path: Path, root: Path) -> frozenset[Path]:
         why = "save it as UTF-8" if foreign else "was it made for another set?"
         raise InputError(f"{path} excludes files that are not there; {why}\n{listing(absent)}")
     return frozenset(files)
-
-
-def _by_stem(folder: Path, suffixes: Sequence[str], misfits: list[Misfit]) -> dict[str, Path]:
-    found: dict[str, Path] = {}
-    try:
-        paths = sorted(folder.iterdir())
-    except OSError as error:
-        raise InputError(f"{folder}: {error.strerror}") from None
-    for path in paths:
-        if path.suffix.lower() not in suffixes or path.name.startswith("."):
-            continue
-        if path.stem in found:
-            misfits.append(Misfit(path, f"second file of this stem, beside {found[path.stem].name}"))
-            continue
-        found[path.stem] = path
-    return found
 
 
 def read_image(path: Path) -> Image.Image:
@@ -207,7 +129,7 @@ def check_pairs(
     shares = gather((own_faults, own_counts))
     faults = sorted(fault for share, _ in shares for fault in share)
     if faults:
-        raise InputError(f"{len(faults)} of {len(pairs)} pairs can't be used; {_REMEDY}:\n{listing(faults)}")
+        raise InputError(f"{len(faults)} of {len(pairs)} pairs can't be used; {REMEDY}:\n{listing(faults)}")
     counts = np.sum([counts for _, counts in shares], axis=0)
     if len(pairs) >= ENOUGH_FOR_ORDER:
         hint = stored_order_hint(counts, pairs[0].label_order)

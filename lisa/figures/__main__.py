@@ -10,7 +10,7 @@ from pathlib import Path
 import tyro
 
 from lisa.config import RECIPES
-from lisa.data.pairs import find_pairs
+from lisa.data.folders import find_pairs
 from lisa.errors import InputError, one_line_errors
 from lisa.figures.comparison import compare, grid
 from lisa.label_orders import CELEBAMASK

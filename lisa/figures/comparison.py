@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from lisa.data.pairs import Pair, check_pairs, find_pairs, read_image, read_mask
+from lisa.data.folders import find_pairs
+from lisa.data.pairs import Pair, check_pairs, read_image, read_mask
 from lisa.errors import InputError
 from lisa.figures.sheet import Row, colored, flat_panel, overlay, photo_panel, sheet
 from lisa.files import make_folders, write_whole

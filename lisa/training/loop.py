@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from lisa.config import Config
 from lisa.data.faces import EpochBatches
-from lisa.data.pairs import Pair, check_pairs, find_pairs
+from lisa.data.folders import find_pairs
+from lisa.data.pairs import Pair, check_pairs
 from lisa.errors import InputError, StopAskedError
 from lisa.face_parser import FaceParser
 from lisa.models import build, count_parameters, deployable

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import distributed
-from lisa.data.pairs import find_pairs
+from lisa.data.folders import find_pairs
 from lisa.evaluation import evaluate as evaluation
 from lisa.evaluation.metrics import figures
 from lisa.evaluation.wrappers import FlipAveraged, Noisy

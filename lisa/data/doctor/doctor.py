@@ -21,7 +21,8 @@ from rich.table import Table
 
 from lisa.data.doctor.duplicates import near_pairs
 from lisa.data.doctor.examination import Examination, Finding, examine
-from lisa.data.pairs import ENOUGH_FOR_ORDER, match_files, split_folders, stored_order_hint
+from lisa.data.folders import match_files, split_folders
+from lisa.data.pairs import ENOUGH_FOR_ORDER, stored_order_hint
 from lisa.data.parallel import parallel_map
 from lisa.errors import InputError, one_line_errors
 from lisa.files import write_json, write_whole

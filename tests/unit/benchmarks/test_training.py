@@ -12,7 +12,7 @@ from benchmarks.plain_training import OneHotFaces, loss_of, train
 from benchmarks.training import Settings, link_faces
 from benchmarks.training_profile import record
 from lisa.config import Config, DataConfig, LossConfig, OptimConfig, TrainConfig
-from lisa.data.pairs import find_pairs
+from lisa.data.folders import find_pairs
 from lisa.losses import SegmentationLoss
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from lisa.augment.augmentation import Augmentation
 from lisa.config import AugmentConfig
-from lisa.data.pairs import find_pairs
+from lisa.data.folders import find_pairs
 from lisa.errors import InputError
 from lisa.figures.__main__ import main
 from lisa.figures.augmentation_sheet import SHEET_VIEWS, draw_sheet

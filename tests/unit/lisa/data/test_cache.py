@@ -11,7 +11,8 @@ from torch.utils.data import DataLoader
 from lisa.data import parallel
 from lisa.data.cache import IMAGES, INDEX, CachedFaces, open_faces
 from lisa.data.faces import FaceDataset, collate_same_size
-from lisa.data.pairs import Pair, find_pairs
+from lisa.data.folders import find_pairs
+from lisa.data.pairs import Pair
 from lisa.data.synthetic import write_dataset
 from lisa.errors import InputError
 

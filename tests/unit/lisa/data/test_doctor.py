@@ -13,7 +13,7 @@ from PIL import Image, ImageEnhance
 from lisa.data.doctor.doctor import KINDS, Diagnosis, diagnose, exclusions, relative
 from lisa.data.doctor.duplicates import BLOCK, near_pairs
 from lisa.data.doctor.examination import reversed_parts
-from lisa.data.pairs import find_pairs
+from lisa.data.folders import find_pairs
 from lisa.data.synthetic import draw_face, write_dataset
 from lisa.errors import InputError
 from lisa.label_orders import FACE_PARSING, inverse_table

@@ -12,7 +12,8 @@ from face_helpers import save_mask
 from PIL import Image
 
 from lisa.data.faces import EpochBatches, FaceDataset
-from lisa.data.pairs import Pair, check_pairs, find_pairs, read_image
+from lisa.data.folders import find_pairs
+from lisa.data.pairs import Pair, check_pairs, read_image
 from lisa.errors import InputError
 from lisa.world import World
 

@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from lisa.data.faces import FaceDataset
-from lisa.data.pairs import check_pairs, count_labels, find_pairs
+from lisa.data.folders import find_pairs
+from lisa.data.pairs import check_pairs, count_labels
 from lisa.data.synthetic import write_dataset
 from lisa.errors import InputError
 from lisa.label_orders import FACE_PARSING, inverse_table

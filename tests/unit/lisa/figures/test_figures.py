@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 
 from lisa.config import Config, DataConfig, ModelConfig
-from lisa.data.pairs import Pair, find_pairs
+from lisa.data.folders import find_pairs
+from lisa.data.pairs import Pair
 from lisa.errors import InputError
 from lisa.evaluation.evaluate import evaluate
 from lisa.evaluation.metrics import Tally, picture_mious

@@ -10,7 +10,7 @@ import torch
 
 from lisa.config import Config, DataConfig, LossConfig, ModelConfig, OptimConfig, TrainConfig
 from lisa.data.faces import EpochBatches
-from lisa.data.pairs import find_pairs
+from lisa.data.folders import find_pairs
 from lisa.errors import InputError
 from lisa.evaluation.evaluate import evaluate
 from lisa.evaluation.metrics import figures
