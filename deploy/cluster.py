@@ -35,8 +35,23 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
-from deploy import predict
-from deploy.predict import BadPictureError, CannotStartError, Job, Pixels, Probabilities, Report
+from deploy.predictor.command import GPU_BATCH, automatic, common_options, conclude, settings_of
+from deploy.predictor.errors import BadPictureError, CannotStartError
+from deploy.predictor.files import (
+    SETTINGS_FILE,
+    TEMPORARY,
+    printable,
+    refuse_collisions,
+    refuse_foreign,
+    refuse_replacing,
+    write_whole,
+)
+from deploy.predictor.inputs import SUFFIXES, Job, named
+from deploy.predictor.machine import keep_freed_memory
+from deploy.predictor.model import Parser, Probabilities, check_sha256, read_metadata
+from deploy.predictor.outputs import Writer
+from deploy.predictor.pictures import Pixels, read_picture
+from deploy.predictor.streams import Report, Seconds, Stream
 
 BLOCK = 64
 """Pictures that a worker is given at once."""
@@ -81,16 +96,16 @@ class Store:
         """The file appears whole or not at all. Raises OSError."""
         path = self.path(name)
         if isinstance(self.files, LocalFileSystem):
-            predict.write_whole(Path(path), content)
+            write_whole(Path(path), content)
             return
         folder = posixpath.dirname(path)
         self.files.makedirs(folder, exist_ok=True)
-        temporary = posixpath.join(folder, f"{predict.TEMPORARY}{uuid.uuid4().hex}")
+        temporary = posixpath.join(folder, f"{TEMPORARY}{uuid.uuid4().hex}")
         self.files.pipe_file(temporary, content)
         self.files.mv(temporary, path)
 
 
-class StoreWriter(predict.Writer):
+class StoreWriter(Writer):
     """The predictor's writer, into a store."""
 
     def __init__(self, metadata: dict[str, Any], options: argparse.Namespace, store: Store) -> None:
@@ -105,7 +120,7 @@ class StoreWriter(predict.Writer):
 
 
 @dataclass(frozen=True)
-class StoreStream(predict.Stream):
+class StoreStream(Stream):
     """The predictor's stream, out of a store."""
 
     source: Store
@@ -116,7 +131,7 @@ class StoreStream(predict.Stream):
             content = self.source.files.cat_file(str(job.source))
         except OSError as error:
             raise BadPictureError(error.strerror or str(error)) from None
-        return predict.read_picture(io.BytesIO(content), self.max_pixels)
+        return read_picture(io.BytesIO(content), self.max_pixels)
 
 
 class Worker:
@@ -125,19 +140,19 @@ class Worker:
     def __init__(self, model: Any, options: argparse.Namespace, device: str) -> None:
         import ray
 
-        predict.keep_freed_memory()
+        keep_freed_memory()
         Image.MAX_IMAGE_PIXELS = None  # --max-pixels decides
         torch.set_num_threads(1)  # there is one worker per core
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "model.ts"
             path.write_bytes(ray.get(model))
-            parser = predict.Parser(
+            parser = Parser(
                 path, torch.device(device), options.precision, options.tta == "flip", options.probabilities
             )
         parser.warm_up()
         writer = StoreWriter(parser.metadata, options, Store("--output", options.output))
         source = Store("--input", options.input)
-        self.batch = options.batch_size or (1 if device == "cpu" else predict.GPU_BATCH)
+        self.batch = options.batch_size or (1 if device == "cpu" else GPU_BATCH)
         self.stream = StoreStream(
             parser, writer, nullcontext(), 1, options.fit, options.max_pixels, source=source
         )
@@ -146,7 +161,7 @@ class Worker:
         """Columns "source" and "name" to "source", "reason", and the seconds of each part, by picture."""
         pairs = zip(block["source"], block["name"], strict=True)
         jobs = [Job(Path(os.fsdecode(source)), os.fsdecode(name)) for source, name in pairs]
-        seconds = predict.Seconds()
+        seconds = Seconds()
         outcomes = [
             outcome
             for start in range(0, len(jobs), self.batch)
@@ -174,8 +189,8 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--output", required=True, help="folder for the label maps")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto: GPUs if the cluster has any")
     add("--precision", choices=("fp32", "bf16"), default="fp32", help="fp32 gives training's labels")
-    add("--workers", type=predict.automatic, default=0, help="actors; auto: one per GPU, or else per core")
-    predict.common_options(parser)
+    add("--workers", type=automatic, default=0, help="actors; auto: one per GPU, or else per core")
+    common_options(parser)
     parser.set_defaults(gallery=False)
     return parser.parse_args(argv)
 
@@ -188,12 +203,12 @@ def find_pictures(source: Store, target: Store) -> list[Job]:
     found = [
         Path(path)
         for path in map(source.path, source.names())
-        if posixpath.splitext(path)[1].lower() in predict.SUFFIXES
+        if posixpath.splitext(path)[1].lower() in SUFFIXES
         and not (same and path.startswith(f"{target.root}/"))
     ]
     if not found:
         raise CannotStartError(f"{source.label}: no such folder, or no pictures there")
-    return predict.named(found, Path(source.root))
+    return named(found, Path(source.root))
 
 
 def claim(target: Store, settings: dict[str, Any], outputs: list[list[str]], overwrite: bool) -> set[str]:
@@ -205,13 +220,13 @@ def claim(target: Store, settings: dict[str, Any], outputs: list[list[str]], ove
     content = json.dumps(settings, indent=1).encode()
     with target.reached():
         names = set(target.names())
-        leftovers = {name for name in names if posixpath.basename(name).startswith(predict.TEMPORARY)}
+        leftovers = {name for name in names if posixpath.basename(name).startswith(TEMPORARY)}
         for name in leftovers:  # of a killed run
             target.files.rm_file(target.path(name))
         names -= leftovers
-        note = predict.SETTINGS_FILE
+        note = SETTINGS_FILE
         if note not in names:
-            predict.refuse_foreign(name for each in outputs for name in each if name in names)
+            refuse_foreign(name for each in outputs for name in each if name in names)
         begun = target.files.cat_file(target.path(note)) if note in names else content
         if begun == content and not overwrite and note in names:
             # Maps from before the note are of other settings: predict.py leaves them until it comes to them.
@@ -292,22 +307,22 @@ def parsed(options: argparse.Namespace, jobs: list[Job]) -> Iterator[dict[str, A
 
 def predict_folder(options: argparse.Namespace, console: Console) -> Report:
     """The whole run. Raises CannotStartError."""
-    digest = predict.check_sha256(options.model, options.sha256)
+    digest = check_sha256(options.model, options.sha256)
     source, target = Store("--input", options.input), Store("--output", options.output)
     options.input, options.output = source.uri, target.uri  # workers may have another working folder
-    writer = StoreWriter(predict.read_metadata(options.model), options, target)
+    writer = StoreWriter(read_metadata(options.model), options, target)
     jobs = find_pictures(source, target)
-    predict.refuse_collisions(writer.outputs, jobs)
+    refuse_collisions(writer.outputs, jobs)
     if source.files == target.files:
         targets = (target.path(name) for job in jobs for name in writer.outputs(job))
-        predict.refuse_replacing(targets, (str(job.source) for job in jobs))
-    settings = predict.settings_of(options, digest, options.precision)
+        refuse_replacing(targets, (str(job.source) for job in jobs))
+    settings = settings_of(options, digest, options.precision)
     outputs = [writer.outputs(job) for job in jobs]
     done = claim(target, settings, outputs, options.overwrite)
     todo = [job for job, names in zip(jobs, outputs, strict=True) if not done.issuperset(names)]
     report = Report(total=len(jobs), skipped=len(jobs) - len(todo))
     if todo:
-        predict.Parser(options.model, torch.device("cpu"), options.precision)  # damaged: better said here
+        Parser(options.model, torch.device("cpu"), options.precision)  # damaged: better said here
         with ray_cluster():
             _drive(options, todo, report, console)
     content = {"model": str(options.model), "settings": settings, **report.content()}
@@ -326,7 +341,7 @@ def _drive(options: argparse.Namespace, jobs: list[Job], report: Report, console
     try:
         for row in track(parsed(options, jobs), "parsing", total=len(jobs), console=console):
             if row["reason"]:
-                report.failed[predict.printable(Path(os.fsdecode(row["source"])))] = row["reason"]
+                report.failed[printable(Path(os.fsdecode(row["source"])))] = row["reason"]
             else:
                 report.done += 1
             for part in asdict(report.split):
@@ -349,7 +364,7 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
-    return predict.conclude(report, console)
+    return conclude(report, console)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,9 @@ from torch import Tensor, nn
 
 from deploy.formats import Format, export_as
 from deploy.gate import Runner, Save, export_gated
-from deploy.predict import METADATA_FILE, CannotStartError, Parser, cpu_has_bf16, keep_freed_memory
+from deploy.predictor.errors import CannotStartError
+from deploy.predictor.machine import cpu_has_bf16, keep_freed_memory
+from deploy.predictor.model import METADATA_FILE, Parser
 from deploy.rewrite import for_inference
 from lisa.errors import InputError, one_line_errors
 from lisa.face_parser import FaceParser, argmax_at

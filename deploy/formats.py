@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from deploy.gate import Runner, Save, export_gated
-from deploy.predict import METADATA_FILE
+from deploy.predictor.model import METADATA_FILE
 from deploy.rewrite import for_inference
 from lisa.face_parser import FaceParser, argmax_resized
 from lisa.run.checkpoint import Trained

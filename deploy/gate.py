@@ -10,7 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from deploy.predict import FORMAT, SUFFIXES, BadPictureError, Pixels, read_picture
+from deploy.predictor.errors import BadPictureError
+from deploy.predictor.inputs import SUFFIXES
+from deploy.predictor.model import FORMAT
+from deploy.predictor.pictures import Pixels, read_picture
 from lisa.data.folders import split_folders
 from lisa.data.synthetic import draw_face
 from lisa.errors import InputError

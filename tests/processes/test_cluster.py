@@ -11,7 +11,7 @@ import pytest
 from deploy_helpers import files, parse, write_faces
 
 from deploy.cluster import Store, claim, main
-from deploy.predict import CannotStartError
+from deploy.predictor.errors import CannotStartError
 
 pytestmark = pytest.mark.xdist_group("ray")
 

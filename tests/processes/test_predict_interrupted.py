@@ -13,6 +13,8 @@ from deploy_helpers import face, files, parse, write_faces
 from PIL import Image
 
 from deploy import predict
+from deploy.predictor import command
+from deploy.predictor.outputs import Writer
 
 
 def start(model: Path, tmp_path: Path, *options: str) -> subprocess.Popen[str]:
@@ -132,13 +134,13 @@ def test_picture_that_vanishes_meanwhile_is_named(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pictures = write_faces(tmp_path / "in", 2)
-    prepare = predict.prepare_output
+    prepare = command.prepare_output
 
     def prepare_and_lose_one(folder: Path) -> None:
         prepare(folder)
         pictures[0].unlink()
 
-    monkeypatch.setattr(predict, "prepare_output", prepare_and_lose_one)
+    monkeypatch.setattr(command, "prepare_output", prepare_and_lose_one)
     assert parse(model, tmp_path / "in", tmp_path / "out") == 1
     assert files(tmp_path / "out") == ["face1.png"]
 
@@ -164,6 +166,6 @@ def test_threads_that_fail_for_reasons_of_ours_are_not_hidden(
     def broken(*arguments: object) -> None:
         raise KeyError("a mistake in the program")
 
-    monkeypatch.setattr(predict.Writer, "write", broken)
+    monkeypatch.setattr(Writer, "write", broken)
     with pytest.raises(KeyError, match="a mistake"):
         parse(model, tmp_path / "in", tmp_path / "out")

@@ -34,11 +34,11 @@ def test_copied_beside_a_model_it_needs_four_packages(model: Path, tmp_path: Pat
     installed = run("uv", "pip", "list", "--python", python)
     assert "timm" not in installed
     assert "lisa" not in installed
-    for source in (Path(predict.__file__), model):
-        shutil.copy(source, tmp_path)
+    shutil.copytree(Path(predict.__file__).parent, tmp_path / "deploy")
+    shutil.copy(model, tmp_path)
     write_faces(tmp_path / "in", 2)
     options = ["--model", "lisa.ts", "--input", "in", "--output", "alone", "--device", "cpu", "--overlay"]
-    assert "2 done" in run(python, "-I", "predict.py", *options, folder=tmp_path)
+    assert "2 done" in run(python, "-I", "deploy/predict.py", *options, folder=tmp_path)
     assert parse(model, tmp_path / "in", tmp_path / "here") == 0
     assert files(tmp_path / "alone") == ["face0.png", "face1.png", "overlay/face0.jpg", "overlay/face1.jpg"]
     for name in ("face0.png", "face1.png"):

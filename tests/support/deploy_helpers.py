@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from deploy.predict import main
+from deploy.predictor.command import main
 from lisa.config import Config, DataConfig, ModelConfig
 from lisa.data.synthetic import draw_face
 from lisa.face_parser import FaceParser

@@ -7,7 +7,7 @@ from deploy_helpers import SIZE, write_checkpoint, write_faces
 import deploy.export
 from deploy.export import export, main
 from deploy.gate import gate_pictures
-from deploy.predict import Parser, read_metadata
+from deploy.predictor.model import Parser, read_metadata
 from lisa.config import Config
 from lisa.config.parameter_count import count_lisa
 from lisa.errors import InputError

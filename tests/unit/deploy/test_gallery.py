@@ -14,7 +14,8 @@ from deploy_helpers import face, files, parse, write_faces
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from deploy.predict import Writer, gallery_piece, write_gallery
+from deploy.predictor.gallery import gallery_piece, write_gallery
+from deploy.predictor.outputs import Writer
 from lisa.labels import IDS, NAMES, PALETTE
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -47,7 +48,7 @@ def write_page(folder: Path, names: list[str]) -> Path:
     for index, name in enumerate(names):
         (folder / f"{index}.txt").write_bytes(gallery_piece(name, picture, labels, len(NAMES)))
     pieces = [folder / f"{index}.txt" for index in range(len(names))]
-    write_gallery(folder / "gallery.html", pieces, len(names), writer)
+    write_gallery(folder / "gallery.html", pieces, len(names), writer.names, writer.palette)
     return folder / "gallery.html"
 
 

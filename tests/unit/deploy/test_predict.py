@@ -14,7 +14,10 @@ from deploy_helpers import face, files, parse, read_ids, write_faces
 from PIL import Image
 
 from deploy import predict
-from deploy.predict import BadPictureError, read_picture
+from deploy.predictor.errors import BadPictureError
+from deploy.predictor.model import FORMAT, check_sha256, read_metadata
+from deploy.predictor.outputs import blend
+from deploy.predictor.pictures import read_picture
 from lisa.labels import PALETTE
 
 
@@ -154,7 +157,7 @@ def test_overlay_blends_the_classes_and_leaves_the_background(model: Path, tmp_p
     picture = np.full((2, 2, 3), 100, np.uint8)
     ids = Image.fromarray(np.array([[0, 1], [2, 0]], np.uint8))
     ids.putpalette(PALETTE)
-    blended = np.asarray(predict._blended(picture, ids)).astype(int)  # pyright: ignore[reportPrivateUsage]
+    blended = np.asarray(blend(picture, ids)).astype(int)
     assert blended[0, 0].tolist() == [100, 100, 100]
     assert np.abs(blended[0, 1] - [152, 50, 50]).max() <= 1
 
@@ -200,7 +203,7 @@ def test_models_that_are_not_ours_are_refused(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_faces(tmp_path / "in", 1)
-    newer = {**predict.read_metadata(model), "format": predict.FORMAT + 1}
+    newer = {**read_metadata(model), "format": FORMAT + 1}
     truncated = tmp_path / "truncated.ts"
     truncated.write_bytes(model.read_bytes()[:100_000])
     text = tmp_path / "text.ts"
@@ -234,7 +237,7 @@ def test_pinned_model_must_be_that_model(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_faces(tmp_path / "in", 1)
-    digest = predict.check_sha256(model, None)
+    digest = check_sha256(model, None)
     assert parse(model, tmp_path / "in", tmp_path / "out", "--sha256", digest.upper()) == 0
     capsys.readouterr()
     code = parse(model, tmp_path / "in", tmp_path / "other", "--sha256", "0" * 64)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from deploy_helpers import files, parse, write_faces
 
-from deploy.predict import find_pictures
+from deploy.predictor.inputs import find_pictures
 
 
 def test_files_that_no_predictor_made_are_left_alone(

@@ -7,8 +7,9 @@ import torch
 from deploy_helpers import SIZE, face, files, parse, read_ids, write_faces
 from PIL import Image
 
-from deploy import predict
-from deploy.predict import Parser, find_pictures, from_frame, read_picture, to_frame
+from deploy.predictor.inputs import find_pictures
+from deploy.predictor.model import Parser
+from deploy.predictor.pictures import from_frame, middle, read_picture, to_frame
 from lisa import label_orders
 from lisa.labels import FLIPPED_IDS, IDS, PALETTE
 
@@ -127,7 +128,7 @@ def test_frames_keep_every_pixel_in_its_place(shape: tuple[int, int]) -> None:
     restored = from_frame(cropped[:, :, 0], picture.shape, "crop")
     assert restored.shape == shape
     assert np.array_equal(restored[restored > 0], cropped[:, :, 0][cropped[:, :, 0] > 0])
-    inside = predict._middle(shape, min(shape))  # pyright: ignore[reportPrivateUsage]
+    inside = middle(shape, min(shape))
     assert np.array_equal(restored[inside], ids[inside])
 
 

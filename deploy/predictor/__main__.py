@@ -1,0 +1,7 @@
+"""python -m deploy.predictor"""
+
+import sys
+
+from .command import main
+
+sys.exit(main())

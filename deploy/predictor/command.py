@@ -1,0 +1,258 @@
+"""The command line, and a whole run."""
+
+import argparse
+import contextlib
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from .errors import CannotStartError
+from .files import (
+    SETTINGS_FILE,
+    claim,
+    prepare_output,
+    printable,
+    refuse_collisions,
+    refuse_foreign,
+    refuse_replacing,
+    sole_writer,
+    write_whole,
+)
+from .gallery import GALLERY, write_gallery
+from .inputs import Job, find_pictures
+from .machine import choose_devices, choose_precision, cores, keep_freed_memory
+from .model import Parser, check_sha256, read_metadata
+from .outputs import Writer, already_done
+from .pictures import MAX_PIXELS
+from .streams import Batches, Outcome, Report, Stream, run
+
+MAX_STREAMS = 8
+"""Each CPU stream holds the maps of one picture, some 300 MB at 512x512."""
+
+GPU_BATCH = 16
+
+
+def automatic(text: str) -> int:
+    """An argument that is "auto" (0) or a number above 0."""
+    value = 0 if text == "auto" else int(text)
+    if value < 0 or (value == 0 and text != "auto"):
+        raise ValueError
+    return value
+
+
+def arguments(argv: list[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description="Parses faces: pictures in, palette PNGs of class ids out.",
+        epilog="A model file is a program: run only those that you trust.",
+    )
+    add = parser.add_argument
+    add("--model", type=Path, required=True, help="file made by deploy.export")
+    add("--input", required=True, help="folder, picture, quoted pattern, or .txt file with a path per line")
+    add("--output", type=Path, required=True, help="folder for the label maps")
+    add("--gallery", action="store_true", help="also OUTPUT/gallery.html: one page that shows them all")
+    add("--device", default="auto", help="auto (every GPU, else the CPU), cpu, cuda or cuda:N")
+    add(
+        "--precision",
+        choices=("auto", "fp32", "bf16"),
+        default="fp32",
+        help="fp32 gives training's labels; auto takes bf16 where the device multiplies it in hardware: "
+        "twice as fast, a few labels per thousand differ",
+    )
+    add("--workers", type=automatic, default=0, help="streams per device; auto: one per core, at most 8")
+    common_options(parser)
+    return parser.parse_args(argv)
+
+
+def common_options(parser: argparse.ArgumentParser) -> None:
+    """What to make of each picture: deploy.cluster takes the same."""
+    add = parser.add_argument
+    add("--overlay", action="store_true", help="also OUTPUT/overlay: the classes' colours over the picture")
+    add("--color", action="store_true", help="also OUTPUT/color: RGB pictures of the classes' colours")
+    add("--parts", default="", help="also OUTPUT/parts/NAME: masks of 0 and 255 of these classes: hair,hat")
+    add(
+        "--probabilities",
+        action="store_true",
+        help="also OUTPUT/probabilities: fp16 npz at the network's size",
+    )
+    add("--labels", choices=("celebamask", "zllrunning"), default="celebamask", help="the ids' order")
+    add(
+        "--fit",
+        choices=("stretch", "pad", "crop"),
+        default="stretch",
+        help="how a picture fills the network's square: stretched as in training, padded, or its middle",
+    )
+    add("--tta", choices=("none", "flip"), default="none", help="flip: averages with the mirrored picture")
+    add("--batch-size", type=automatic, default=0, help="pictures at once; auto: 1 on CPUs, 16 on GPUs")
+    add("--overwrite", action="store_true", help="do pictures again that are done already")
+    add("--sha256", help="refuse a model file with another SHA-256")
+    add("--max-pixels", type=int, default=MAX_PIXELS, help="refuse larger pictures (default: %(default)s)")
+
+
+def make_streams(
+    options: argparse.Namespace, devices: list[torch.device], writer: Writer, jobs: int
+) -> list[Stream]:
+    """The streams of all devices; on the CPU they share its cores."""
+    streams = min(options.workers or min(MAX_STREAMS, cores()), jobs)
+    threads = max(1, cores() // streams)
+    made: list[Stream] = []
+    for device in devices:
+        precision = choose_precision(options.precision, device)
+        parser = Parser(options.model, device, precision, options.tta == "flip", options.probabilities)
+        torch.set_num_threads(threads)
+        parser.warm_up()
+        turn = contextlib.nullcontext() if device.type == "cpu" else threading.Lock()
+        stream = Stream(parser, writer, turn, threads, options.fit, options.max_pixels)
+        made += [stream] * streams
+    return made
+
+
+def settings_of(options: argparse.Namespace, digest: str, precision: str) -> dict[str, Any]:
+    """Whatever changes a label map."""
+    chosen = {name: getattr(options, name) for name in ("fit", "tta", "labels")}
+    return {"model_sha256": digest, "precision": precision, **chosen}
+
+
+def predict(options: argparse.Namespace, console: Console) -> Report:
+    """The whole run. Raises CannotStartError."""
+    digest = check_sha256(options.model, options.sha256)
+    writer = Writer(read_metadata(options.model), options)
+    devices = choose_devices(options.device)
+    if options.output.resolve() == Path(options.input).resolve():
+        raise CannotStartError(
+            f"--output {options.output}: is the input folder, outputs would replace pictures"
+        )
+    jobs = find_pictures(options.input, options.output)
+    refuse_collisions(writer.outputs, jobs)
+    targets = [target for job in jobs for target in writer.targets(job)]
+    refuse_replacing(map(os.path.realpath, targets), (os.path.realpath(job.source) for job in jobs))
+    if not os.path.lexists(options.output / SETTINGS_FILE):
+        refuse_foreign(path for path in targets if path.is_file() or path.is_symlink())
+    with sole_writer(options.output):
+        return _predict(options, writer, devices, digest, jobs, console)
+
+
+def _predict(
+    options: argparse.Namespace,
+    writer: Writer,
+    devices: list[torch.device],
+    digest: str,
+    jobs: list[Job],
+    console: Console,
+) -> Report:
+    """What writes into the output folder."""
+    prepare_output(options.output)
+    settings = settings_of(options, digest, choose_precision(options.precision, devices[0]))
+    since = claim(options.output, settings, options.overwrite)
+    todo = [job for job in jobs if not already_done(writer, job, since)]
+    report = Report(total=len(jobs), skipped=len(jobs) - len(todo))
+    if todo:
+        streams = make_streams(options, devices, writer, len(todo))
+        size = options.batch_size or (1 if devices[0].type == "cpu" else GPU_BATCH)
+        start = time.perf_counter()
+        _drive(streams, Batches(todo, size), report, len(todo), console)
+        report.seconds = time.perf_counter() - start
+    done = (job for job in jobs if already_done(writer, job, since))
+    _write_notes(options, writer, settings, done, report)
+    return report
+
+
+def _write_notes(
+    options: argparse.Namespace, writer: Writer, settings: dict[str, Any], done: Iterable[Job], report: Report
+) -> None:
+    """The gallery of what is done by now, in this run or before, and report.json."""
+    if options.gallery:
+        pieces = (options.output / GALLERY / f"{job.name}.txt" for job in done)
+        try:
+            write_gallery(
+                options.output / f"{GALLERY}.html", pieces, report.total, writer.names, writer.palette
+            )
+        except OSError as error:
+            report.failed[f"{GALLERY}.html"] = f"not written: {error.strerror or error}"
+    content = {"model": str(options.model), "settings": settings, **report.content()}
+    try:
+        write_whole(options.output / "report.json", json.dumps(content, indent=1).encode())
+    except OSError as error:
+        report.failed["report.json"] = f"not written: {error.strerror or error}"
+
+
+def _drive(streams: list[Stream], batches: Batches, report: Report, total: int, console: Console) -> None:
+    """Runs the streams under a progress bar; Ctrl-C and SIGTERM let them finish what they have begun."""
+
+    def interrupt(number: int, frame: object) -> None:
+        if report.interrupted:
+            raise KeyboardInterrupt  # the second time: at once
+        report.interrupted = True
+        batches.stop()
+
+    columns = (TextColumn("parsing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with Progress(*columns, console=console) as progress:
+            task = progress.add_task("", total=total)
+
+            def note(outcome: Outcome) -> None:
+                if outcome.reason:
+                    report.failed[printable(outcome.job.source)] = outcome.reason
+                else:
+                    report.done += 1
+                progress.advance(task)
+
+            report.split = run(streams, batches, note)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def summarise(report: Report, console: Console) -> None:
+    """What was done and where the time went."""
+    for source, reason in list(report.failed.items())[:20]:
+        console.print(
+            f"failed: {source}: {reason}", style="red", markup=False, highlight=False, soft_wrap=True
+        )
+    if len(report.failed) > 20:
+        console.print(f"... and {len(report.failed) - 20} more, all in report.json")
+    counts = f"{report.done} done, {report.skipped} done before, {len(report.failed)} failed"
+    split = asdict(report.split)
+    busy = sum(split.values())
+    shares = ", ".join(f"{part} {100 * value / busy:.0f} %" for part, value in split.items()) if busy else ""
+    line = f"{counts}; {report.rate:.1f} pictures/s" + (f" ({shares})" if shares else "")
+    console.print(line, highlight=False, soft_wrap=True)
+    if report.interrupted:
+        console.print("interrupted: the same command goes on from here")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Returns the exit code."""
+    options = arguments(argv)
+    keep_freed_memory()
+    Image.MAX_IMAGE_PIXELS = None  # --max-pixels decides
+    console = Console()
+    try:
+        report = predict(options, console)
+    except CannotStartError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return conclude(report, console)
+
+
+def conclude(report: Report, console: Console) -> int:
+    """Prints the summary. The exit code."""
+    summarise(report, console)
+    if report.interrupted:
+        return 130
+    return 1 if report.failed else 0

@@ -1,0 +1,122 @@
+"""Files: written whole or not at all, in an output folder that is ours alone."""
+
+import contextlib
+import errno
+import json
+import os
+import sys
+import uuid
+from collections.abc import Callable, Generator, Iterable
+from pathlib import Path
+from typing import Any
+
+from .errors import CannotStartError
+from .inputs import Job
+
+if sys.platform != "win32":
+    import fcntl
+
+TEMPORARY = ".predict-tmp-"
+
+SETTINGS_FILE = ".predict.json"
+"""In the output folder: what made its label maps. Maps older than this file are of other settings."""
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Generator[Path]:
+    """A temporary file to write: it takes the place of ``path`` with all its content or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.parent / f"{TEMPORARY}{uuid.uuid4().hex}"
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """The file appears with all its content or not at all. Raises OSError."""
+    with whole_file(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def prepare_output(folder: Path) -> None:
+    """Makes the folder, proves that it can be written, removes what a killed run left half-written."""
+    try:
+        write_whole(folder / f"{TEMPORARY}probe", b"")
+        for leftover in folder.rglob(f"{TEMPORARY}*"):
+            leftover.unlink()
+    except OSError as error:
+        raise CannotStartError(f"--output {folder}: {error.strerror or error}") from None
+
+
+def claim(folder: Path, settings: dict[str, Any], overwrite: bool) -> float:
+    """Notes the settings in the output folder. The time since when its label maps are of these settings."""
+    path = folder / SETTINGS_FILE
+    content = json.dumps(settings, indent=1).encode()
+    try:
+        if overwrite or not path.is_file() or path.read_bytes() != content:
+            write_whole(path, content)
+        return path.stat().st_mtime
+    except OSError as error:
+        raise CannotStartError(f"--output {folder}: {error.strerror or error}") from None
+
+
+def changed_at(path: Path) -> float:
+    """When the file, or the link to it, came to be as it is; its own date may be older, or in the future."""
+    found = [path.stat(), path.lstat()]
+    if os.name == "nt":  # whose ctime is the time of creation
+        return max(max(each.st_mtime, each.st_ctime) for each in found)
+    return max(each.st_ctime for each in found)
+
+
+def refuse_collisions(outputs: Callable[[Job], Iterable[str]], jobs: list[Job]) -> None:
+    """Raises CannotStartError if an output would replace another one."""
+    seen: dict[str, Job] = {}
+    for job in jobs:
+        for name in outputs(job):
+            other = seen.setdefault(name.casefold(), job)
+            if other is not job:
+                raise CannotStartError(
+                    f"{job.source} and {other.source} would both be written to {name}: rename one"
+                )
+
+
+def refuse_replacing(outputs: Iterable[str], pictures: Iterable[str]) -> None:
+    """Raises CannotStartError if an output would take the place of an input picture."""
+    for path in sorted({*outputs}.intersection(pictures)):
+        raise CannotStartError(f"{path} is an input picture, which an output would replace: change --output")
+
+
+def refuse_foreign(found: Iterable[Path | str]) -> None:
+    """Raises CannotStartError for outputs found in a folder that no predictor has written to."""
+    for path in found:
+        raise CannotStartError(f"{path} is there, and no predictor made it: choose another --output")
+
+
+@contextlib.contextmanager
+def sole_writer(folder: Path) -> Generator[None]:
+    """Locks the folder, which it makes. Raises CannotStartError while another process writes there.
+
+    The kernel frees the lock however that one ends. Some network file systems have none for folders.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if sys.platform != "win32":
+                number = os.open(folder, os.O_RDONLY)
+                stack.callback(os.close, number)
+                fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise CannotStartError(
+                f"--output {folder}: another predictor writes there: wait for it"
+            ) from None
+        except OSError as error:
+            if error.errno not in (errno.EBADF, errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
+                raise CannotStartError(f"--output {folder}: {error.strerror or error}") from None
+        yield
+
+
+def printable(path: Path) -> str:
+    """The path with bytes that are no UTF-8 escaped."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")

@@ -1,0 +1,129 @@
+"""The model file: what it says of itself, and the network at work."""
+
+import hashlib
+import json
+import warnings
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from .errors import CannotStartError
+from .pictures import Pixels
+
+Probabilities = NDArray[np.float16]
+"""(C,size,size), at the network's own resolution."""
+
+METADATA_FILE = "lisa.json"
+"""Name of the metadata inside the model file."""
+
+FORMAT = 1
+"""The newest model file that this program understands."""
+
+_REQUIRED = {"format": int, "size": int, "labels": list, "palette": list, "flip_pairs": list}
+
+
+def read_metadata(path: Path) -> dict[str, Any]:
+    """The metadata inside a model file, read without running anything of it. Raises CannotStartError."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [name for name in archive.namelist() if name.endswith(f"/extra/{METADATA_FILE}")]
+            text = archive.read(names[0]) if names else b"null"
+    except OSError as error:
+        raise CannotStartError(f"{path}: {error.strerror or error}") from None
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+        raise CannotStartError(f"{path}: damaged, or no model file ({error})") from None
+    try:
+        metadata = json.loads(text)
+    except ValueError:
+        raise CannotStartError(f"{path}: its metadata is damaged") from None
+    if not isinstance(metadata, dict) or not isinstance(metadata.get("format"), int):
+        raise CannotStartError(f"{path}: not made by deploy.export (it holds no {METADATA_FILE})")
+    if metadata["format"] > FORMAT:
+        raise CannotStartError(
+            f"{path}: model format {metadata['format']}, this predict.py reads up to {FORMAT}: "
+            "take the predict.py that came with the model"
+        )
+    for key, kind in _REQUIRED.items():
+        if not isinstance(metadata.get(key), kind):
+            raise CannotStartError(f"{path}: its metadata lacks {key!r}")
+    return metadata
+
+
+def check_sha256(path: Path, expected: str | None) -> str:
+    """The file's SHA-256. Raises CannotStartError if another one is expected."""
+    try:
+        with path.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise CannotStartError(f"{path}: {error.strerror or error}") from None
+    if expected is not None and digest != expected.strip().lower():
+        raise CannotStartError(f"{path}: its SHA-256 is {digest}, not {expected}")
+    return digest
+
+
+class Parser:
+    """An exported model on one device: a batch of pictures of one size in, their class ids out.
+
+    ``flip`` averages the logits with those of the mirrored pictures, left and right labels swapped back.
+    ``probabilities`` returns them too.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        device: torch.device,
+        precision: str,
+        flip: bool = False,
+        probabilities: bool = False,
+    ) -> None:
+        self.metadata = read_metadata(path)
+        self.device = device
+        self.flip = flip
+        self.probabilities = probabilities
+        self.swapped = list(range(len(self.metadata["labels"])))
+        for left, right in self.metadata["flip_pairs"]:
+            self.swapped[left], self.swapped[right] = right, left
+        try:
+            with warnings.catch_warnings():
+                # TorchScript is deprecated upstream; each release warns in its own category.
+                warnings.simplefilter("ignore", DeprecationWarning)
+                warnings.simplefilter("ignore", FutureWarning)
+                model = torch.jit.load(path, map_location=device).eval()
+                if precision == "bf16":
+                    model.network.to(torch.bfloat16)
+                if device.type == "cpu" and torch.backends.mkldnn.is_available():
+                    _prefer_onednn(model)
+                self.model = torch.jit.freeze(model, preserved_attrs=["logits", "labels"])
+        except (RuntimeError, OSError, ValueError) as error:
+            reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+            raise CannotStartError(f"{path}: can't be loaded ({reason[:200]})") from None
+
+    @torch.inference_mode()
+    def __call__(self, pictures: Pixels) -> tuple[Pixels, Probabilities | None]:
+        """(B,H,W,3) uint8 RGB to (B,H,W) uint8 ids, and (B,C,size,size) probabilities if asked for."""
+        images = torch.from_numpy(pictures).to(self.device).permute(0, 3, 1, 2)
+        if not (self.flip or self.probabilities):
+            return self.model(images).cpu().numpy(), None
+        logits = self.model.logits(images)
+        if self.flip:
+            mirrored = self.model.logits(images.flip(3)).flip(3)
+            logits = (logits + mirrored[:, self.swapped]) / 2
+        labels = self.model.labels(logits, images.shape[2], images.shape[3]).cpu().numpy()
+        return labels, logits.softmax(1).half().cpu().numpy() if self.probabilities else None
+
+    def warm_up(self) -> None:
+        """TorchScript optimises during its first calls: they are slow."""
+        size = self.metadata["size"]
+        for _ in range(2):
+            self(np.zeros((1, size, size, 3), dtype=np.uint8))
+
+
+def _prefer_onednn(model: torch.nn.Module) -> None:
+    """Sends every convolution that can choose to oneDNN; freezing then drops the other branch."""
+    for module in model.modules():
+        if hasattr(module, "onednn"):
+            setattr(module, "onednn", True)  # noqa: B010 - nn.Module's stubs know tensors and modules only

@@ -1,0 +1,189 @@
+"""Streams: threads that read, parse and write side by side, and the report of what they did."""
+
+import contextlib
+import queue
+import threading
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from .errors import BadPictureError
+from .inputs import Job
+from .model import Parser
+from .outputs import Writer
+from .pictures import Pixels, from_frame, read_picture, to_frame
+
+
+@dataclass
+class Outcome:
+    """What became of one picture; ``reason`` is empty if all went well."""
+
+    job: Job
+    reason: str = ""
+
+
+@dataclass
+class Seconds:
+    """Where a stream's time went."""
+
+    decode: float = 0.0
+    network: float = 0.0
+    encode: float = 0.0
+
+    @contextlib.contextmanager
+    def spent_on(self, part: str) -> Generator[None]:
+        """Adds the time inside the block to ``part``."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            setattr(self, part, getattr(self, part) + time.perf_counter() - start)
+
+
+@dataclass
+class Report:
+    """What the closing summary and report.json say."""
+
+    total: int = 0
+    done: int = 0
+    skipped: int = 0
+    failed: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+    split: Seconds = field(default_factory=Seconds)
+    interrupted: bool = False
+
+    @property
+    def rate(self) -> float:
+        """Pictures per second of this run, without loading."""
+        return self.done / self.seconds if self.seconds else 0.0
+
+    def content(self) -> dict[str, Any]:
+        """As in report.json."""
+        return {**asdict(self), "pictures_per_second": self.rate}
+
+
+@dataclass(frozen=True)
+class Stream:
+    """One worker: reads, parses and writes a batch, then takes the next.
+
+    Streams of a device run side by side, so that decoding and encoding hide behind the network. On a GPU
+    ``turn`` lets one of them at a time onto the device; on the CPU each has its own threads.
+    """
+
+    parser: Parser
+    writer: Writer
+    turn: contextlib.AbstractContextManager[Any]
+    threads: int
+    fit: str
+    max_pixels: int
+
+    def work(self, batches: Iterable[list[Job]], report: Callable[[Outcome], None]) -> Seconds:
+        """Until ``batches`` ends. One outcome per job."""
+        torch.set_num_threads(self.threads)  # OpenMP keeps this number per calling thread
+        seconds = Seconds()
+        for batch in batches:
+            for outcome in self.parse(batch, seconds):
+                report(outcome)
+        return seconds
+
+    def read(self, job: Job) -> Pixels:
+        """Raises BadPictureError."""
+        return read_picture(job.source, self.max_pixels)
+
+    def parse(self, batch: list[Job], seconds: Seconds) -> Iterator[Outcome]:
+        """One outcome per job; adds to ``seconds``."""
+        by_size: dict[tuple[int, ...], list[tuple[Job, Pixels]]] = {}
+        for job in batch:
+            try:
+                with seconds.spent_on("decode"):
+                    picture = self.read(job)
+                side = max(picture.shape[:2])
+                if self.fit == "pad" and side**2 > self.max_pixels:
+                    raise BadPictureError(
+                        f"padded to {side}x{side}, more than --max-pixels {self.max_pixels}"
+                    )
+                by_size.setdefault(picture.shape, []).append((job, picture))
+            except BadPictureError as error:
+                yield Outcome(job, str(error))
+        for group in by_size.values():
+            yield from self._group(group, seconds)
+
+    def _group(self, group: list[tuple[Job, Pixels]], seconds: Seconds) -> Iterator[Outcome]:
+        """Pictures of one size."""
+        try:
+            with self.turn, seconds.spent_on("network"):
+                frames = np.stack([to_frame(picture, self.fit) for _, picture in group])
+                maps, probabilities = self.parser(frames)
+        except (RuntimeError, MemoryError) as error:  # torch reports missing memory as a RuntimeError
+            if len(group) > 1:
+                for pair in group:
+                    yield from self._group([pair], seconds)
+            else:
+                yield Outcome(
+                    group[0][0], f"network: {(str(error).strip() or 'out of memory').splitlines()[0][:200]}"
+                )
+            return
+        for index, (job, picture) in enumerate(group):
+            labels = from_frame(maps[index], picture.shape, self.fit)
+            try:
+                with seconds.spent_on("encode"):
+                    self.writer.write(
+                        job, picture, labels, None if probabilities is None else probabilities[index]
+                    )
+                yield Outcome(job)
+            except OSError as error:
+                yield Outcome(job, f"not written: {error.strerror or error}")
+
+
+class Batches:
+    """Hands out lists of jobs to many threads; ``stop`` ends it early."""
+
+    def __init__(self, jobs: list[Job], size: int) -> None:
+        self._jobs = iter(jobs)
+        self._size = size
+        self._lock = threading.Lock()
+        self._stopped = False
+
+    def stop(self) -> None:
+        """No more batches; those handed out are finished."""
+        self._stopped = True
+
+    def __iter__(self) -> Iterator[list[Job]]:
+        while True:
+            with self._lock:
+                count = 0 if self._stopped else self._size
+                batch = [job for _, job in zip(range(count), self._jobs, strict=False)]
+            if not batch:
+                return
+            yield batch
+
+
+def run(streams: list[Stream], batches: Batches, on_outcome: Callable[[Outcome], None]) -> Seconds:
+    """Drives the streams; ``on_outcome`` is called in this thread. The sum of their seconds."""
+    outcomes: queue.SimpleQueue[Outcome | Seconds | BaseException] = queue.SimpleQueue()
+
+    def target(stream: Stream) -> None:
+        try:
+            outcomes.put(stream.work(batches, outcomes.put))
+        except BaseException as error:  # handed to the main thread, which raises it
+            batches.stop()
+            outcomes.put(error)
+
+    for stream in streams:
+        threading.Thread(target=target, args=(stream,), daemon=True).start()
+    total, running = Seconds(), len(streams)
+    while running:
+        item = outcomes.get()
+        if isinstance(item, Outcome):
+            on_outcome(item)
+        elif isinstance(item, Seconds):
+            running -= 1
+            for part, value in asdict(item).items():
+                setattr(total, part, getattr(total, part) + value)
+        else:
+            raise item
+    return total
