@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from distributed.exit import finish
+from lisa.data.source import SplitFlags
 from lisa.errors import InputError
-from lisa.label_orders import CELEBAMASK
 
 if TYPE_CHECKING:
     from lisa.data.pairs import Pair
@@ -27,16 +27,9 @@ class Arguments:
 
     checkpoint: Path
     """best.pt or last.pt of a run."""
-    data: Path
-    """Folder with the split."""
+    source: SplitFlags
     output: Path
     """Where the figures go, as JSON: results/val.json, say, with its pictures in results/val_pictures/."""
-    split: str = "val"
-    """train, val or test."""
-    exclude: str = ""
-    """List of files to leave out, as --data.exclude has it in training."""
-    label_order: str = CELEBAMASK
-    """Order of the masks' ids: celebamask-hq, face-parsing.pytorch, or your own names, comma separated."""
     size: Annotated[int | None, tyro.conf.arg(metavar="PX")] = None
     """Side that the network sees, in pixels; the one it was trained at if not given."""
     tta: Literal["none", "flip"] = "none"
@@ -58,7 +51,6 @@ def main() -> int:
     """Parses, opens the world, evaluates, closes, writes the figures and pictures."""
     arguments = tyro.cli(Arguments, prog="python -m distributed.evaluate")
     from distributed.world import open_world  # torch takes seconds: a wrong argument need not wait for it
-    from lisa.data.folders import find_pairs
     from lisa.data.pairs import check_pairs
     from lisa.evaluation.evaluate import evaluate
     from lisa.evaluation.wrappers import FlipAveraged, Noisy
@@ -68,8 +60,7 @@ def main() -> int:
 
     with open_world() as world:
         trained = world.fail_together(lambda: load_network(arguments.checkpoint))
-        order, exclude = arguments.label_order, arguments.exclude
-        pairs = world.fail_together(lambda: find_pairs(arguments.data, arguments.split, order, exclude))
+        pairs = world.fail_together(arguments.source.pairs)
         check_pairs(pairs, world.all_gather, world.rank, world.world_size)
         world.fail_together(lambda: make_folders([arguments.output.parent] if world.is_main else []))
         network = FlipAveraged(trained.network) if arguments.tta == "flip" else trained.network
@@ -95,9 +86,9 @@ def _write(
     from lisa.files import write_whole
 
     record = {**figures(tally), "miou_interval": miou_interval(tally)}
-    console.print(class_table(record, f"{arguments.checkpoint} on {arguments.split}"))
+    console.print(class_table(record, f"{arguments.checkpoint} on {arguments.source.split}"))
     mious = picture_mious(tally).tolist()
-    asked = {"checkpoint": str(arguments.checkpoint), "split": arguments.split, "size": size}
+    asked = {"checkpoint": str(arguments.checkpoint), "split": arguments.source.split, "size": size}
     content = {
         **asked,
         "tta": arguments.tta,

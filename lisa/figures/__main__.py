@@ -10,36 +10,27 @@ from pathlib import Path
 import tyro
 
 from lisa.config import RECIPES
-from lisa.data.folders import find_pairs
+from lisa.data.source import SourceFlags
 from lisa.errors import InputError, one_line_errors
 from lisa.figures.comparison import compare, grid
-from lisa.label_orders import CELEBAMASK
 
 
 def augmentation(
-    data: Path,
-    output: Path,
-    recipe: str = "best",
-    size: int = 192,
-    seed: int = 0,
-    label_order: str = CELEBAMASK,
-    exclude: str = "",
+    source: SourceFlags, output: Path, recipe: str = "best", size: int = 192, seed: int = 0
 ) -> None:
     """What a network sees: six pictures, each as it is and then augmented, in turn with its labels.
 
     Args:
-        data: Folder of faces; pictures of its training split are drawn.
+        source: Which pictures; those of the training split are drawn.
         output: The PNG to write.
         recipe: Whose augmentation is drawn.
         size: Side of each picture, in pixels.
         seed: Seed of the views.
-        label_order: Order of the masks' ids: celebamask-hq, face-parsing.pytorch, or names, comma separated.
-        exclude: List of files to leave out, as --data.exclude has it in training.
     """
     if recipe not in RECIPES:
         raise InputError(f"--recipe {recipe}: one of {', '.join(RECIPES)}")
     config = RECIPES[recipe]().augment
-    pairs = find_pairs(data, "train", label_order, exclude)
+    pairs = source.pairs_of("train")
     import torch  # takes seconds: --help and a wrong argument need not wait for it
 
     from lisa.figures.augmentation_sheet import draw_sheet

@@ -10,10 +10,10 @@ from PIL import Image
 
 from lisa.data.folders import find_pairs
 from lisa.data.pairs import Pair, check_pairs, read_image, read_mask
+from lisa.data.source import SplitFlags
 from lisa.errors import InputError
 from lisa.figures.sheet import Row, colored, flat_panel, overlay, photo_panel, sheet
 from lisa.files import make_folders, write_whole
-from lisa.label_orders import CELEBAMASK
 
 if TYPE_CHECKING:  # torch and timm take seconds: --help and a wrong argument need not wait for them
     from lisa.face_parser import FaceParser
@@ -46,23 +46,13 @@ def grid_sheet(parser: "FaceParser", pairs: Sequence[Pair], side: int) -> Image.
     return sheet(("picture", "truth", "prediction", "overlay"), rows, side)
 
 
-def compare(
-    checkpoints: list[Path],
-    data: Path,
-    output: Path,
-    split: str = "val",
-    label_order: str = CELEBAMASK,
-    exclude: str = "",
-) -> None:
+def compare(checkpoints: list[Path], source: SplitFlags, output: Path) -> None:
     """Several networks side by side on six pictures, evenly spread: picture, truth, each network (Figure 4).
 
     Args:
         checkpoints: best.pt or last.pt of the runs, in the order of their columns.
-        data: Folder with the split.
+        source: Which pictures.
         output: The PNG to write.
-        split: train, val or test.
-        label_order: Order of the masks' ids: celebamask-hq, face-parsing.pytorch, or names, comma separated.
-        exclude: List of files to leave out, as --data.exclude has it in training.
     """
     if not checkpoints:
         raise InputError("--checkpoints: name at least one")
@@ -71,7 +61,7 @@ def compare(
     trained = [load_network(path) for path in checkpoints]
     parsers = [parser_of(each) for each in trained]
     rows: list[Row] = []
-    for pair in _chosen(find_pairs(data, split, label_order, exclude), FIGURE4_ROWS):
+    for pair in _chosen(source.pairs(), FIGURE4_ROWS):
         image, truth = read_pair(pair)
         masks = [truth, *(parse(parser, image) for parser in parsers)]
         rows.append(Row((photo_panel(image, SIDE), *(flat_panel(colored(mask), SIDE) for mask in masks))))
@@ -79,30 +69,20 @@ def compare(
     save_png(sheet(titles, rows, SIDE), output)
 
 
-def grid(
-    checkpoint: Path,
-    data: Path,
-    output: Path,
-    split: str = "val",
-    label_order: str = CELEBAMASK,
-    exclude: str = "",
-) -> None:
+def grid(checkpoint: Path, source: SplitFlags, output: Path) -> None:
     """A network's predictions of sixteen pictures, evenly spread over the split (Figure 5).
 
     Args:
         checkpoint: best.pt or last.pt of a run.
-        data: Folder with the split.
+        source: Which pictures.
         output: The PNG to write.
-        split: train, val or test.
-        label_order: Order of the masks' ids: celebamask-hq, face-parsing.pytorch, or names, comma separated.
-        exclude: List of files to leave out, as --data.exclude has it in training.
     """
     from lisa.run.checkpoint import load_network
 
     trained = load_network(checkpoint)
     parser = parser_of(trained)
     rows: list[Row] = []
-    for pair in _chosen(find_pairs(data, split, label_order, exclude), FIGURE5_ROWS * FIGURE5_BLOCKS):
+    for pair in _chosen(source.pairs(), FIGURE5_ROWS * FIGURE5_BLOCKS):
         image, _ = read_pair(pair)
         prediction = flat_panel(colored(parse(parser, image)), SIDE)
         rows.append(Row((photo_panel(image, SIDE), prediction)))

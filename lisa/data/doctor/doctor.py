@@ -24,6 +24,7 @@ from lisa.data.doctor.examination import Examination, Finding, examine
 from lisa.data.folders import match_files, split_folders
 from lisa.data.pairs import ENOUGH_FOR_ORDER, stored_order_hint
 from lisa.data.parallel import parallel_map
+from lisa.data.source import FolderFlags
 from lisa.errors import InputError, one_line_errors
 from lisa.files import write_json, write_whole
 from lisa.label_orders import CELEBAMASK, lookup_table
@@ -203,23 +204,21 @@ def exclusions(diagnosis: Diagnosis) -> str:
 
 
 def main(
-    data: Path,
+    folder: FolderFlags,
     json: Path | None = None,
     exclude_to: Path | None = None,
-    label_order: str = CELEBAMASK,
     workers: int | None = None,
 ) -> None:
     """Examine a folder of faces.
 
     Args:
-        data: Folder with {train,val,test}/{images,masks} or {train,val,test}_{image,mask}.
+        folder: Which faces.
         json: Write all findings and class counts to this file.
         exclude_to: Write the files at fault to this list, for training with --data.exclude.
-        label_order: Order of the masks' ids: celebamask-hq, face-parsing.pytorch, or names, comma separated.
         workers: Processes; all available cores by default.
     """
     with one_line_errors():
-        diagnosis = diagnose(data, label_order, workers)
+        diagnosis = diagnose(folder.data, folder.label_order, workers)
         show(diagnosis, Console())
         if json is not None:
             write_json(json, diagnosis.to_json())

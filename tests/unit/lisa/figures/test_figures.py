@@ -12,6 +12,7 @@ from PIL import Image
 from lisa.config import Config, DataConfig, ModelConfig
 from lisa.data.folders import find_pairs
 from lisa.data.pairs import Pair
+from lisa.data.source import SplitSource
 from lisa.errors import InputError
 from lisa.evaluation.evaluate import evaluate
 from lisa.evaluation.metrics import Tally, picture_mious
@@ -54,7 +55,7 @@ def test_compare_names_the_networks(
 ):
     root = make_faces(val=3)
     paths = [saved(tmp_path / "a/best.pt", "lisa"), saved(tmp_path / "b/best.pt", "unet")]
-    compare(paths, root, tmp_path / "new/figure4.png")
+    compare(paths, SplitSource(root), tmp_path / "new/figure4.png")
     assert titles == [("picture", "truth", "LISA", "UNet")]
     shown = np.asarray(Image.open(tmp_path / "new/figure4.png"))
     truth = np.asarray(read_pair(find_pairs(root, "val")[0])[1])
@@ -77,14 +78,15 @@ def test_two_of_a_kind_are_told_apart(
     make_faces: Callable[..., Path], tmp_path: Path, titles: list[tuple[str, ...]]
 ):
     paths = [saved(tmp_path / "a/best.pt", "unet"), saved(tmp_path / "b/last.pt", "unet")]
-    compare(paths, make_faces(), tmp_path / "figure4.png")
+    compare(paths, SplitSource(make_faces()), tmp_path / "figure4.png")
     assert titles == [("picture", "truth", "UNet (a/best)", "UNet (b/last)")]
 
 
 def test_grid_of_fewer_pictures_than_places(
     make_faces: Callable[..., Path], tmp_path: Path, titles: list[tuple[str, ...]]
 ):
-    grid(saved(tmp_path / "a/best.pt", "unet"), make_faces(val=3), tmp_path / "figure5.png", split="test")
+    source = SplitSource(make_faces(val=3), split="test")
+    grid(saved(tmp_path / "a/best.pt", "unet"), source, tmp_path / "figure5.png")
     assert titles == [("picture", "UNet")]
     assert Image.open(tmp_path / "figure5.png").size[0] > 3 * 2 * 256
 
@@ -96,7 +98,7 @@ def test_wrong_input_is_one_line(
     capsys: pytest.CaptureFixture[str],
 ):
     with pytest.raises(InputError, match="at least one"):
-        compare([], make_faces(), tmp_path / "figure4.png")
+        compare([], SplitSource(make_faces()), tmp_path / "figure4.png")
     words = ("grid", "--checkpoint", "none.pt", "--data", "x", "--output", "y.png")
     monkeypatch.setattr(sys, "argv", ["pictures", *words])
     with pytest.raises(SystemExit, match="2"):
