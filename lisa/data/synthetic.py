@@ -1,4 +1,4 @@
-"""Synthetic faces: portraits with exact 19-class masks, for trials without CelebAMask-HQ.
+"""Synthetic faces: portraits with exact masks of any label set that has roles, for trials.
 
     python -m lisa.data.synthetic --output data/synthetic --count 600 --seed 0
 
@@ -9,6 +9,7 @@ import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,9 @@ from lisa.data.portraits.portrait import draw_portrait
 from lisa.data.portraits.traits import Traits, plan_traits
 from lisa.errors import InputError, one_line_errors
 from lisa.files import claim_folder, make_folders, write_whole
-from lisa.labels import PALETTE
+from lisa.labels import LabelSet, read_label_set
+from lisa.labels.celebamask import CELEBAMASK
+from lisa.labels.encoding import read_encoding
 
 MARKER = "synthetic.json"
 VERSION = 1
@@ -47,6 +50,7 @@ class Job:
     seed: tuple[int, int]
     size: int
     traits: Traits
+    labels: LabelSet
 
     @property
     def picture(self) -> Path:
@@ -59,14 +63,22 @@ class Job:
         return self.folder / "masks" / f"{self.name}.png"
 
 
-def write_dataset(output: Path, count: int, seed: int, size: int = 256, workers: int | None = None) -> None:
+def write_dataset(
+    output: Path,
+    count: int,
+    seed: int,
+    size: int = 256,
+    workers: int | None = None,
+    labels: LabelSet = CELEBAMASK,
+) -> None:
     """Write ``count`` faces of ``size`` pixels into output/{train,val,test}/{images,masks}, 80/10/10.
 
     Every split holds every trait at its rate, and at least once. A run that was stopped goes on where it
-    stopped.
+    stopped. The masks hold the ids of ``labels``; what is drawn and has no label there is ignored (255).
 
     Raises:
-        InputError: bad count or size, no room, or a folder begun with other settings.
+        InputError: bad count or size, no room, a folder begun with other settings, or a label set whose
+            labels name no role of a face.
     """
     if count < 10:
         raise InputError(f"--count {count} is too few for three splits; give 10 or more")
@@ -74,31 +86,40 @@ def write_dataset(output: Path, count: int, seed: int, size: int = 256, workers:
         raise InputError(f"--size {size} can't be drawn; give {SMALLEST} to {LARGEST} pixels")
     if seed < 0:
         raise InputError(f"--seed {seed} is negative; give 0 or more")
-    claim_folder(output, MARKER, {"count": count, "seed": seed, "size": size, "version": VERSION})
+    if len(set(labels.by_role) - {"background"}) == 0:
+        raise InputError(f"label set {labels.name} names no roles of a face: there is nothing to draw")
+    recipe: dict[str, Any] = {"count": count, "seed": seed, "size": size, "version": VERSION}
+    if labels != CELEBAMASK:
+        recipe["labels"] = labels.to_dict()
+    claim_folder(output, MARKER, recipe)
     make_folders(output / split / kind for split, _ in SPLITS for kind in ("images", "masks"))
     jobs = [
-        job for job in _plan(output, count, seed, size) if not (job.picture.exists() and job.mask.exists())
+        job
+        for job in _plan(output, count, seed, size, labels)
+        if not (job.picture.exists() and job.mask.exists())
     ]
     for _ in parallel_map(_write_face, jobs, "drawing faces", workers):
         pass
 
 
-def _plan(output: Path, count: int, seed: int, size: int) -> Iterator[Job]:
+def _plan(output: Path, count: int, seed: int, size: int, labels: LabelSet) -> Iterator[Job]:
     """All jobs of a set, split after split; the traits are planned for each split as a whole."""
     start = 0
     for split, share in SPLITS:
         stop = round(count * share)
         traits = plan_traits(stop - start, np.random.default_rng((seed, start)))
         for index in range(start, stop):
-            yield Job(output / split, f"{index:06d}", (seed, index), size, traits[index - start])
+            yield Job(output / split, f"{index:06d}", (seed, index), size, traits[index - start], labels)
         start = stop
 
 
 def _write_face(job: Job) -> None:
     """Draw and write one pair; the picture comes last, so that a picture always has its mask."""
     picture, ids = draw_portrait(np.random.default_rng((*job.seed, 1)), job.size, job.traits)
+    if job.labels != CELEBAMASK:
+        ids = read_encoding("celebamask-hq", job.labels).table()[ids]
     mask = Image.fromarray(ids, mode="P")
-    mask.putpalette(PALETTE)
+    mask.putpalette(job.labels.palette)
     write_whole(job.mask, _encoded(mask, "png"))
     write_whole(job.picture, _encoded(Image.fromarray(picture), "jpeg", quality=JPEG_QUALITY))
 
@@ -109,7 +130,13 @@ def _encoded(image: Image.Image, kind: str, **options: int) -> bytes:
     return buffer.getvalue()
 
 
-def main(output: Path = Path("data/synthetic"), count: int = 600, seed: int = 0, size: int = 256) -> None:
+def main(
+    output: Path = Path("data/synthetic"),
+    count: int = 600,
+    seed: int = 0,
+    size: int = 256,
+    labels: str = "celebamask",
+) -> None:
     """Draw synthetic faces with exact masks.
 
     Args:
@@ -117,10 +144,14 @@ def main(output: Path = Path("data/synthetic"), count: int = 600, seed: int = 0,
         count: Number of faces, split 80/10/10 into train, val and test.
         seed: Another seed gives other faces.
         size: Width and height in pixels.
+        labels: Label set of the masks: celebamask, lapa, face-synthetics, coarse, or a .toml or .json file.
     """
     with one_line_errors():
-        write_dataset(output, count, seed, size)
-        print(f"{count} faces of {size}x{size} in {output}")
+        chosen = read_label_set(labels)
+        write_dataset(output, count, seed, size, labels=chosen)
+        ignored = read_encoding("celebamask-hq", chosen).ignored
+        left_out = f"; without a label, so ignored: {', '.join(ignored)}" if ignored else ""
+        print(f"{count} faces of {size}x{size} in {output}{left_out}")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from PIL import Image
 from lisa.data.portraits.canvas import Canvas, ellipse
 from lisa.data.synthetic import draw_face, write_dataset
 from lisa.errors import InputError
-from lisa.labels import IDS, NUM_CLASSES, PALETTE
+from lisa.labels import IDS, NUM_CLASSES, PALETTE, Label, LabelSet, read_label_set
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -128,8 +129,8 @@ def test_finished_files_are_kept_and_missing_ones_drawn_again(tmp_path: Path):
 
 
 @pytest.mark.parametrize("change", [{"count": 11}, {"seed": 2}, {"size": 65}])
-def test_other_settings_in_a_begun_folder_are_refused(tmp_path: Path, change: dict[str, int]):
-    settings = {"count": 10, "seed": 1, "size": 64}
+def test_other_settings_in_a_begun_folder_are_refused(tmp_path: Path, change: dict[str, Any]):
+    settings: dict[str, Any] = {"count": 10, "seed": 1, "size": 64}
     write_dataset(tmp_path, **settings, workers=1)
     with pytest.raises(InputError, match=next(iter(change))):
         write_dataset(tmp_path, **{**settings, **change}, workers=1)
@@ -143,10 +144,11 @@ def test_a_folder_of_something_else_is_refused(tmp_path: Path):
 
 
 @pytest.mark.parametrize("bad", [{"count": 9}, {"size": 63}, {"size": 5000}, {"seed": -1}])
-def test_bad_settings_are_named(tmp_path: Path, bad: dict[str, int]):
+def test_bad_settings_are_named(tmp_path: Path, bad: dict[str, Any]):
     name, value = next(iter(bad.items()))
+    settings: dict[str, Any] = {"count": 10, "seed": 0, "size": 64}
     with pytest.raises(InputError, match=f"--{name} {value}"):
-        write_dataset(tmp_path / "new", **{"count": 10, "seed": 0, "size": 64, **bad})
+        write_dataset(tmp_path / "new", **{**settings, **bad})
 
 
 @pytest.mark.slow
@@ -165,3 +167,24 @@ def test_killed_and_restarted_equals_undisturbed(tmp_path: Path):
     write_dataset(tmp_path / "undisturbed", count=40, seed=9, size=128)
     assert contents(output) == contents(tmp_path / "undisturbed")
     assert json.loads((output / "synthetic.json").read_text())["count"] == 40
+
+
+def test_the_same_faces_under_another_label_set(dataset: Path, tmp_path: Path):
+    lapa = read_label_set("lapa")
+    write_dataset(tmp_path / "lapa", count=60, seed=3, size=96, workers=2, labels=lapa)
+    pictures = {name: data for name, data in contents(dataset).items() if name.endswith("jpg")}
+    assert pictures == {n: data for n, data in contents(tmp_path / "lapa").items() if n.endswith("jpg")}
+    for ours, theirs in zip(masks(dataset / "val"), masks(tmp_path / "lapa" / "val"), strict=True):
+        assert np.array_equal(ours == IDS["hair"], theirs == lapa.ids["hair"])
+        assert np.array_equal(ours == IDS["r_eye"], theirs == lapa.ids["left_eye"])  # LaPa's is the picture's
+        assert np.array_equal(np.isin(ours, [IDS["skin"], IDS["eye_g"]]), theirs == lapa.ids["skin"])
+    with Image.open(tmp_path / "lapa/val/masks/000048.png") as mask:
+        assert (mask.getpalette() or [])[: 3 * len(lapa)] == list(lapa.palette)
+    with pytest.raises(InputError, match="was begun with"):
+        write_dataset(tmp_path / "lapa", count=60, seed=3, size=96, workers=2)
+
+
+def test_a_set_without_roles_can_not_be_drawn(tmp_path: Path):
+    plain = LabelSet("plain", (Label("a", (0, 0, 0)), Label("b", (1, 1, 1))))
+    with pytest.raises(InputError, match="names no roles of a face"):
+        write_dataset(tmp_path / "plain", count=10, seed=0, labels=plain)
