@@ -5,29 +5,19 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from lisa.config import Config
+from lisa.config import AugmentConfig, Config
+from lisa.config.limits import ranges
 from lisa.config.parameter_count import count_lisa
 from lisa.errors import InputError
 
 Point = Mapping[str, Any]
 """A sampled value for each of the space's names."""
 
-STRENGTH_LIMITS = {
-    "rotation": 180.0,
-    "hue": 0.5,
-    "blur": 10.0,
-    "jpeg": 99.0,
-    "mixup": 1.0,
-    "cutmix": 1.0,
-    "paste": 1.0,
-    **dict.fromkeys(
-        ("scale", "shift", "crop", "brightness", "contrast", "saturation", "noise", "erase"), 0.9
-    ),
-}
-"""What the augmentation's strength multiplies, and where it stops. A flip has no strength."""
+OPEN_END = 0.9
+"""Of a limit that an amount must stay below, the share that the strength may reach."""
 
 
-class Range(NamedTuple):
+class Interval(NamedTuple):
     """An interval, both ends included."""
 
     low: float
@@ -35,7 +25,7 @@ class Range(NamedTuple):
     log: bool = False
     integer: bool = False
 
-    def holding(self, value: float) -> "Range":
+    def holding(self, value: float) -> "Interval":
         """The interval made wide enough for the value; a logarithmic one has no room for 0."""
         if self.log and value <= 0:
             return self
@@ -44,6 +34,16 @@ class Range(NamedTuple):
     def nearest(self, value: float) -> float:
         """The value, or the interval's end beside it."""
         return min(max(value, self.low), self.high)
+
+
+def strengthened(augment: AugmentConfig, strength: float) -> AugmentConfig:
+    """The augmentation with its amounts multiplied, as far as they may go. A flip has no strength."""
+    amounts = {
+        name: min(getattr(augment, name) * strength, limit.high * (OPEN_END if limit.open_high else 1))
+        for name, limit in ranges(AugmentConfig).items()
+        if name != "flip"
+    }
+    return replace(augment, **amounts)
 
 
 @dataclass(frozen=True)
@@ -61,21 +61,24 @@ class Space:
         if self.architecture and self.base.model.name != "lisa":
             raise InputError(f"--architecture searches LISA's shape, the network is {self.base.model.name}")
 
-    def ranges(self) -> dict[str, Range]:
+    def ranges(self) -> dict[str, Interval]:
         """The interval of each name; all hold the base's own value, but a weight decay of 0."""
         lr = self.base.optim.lr
         ranges = {
-            "optim.lr": Range(lr / 10, lr * 4, log=True),
-            "optim.weight_decay": Range(1e-5, 1e-1, log=True),
-            "loss.cross_entropy": Range(0.05, 2),
-            "loss.dice": Range(0, 2),
-            "loss.lovasz": Range(0, 2),
-            "augment.strength": Range(0, 2),
+            "optim.lr": Interval(lr / 10, lr * 4, log=True),
+            "optim.weight_decay": Interval(1e-5, 1e-1, log=True),
+            "loss.cross_entropy": Interval(0.05, 2),
+            "loss.dice": Interval(0, 2),
+            "loss.lovasz": Interval(0, 2),
+            "augment.strength": Interval(0, 2),
         }
         if self.architecture:
-            ranges |= {f"shape.depth{stage}": Range(1, 4, integer=True) for stage in range(1, 6)}
-            ranges |= {f"shape.growth{stage}": Range(1, 3, log=True) for stage in range(2, 6)}
-            ranges |= {"shape.hamburger_ratio": Range(0.125, 1, log=True), "shape.share": Range(0.25, 1)}
+            ranges |= {f"shape.depth{stage}": Interval(1, 4, integer=True) for stage in range(1, 6)}
+            ranges |= {f"shape.growth{stage}": Interval(1, 3, log=True) for stage in range(2, 6)}
+            ranges |= {
+                "shape.hamburger_ratio": Interval(0.125, 1, log=True),
+                "shape.share": Interval(0.25, 1),
+            }
         values = self._values()
         return {name: interval.holding(values[name]) for name, interval in ranges.items()}
 
@@ -100,14 +103,9 @@ class Space:
             dice=point["loss.dice"],
             lovasz=point["loss.lovasz"],
         )
-        augment = replace(
-            base.augment,
-            **{
-                name: min(getattr(base.augment, name) * point["augment.strength"], limit)
-                for name, limit in STRENGTH_LIMITS.items()
-            },
+        changed = replace(
+            base, optim=optim, loss=loss, augment=strengthened(base.augment, point["augment.strength"])
         )
-        changed = replace(base, optim=optim, loss=loss, augment=augment)
         return replace(changed, model=self._model(point)) if self.architecture else changed
 
     def _values(self) -> dict[str, float]:

@@ -12,7 +12,7 @@ from lisa.config.parameter_count import count_lisa
 from lisa.errors import InputError
 from lisa.models import LISA, count_parameters
 from tune.plots import distributions
-from tune.space import Point, Range, Space
+from tune.space import Interval, Point, Space
 
 CAP = 2_000_000
 
@@ -85,7 +85,7 @@ def test_strength_multiplies_the_augmentation_within_its_limits():
 def test_ranges_grow_to_hold_the_recipes_value():
     base = RECIPES["best"]()
     wide = Space(replace(base, loss=replace(base.loss, dice=5.0)))
-    assert wide.ranges()["loss.dice"] == Range(0, 5.0)
+    assert wide.ranges()["loss.dice"] == Interval(0, 5.0)
     undecayed = Space(replace(base, optim=replace(base.optim, weight_decay=0.0)))
     assert undecayed.start()["optim.weight_decay"] == 1e-5
 

@@ -1,13 +1,10 @@
-"""Config: JSON round trip, refused values, the command line."""
+"""Config: JSON round trip, refused values."""
 
-import json
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from lisa.config import RECIPES, Config, DataConfig, OptimConfig, TrainConfig, report
-from lisa.config.command_line import parse_training
 from lisa.errors import InputError
 
 
@@ -40,6 +37,7 @@ def test_report_recipe_is_the_reports():
         (lambda: TrainConfig(batch_size=0), "train.batch_size = 0: at least 1"),
         (lambda: Config.from_dict({"optim": {"lr": "fast"}}), "optim.lr = 'fast': must be of type float"),
         (lambda: Config.from_dict({"optim": {"rate": 1}}), "optim.rate is no field"),
+        (lambda: Config.from_dict({"optim": {"section": "x"}}), "optim.section is no field"),
         (lambda: Config.from_dict({"optim": {"name": "sgd"}}), "optim.name = 'sgd': one of adam, adamw"),
         (lambda: Config.from_dict({"optim": 3}), "optim = 3: must be an object"),
         (lambda: Config.from_json("{"), "not JSON"),
@@ -49,34 +47,3 @@ def test_bad_values_name_field_and_value(make: Callable[[], object], message: st
     with pytest.raises(InputError) as caught:
         make()
     assert message in str(caught.value)
-
-
-def test_command_line_takes_recipe_short_flags_and_paths():
-    arguments = [
-        "report",
-        "--data",
-        "faces",
-        "--output",
-        "runs/x",
-        "--lr",
-        "1e-4",
-        "--epochs=3",
-        "--loss.dice",
-        "2",
-    ]
-    parsed = parse_training([*arguments, "--size", "64", "--batch-size", "8", "--resume"])
-    config = parsed.config
-    assert parsed.resume
-    assert (config.data.root, config.output, config.data.size) == ("faces", "runs/x", 64)
-    assert (config.optim.lr, config.train.epochs, config.train.batch_size) == (1e-4, 3, 8)
-    assert (config.loss.dice, config.optim.name) == (2.0, "adam")
-
-
-def test_command_line_takes_a_config_file(tmp_path: Path):
-    path = tmp_path / "best.json"
-    path.write_text(json.dumps({"optim": {"lr": 0.5}}))
-    assert parse_training(["--config", str(path), "--epochs", "2"]).config.optim.lr == 0.5
-    with pytest.raises(InputError, match=r"no\.json: No such file"):
-        parse_training(["--config", str(tmp_path / "no.json")])
-    with pytest.raises(InputError, match="no recipe 'bst'"):
-        parse_training(["bst"])
