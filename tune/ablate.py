@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from lisa.config import Config, report
-from lisa.errors import InputError
+from lisa.config.command_line import parse
+from lisa.config.limits import Range
 from tune.ablations import Ablation, markdown
-from tune.arguments import INTERRUPTED, MARKER, Options, claimed, flat, parse, run_entry, settled
+from tune.arguments import INTERRUPTED, MARKER, Options, claim, flatten, run_entry, settle
 from tune.cluster import check_nodes, node_resources, open_cluster, settle_environment
 from tune.storage import put_text
 
@@ -25,18 +26,13 @@ class AblateArguments(Options):
 
     table: Literal[2, 3, 4, 5] = 4
     """The report's table: 2 networks, 3 augmentation, 4 loss, 5 activation."""
-    seeds: int = 1
+    seeds: Annotated[int, Range(1)] = 1
     """Runs of each row, with train.seed and the numbers after it."""
     config: Annotated[Config, tyro.conf.arg(name="")] = field(default_factory=Config)
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.seeds < 1:
-            raise InputError(f"--seeds {self.seeds}: at least 1")
-
     def recipe(self) -> dict[str, object]:
         """What may not change when the ablation goes on."""
-        return {"table": self.table, "seeds": self.seeds, **flat(self.config)}
+        return {"table": self.table, "seeds": self.seeds, **flatten(self.config)}
 
 
 def with_own_output(config: Config) -> AblateArguments:
@@ -47,13 +43,13 @@ def with_own_output(config: Config) -> AblateArguments:
 def main() -> int:
     """Parses, checks what can be checked, opens Ray, trains all rows, writes the table."""
     arguments = parse(
-        AblateArguments,
+        sys.argv[1:],
         with_own_output,
         report,
         "python -m tune.ablate",
         "Trains the rows of one of the report's tables, each with some seeds, and writes a Markdown table.",
     )
-    config = settled(arguments.config)
+    config = settle(arguments.config)
     arguments = replace(arguments, config=config)
     ablation = Ablation(config, arguments.table)
     settle_environment()
@@ -61,7 +57,7 @@ def main() -> int:
     from tune.experiment import complete, overhead_line, overheads
 
     started = time.time()
-    with claimed(config.output, arguments.recipe(), arguments.resume), open_cluster(arguments.cluster):
+    with claim(config.output, arguments.recipe(), arguments.resume), open_cluster(arguments.cluster):
         check_nodes(config.data.root, config.output, MARKER)
         outcomes = _run(arguments, ablation)
     whole = [outcome for outcome in outcomes if outcome.finished and not outcome.error]

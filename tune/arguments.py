@@ -3,16 +3,17 @@
 import json
 import os
 import sys
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, NoReturn, TypeVar
+from typing import Annotated, NoReturn
 
 import tyro
 
-from lisa.config import RECIPES, Config
-from lisa.config.command_line import SHORT_FLAGS_HELP, long_flag, starting_config
+from lisa.config import Config
+from lisa.config.command_line import Switch
+from lisa.config.limits import Limited, Range
 from lisa.data.folders import find_pairs
 from lisa.errors import InputError, one_line_errors
 from lisa.files import claim_folder
@@ -25,37 +26,32 @@ MARKER = "search.json"
 INTERRUPTED = 75
 """Exit code of a search that was stopped and can be gone on with (sysexits' EX_TEMPFAIL)."""
 
-T = TypeVar("T")
-
-Switch = Annotated[bool, tyro.conf.FlagCreatePairsOff]
-
 
 @dataclass(frozen=True)
-class Options:
+class Options(Limited):
     """Where and on what the trials run."""
 
     resume: Switch = False
     """Go on with the trials in --output: finished ones stay, the others go on from their last epoch."""
     address: Annotated[str, tyro.conf.arg(metavar="ADDRESS")] = ""
     """A running Ray cluster (also RAY_ADDRESS); without one, Ray is started on this machine."""
-    gpus_per_trial: Annotated[float | None, tyro.conf.arg(metavar="N")] = None
+    gpus_per_trial: Annotated[float | None, Range(0), tyro.conf.arg(metavar="N")] = None
     """GPUs of a trial: below 1 trials share one, above 1 a trial is a torchrun job of so many processes.
     Without it 1 where there are GPUs, else 0."""
-    processes_per_trial: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    processes_per_trial: Annotated[int | None, Range(1), tyro.conf.arg(metavar="N")] = None
     """Processes of a trial on CPUs; above 1 it is a torchrun job."""
-    threads: int = 1
+    threads: Annotated[int, Range(1)] = 1
     """Threads, and CPUs, of each process."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         gpus = self.gpus_per_trial
-        if gpus is not None and (gpus < 0 or (gpus > 1 and gpus != int(gpus))):
+        if gpus is not None and gpus > 1 and gpus != int(gpus):
             raise InputError(f"--gpus-per-trial {gpus}: a part of one GPU, or a whole number of them")
-        if self.threads < 1:
-            raise InputError(f"--threads {self.threads}: at least 1")
-        if self.processes_per_trial is not None and (gpus or self.processes_per_trial < 1):
+        if self.processes_per_trial is not None and gpus:
             raise InputError(
-                f"--processes-per-trial {self.processes_per_trial}: at least 1, and for CPUs alone; "
-                "a trial on GPUs has a process on each"
+                f"--processes-per-trial {self.processes_per_trial}: for CPUs alone; a trial on GPUs has a "
+                "process on each"
             )
 
     @property
@@ -74,34 +70,6 @@ class Options:
         return max(1, int(gpus)) if self.processes_per_trial is None else self.processes_per_trial
 
 
-def parse(
-    kind: type[T], make: Callable[[Config], T], default: Callable[[], Config], prog: str, about: str
-) -> T:
-    """Parses ``[RECIPE | --config FILE] [--options]``, the recipe anywhere among the options."""
-    words = _recipe_first(sys.argv[1:])
-    config = starting_config(words, default)
-    return tyro.cli(
-        kind,
-        prog=f"{prog} [{' | '.join(RECIPES)} | --config FILE]",
-        description=f"{about} {SHORT_FLAGS_HELP}",
-        args=[long_flag(word) for word in words],
-        default=make(config),
-    )
-
-
-def _recipe_first(words: Sequence[str]) -> list[str]:
-    """The words with the recipe, or --config and its file, in front."""
-    words = list(words)
-    if "--config" in words:
-        index = words.index("--config")
-        return words[index : index + 2] + words[:index] + words[index + 2 :]
-    for index, word in enumerate(words):
-        before = words[index - 1] if index else ""
-        if word in RECIPES and not (before.startswith("--") and before not in SWITCHES and "=" not in before):
-            return [word, *words[:index], *words[index + 1 :]]
-    return words
-
-
 def run_entry(main: Callable[[], int]) -> NoReturn:
     """Runs an entry's main and ends with its code; bad input and Ctrl-C before the trials are one line."""
     with one_line_errors():
@@ -112,10 +80,7 @@ def run_entry(main: Callable[[], int]) -> NoReturn:
             raise SystemExit(INTERRUPTED) from None
 
 
-SWITCHES = ("--resume", "--architecture", "--then-train")
-
-
-def settled(config: Config) -> Config:
+def settle(config: Config) -> Config:
     """The config with places as every worker sees them. Raises InputError for data that is not there."""
     root = absolute(config.data.root)
     if is_url(root):
@@ -135,7 +100,7 @@ def settled(config: Config) -> Config:
     return replace(config, data=data, train=train, output=absolute(config.output))
 
 
-def flat(config: Config) -> dict[str, object]:
+def flatten(config: Config) -> dict[str, object]:
     """The config's values by their dotted names, as JSON knows them, without the place of the output."""
     sections = json.loads(config.to_json())
     del sections["output"]
@@ -145,7 +110,7 @@ def flat(config: Config) -> dict[str, object]:
 
 
 @contextmanager
-def claimed(results: str, recipe: dict[str, object], resume: bool) -> Generator[None]:
+def claim(results: str, recipe: dict[str, object], resume: bool) -> Generator[None]:
     """Makes the results folder ours and, where it has a lock, nobody else's until the end.
 
     Raises InputError if it holds something else, needs --resume, or another process searches there.

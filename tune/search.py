@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from lisa.config import Config, best
+from lisa.config.command_line import Switch, parse
+from lisa.config.limits import Range
 from lisa.errors import InputError
-from tune.arguments import INTERRUPTED, MARKER, Options, Switch, claimed, flat, parse, run_entry, settled
+from tune.arguments import INTERRUPTED, MARKER, Options, claim, flatten, run_entry, settle
 from tune.cluster import check_nodes, node_resources, open_cluster, settle_environment
 from tune.space import Space
 from tune.torchrun import CHECKOUT
@@ -37,9 +39,9 @@ COLUMNS = {
 class SearchArguments(Options):
     """What a search was asked for."""
 
-    trials: int = 16
+    trials: Annotated[int, Range(1)] = 16
     """How many points are tried; the first is the recipe itself."""
-    trial_epochs: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    trial_epochs: Annotated[int | None, Range(1), tyro.conf.arg(metavar="N")] = None
     """Epochs of a trial; a tenth of the recipe's without it. The winner is written with the recipe's own."""
     search: Literal["tpe", "random"] = "tpe"
     """Optuna's tree-structured Parzen estimator, or independent draws."""
@@ -54,10 +56,6 @@ class SearchArguments(Options):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.trials < 1:
-            raise InputError(f"--trials {self.trials}: at least 1")
-        if self.trial_epochs is not None and self.trial_epochs < 1:
-            raise InputError(f"--trial-epochs {self.trial_epochs}: at least 1")
         if self.objective == "miou,latency" and not self.architecture:
             raise InputError("--objective miou,latency needs --architecture: one network has one latency")
 
@@ -70,7 +68,7 @@ class SearchArguments(Options):
         """What may not change when the search goes on."""
         names = ("trials", "search", "objective", "architecture")
         own = {name: getattr(self, name) for name in names}
-        return {**own, "trial_epochs": self.epochs, **flat(self.config)}
+        return {**own, "trial_epochs": self.epochs, **flatten(self.config)}
 
 
 def with_own_output(config: Config) -> SearchArguments:
@@ -81,14 +79,14 @@ def with_own_output(config: Config) -> SearchArguments:
 def main() -> int:
     """Parses, checks what can be checked, opens Ray, searches, writes what was found."""
     arguments = parse(
-        SearchArguments,
+        sys.argv[1:],
         with_own_output,
         best,
         "python -m tune.search",
         "Searches a recipe's learning rate, weight decay, loss weights, augmentation strength and, with "
         "--architecture, shape.",
     )
-    config = settled(arguments.config)
+    config = settle(arguments.config)
     arguments = replace(arguments, config=config)
     space = Space(config, arguments.architecture)
     settle_environment()
@@ -97,7 +95,7 @@ def main() -> int:
     from tune.results import write_results
 
     started = time.time()
-    with claimed(config.output, arguments.recipe(), arguments.resume), open_cluster(arguments.cluster):
+    with claim(config.output, arguments.recipe(), arguments.resume), open_cluster(arguments.cluster):
         check_nodes(config.data.root, config.output, MARKER)
         outcomes, line = _search(arguments, space, started)
     if not complete(outcomes, arguments.trials):

@@ -1,12 +1,14 @@
-"""The training command line: a recipe's name or a config file, short flags, every config field by its path.
+"""Command lines around a config: a recipe's name or a config file, then every field by its dotted name.
 
-``python -m lisa.config ARGUMENTS`` only checks them: launch.sh does so before it starts processes.
+``python -m lisa.config ARGUMENTS`` only checks a training command: the launcher does so before it starts
+processes.
 """
 
-from collections.abc import Callable, Sequence
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, TypeVar, get_type_hints
 
 import tyro
 
@@ -14,22 +16,13 @@ from lisa.config import RECIPES, Config, best
 from lisa.errors import InputError
 from lisa.files import read_text
 
-SHORT_FLAGS = {
-    "--data": "--data.root",
-    "--size": "--data.size",
-    "--init": "--train.init",
-    "--epochs": "--train.epochs",
-    "--batch-size": "--train.batch-size",
-    "--lr": "--optim.lr",
-    "--auto-batch": "--train.auto-batch",
-    "--checkpoint-every": "--train.checkpoint-every",
-}
+USAGE = f"[{' | '.join(RECIPES)} | --config FILE]"
+"""What stands before the options in a usage line."""
 
-SHORT_FLAGS_HELP = (
-    "Short for the paths below: "
-    + ", ".join(f"{short} = {path}" for short, path in SHORT_FLAGS.items())
-    + "."
-)
+T = TypeVar("T")
+
+Switch = Annotated[bool, tyro.conf.FlagCreatePairsOff]
+"""A flag without a value and without a --no- twin."""
 
 
 @dataclass(frozen=True)
@@ -37,40 +30,94 @@ class TrainArguments:
     """What a training command was asked for."""
 
     config: Annotated[Config, tyro.conf.arg(name="")]
-    resume: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    resume: Switch = False
     """Go on with the run in --output."""
 
 
 def parse_training(arguments: Sequence[str]) -> TrainArguments:
     """Parses ``[RECIPE | --config FILE] [--options]``; without either, the recipe is ``best``."""
-    words = list(arguments)
-    config = starting_config(words)
-    return tyro.cli(
+    return parse(
+        arguments,
         TrainArguments,
-        prog=f"./launch.sh [{' | '.join(RECIPES)} | --config FILE]",
-        description=f"Trains a face parser. {SHORT_FLAGS_HELP} "
-        "Without any argument: a demonstration on synthetic faces.",
-        args=[long_flag(word) for word in words],
-        default=TrainArguments(config),
+        best,
+        "./launch.sh",
+        "Trains a face parser. Without any argument: a demonstration on synthetic faces.",
     )
 
 
-def starting_config(words: list[str], default: Callable[[], Config] = best) -> Config:
-    """The recipe or file that the command begins with, taken off the words; ``default`` without either."""
-    if words and words[0] in RECIPES:
-        return RECIPES[words.pop(0)]()
-    if words and words[0] == "--config":
-        if len(words) < 2:
+def parse(
+    arguments: Sequence[str],
+    make: Callable[[Config], T],
+    default: Callable[[], Config],
+    prog: str,
+    description: str,
+) -> T:
+    """Parses a command line around a config: the recipe or --config FILE in any place, and the options.
+
+    Options override what the recipe or the file says, wherever they stand. ``make`` gives the defaults around
+    a config, an instance of a dataclass; ``default`` is the recipe of a command without one.
+
+    Raises:
+        InputError: an unknown recipe, a file that can't be used, two of them, or a value out of its range.
+    """
+    words = list(arguments)
+    files = list(_take_config_files(words))
+    recipe = _take_recipe(words, _switches(type(make(default()))))
+    if len(files) + (recipe is not None) > 1:
+        raise InputError(f"{', '.join([*files, *filter(None, [recipe])])}: one config file or one recipe")
+    config = (
+        Config.from_json(read_text(Path(files[0]), "--config"))
+        if files
+        else RECIPES[recipe]()
+        if recipe
+        else default()
+    )
+    defaults = make(config)
+    return tyro.cli(
+        type(defaults), prog=f"{prog} {USAGE}", description=description, args=words, default=defaults
+    )
+
+
+def _take_config_files(words: list[str]) -> Iterator[str]:
+    """Takes ``--config FILE`` and ``--config=FILE`` off the words, wherever they stand; yields the files."""
+    position = 0
+    while position < len(words):
+        flag, equals, file = words[position].partition("=")
+        if flag != "--config":
+            position += 1
+            continue
+        if not equals:
+            file = words.pop(position + 1) if position + 1 < len(words) else ""
+        if not file or (not equals and file.startswith("--")):
             raise InputError("--config: which file?")
-        path = Path(words[1])
-        del words[:2]
-        return Config.from_json(read_text(path, "--config"))
+        words.pop(position)
+        yield file
+
+
+def _take_recipe(words: list[str], switches: frozenset[str]) -> str | None:
+    """Takes a recipe's name off the words, unless it is the value of a flag that takes one."""
+    for position, word in enumerate(words):
+        before = words[position - 1] if position else ""
+        is_value = before.startswith("--") and "=" not in before and before.replace("_", "-") not in switches
+        if word in RECIPES and not is_value:
+            return words.pop(position)
     if words and not words[0].startswith("-"):
         raise InputError(f"no recipe {words[0]!r}: one of {', '.join(RECIPES)}")
-    return default()
+    return None
 
 
-def long_flag(word: str) -> str:
-    """The word with a short flag written out: ``--lr=1`` becomes ``--optim.lr=1``."""
-    flag, equals, value = word.partition("=")
-    return SHORT_FLAGS.get(flag, flag) + equals + value
+def _switches(kind: type[Any], prefix: str = "") -> frozenset[str]:
+    """The flags of a dataclass that take no value, as tyro names them."""
+    found: set[str] = set()
+    for name, hint in get_type_hints(kind, include_extras=True).items():
+        extras = getattr(hint, "__metadata__", ())
+        base = hint.__origin__ if extras else hint
+        name = name.replace("_", "-")
+        if dataclasses.is_dataclass(base):
+            unprefixed = any(getattr(extra, "name", None) == "" for extra in extras)
+            found |= _switches(base, prefix if unprefixed else f"{prefix}{name}.")  # pyright: ignore
+        elif base is bool:
+            aliases = [alias[2:] for extra in extras for alias in getattr(extra, "aliases", None) or ()]
+            found |= {f"--{no}{alias}" for alias in aliases for no in ("", "no-")}
+            found |= {f"--{prefix}{no}{name}" for no in ("", "no-")}
+    return frozenset(found)

@@ -254,25 +254,22 @@ def test_bad_input_is_one_line(
 
 
 def test_one_search_in_a_folder(tmp_path: Path):
-    from tune.arguments import claimed
+    from tune.arguments import claim
 
-    code = (
-        f"from tune.arguments import claimed\nwith claimed({str(tmp_path / 's')!r}, {{}}, True): print('in')"
-    )
+    code = f"from tune.arguments import claim\nwith claim({str(tmp_path / 's')!r}, {{}}, True): print('in')"
     command = [sys.executable, "-c", code]
-    with claimed(str(tmp_path / "s"), {}, resume=False):
+    with claim(str(tmp_path / "s"), {}, resume=False):
         other = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert re.search(rf"InputError: .*process {os.getpid()} on .* trains into it", other.stderr)
     assert subprocess.run(command, capture_output=True, text=True, cwd=ROOT).stdout == "in\n"
 
 
-def test_the_recipe_may_stand_anywhere(monkeypatch: pytest.MonkeyPatch):
-    from tune.arguments import parse
+def test_the_recipe_may_stand_anywhere():
+    from lisa.config.command_line import parse
     from tune.search import SearchArguments, with_own_output
 
     def parsed(*words: str) -> SearchArguments:
-        monkeypatch.setattr(sys, "argv", ["search", *words])
-        return parse(SearchArguments, with_own_output, best, "search", "")
+        return parse(words, with_own_output, best, "search", "")
 
     assert parsed("--data", "x", "--trials", "3", "demo", "--size", "32").config.train.epochs == 6
     assert parsed("--architecture", "demo").config.train.epochs == 6
