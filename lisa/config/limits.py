@@ -59,7 +59,7 @@ class Limited:
             limit = _range(hint)
             if limit is not None:
                 shown = tyro.conf.arg(help_behavior_hint=_Hint(limit))
-                cls.__annotations__[name] = Annotated.__class_getitem__((hint, shown))
+                cls.__annotations__[name] = Annotated[hint, shown]
 
     def __post_init__(self) -> None:
         for name, limit in ranges(type(self)).items():
