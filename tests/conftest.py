@@ -8,11 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from deploy_helpers import write_checkpoint
 from face_helpers import save_mask
 from PIL import Image
 
-from deploy.export import export
 from lisa.data.parallel import available_cores
 from lisa.labels import PALETTE
 
@@ -103,6 +101,10 @@ def seeded() -> None:
 @pytest.fixture(scope="session")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An exported model of random weights."""
+    from deploy_helpers import write_checkpoint  # timm takes seconds: other tests need not wait for it
+
+    from deploy.export import export
+
     folder = tmp_path_factory.mktemp("model")
     export(write_checkpoint(folder / "best.pt"), folder / "lisa.ts")
     return folder / "lisa.ts"
