@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.raw_celebamask import MAPPING, PARTS, PICTURES, write_raw
+from benchmarks.data.raw_celebamask import MAPPING, PARTS, PICTURES, write_raw
 from lisa.data.celebamask import source as source_layout
 from lisa.data.celebamask.convert import MANIFEST, convert, merge_parts
 from lisa.data.celebamask.source import report_split
