@@ -60,7 +60,7 @@ def main() -> int:
 
     with open_world() as world:
         trained = world.fail_together(lambda: load_network(arguments.checkpoint))
-        pairs = world.fail_together(arguments.source.pairs)
+        pairs = world.fail_together(lambda: arguments.source.pairs(trained.config.data.val_share))
         check_pairs(pairs, world.all_gather, world.rank, world.world_size)
         world.fail_together(lambda: make_folders([arguments.output.parent] if world.is_main else []))
         network = FlipAveraged(trained.network) if arguments.tta == "flip" else trained.network

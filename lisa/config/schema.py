@@ -39,6 +39,8 @@ class DataConfig(Limited, section="data"):
     exclude: str = ""
     """File with paths to leave out, one a line from root on, as lisa.data.doctor --exclude-to writes it;
     empty for none."""
+    val_share: Annotated[float, Range(0, 1, open_high=True)] = 0.0
+    """Share of train that is held out as val, by the pictures' names; for sets without a split val."""
     cache: str = ""
     """Folder for decoded training pictures, 1 MB a face at 512 pixels; empty decodes them in every epoch."""
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from lisa.data.folders import find_pairs
+from lisa.data.folders import find_pairs, share_of
 from lisa.data.pairs import Pair, check_pairs, read_image, read_mask
 from lisa.data.source import SplitFlags
 from lisa.errors import InputError
@@ -30,7 +30,8 @@ TITLES = {"lisa": "LISA", "unet": "UNet", "segnext": "SegNeXt"}
 def draw_grid(trained: "Trained", path: Path) -> None:
     """Six validation pictures, evenly spread: picture | truth | prediction | overlay."""
     data = trained.config.data
-    pairs = find_pairs(data.root, "val", data.label_order, data.exclude)
+    share = share_of(data.root, data.val_share)
+    pairs = find_pairs(data.root, "val", data.label_order, data.exclude, share)
     save_png(grid_sheet(parser_of(trained), pairs, SIDE), path)
 
 
@@ -60,8 +61,11 @@ def compare(checkpoints: list[Path], source: SplitFlags, output: Path) -> None:
 
     trained = [load_network(path) for path in checkpoints]
     parsers = [parser_of(each) for each in trained]
+    # Shares are nested: the smallest one's val is in every other's.
+    shares = (each.config.data.val_share for each in trained)
+    share = min(filter(None, shares), default=0.0)
     rows: list[Row] = []
-    for pair in _chosen(source.pairs(), FIGURE4_ROWS):
+    for pair in _chosen(source.pairs(share), FIGURE4_ROWS):
         image, truth = read_pair(pair)
         masks = [truth, *(parse(parser, image) for parser in parsers)]
         rows.append(Row((photo_panel(image, SIDE), *(flat_panel(colored(mask), SIDE) for mask in masks))))
@@ -82,7 +86,7 @@ def grid(checkpoint: Path, source: SplitFlags, output: Path) -> None:
     trained = load_network(checkpoint)
     parser = parser_of(trained)
     rows: list[Row] = []
-    for pair in _chosen(source.pairs(), FIGURE5_ROWS * FIGURE5_BLOCKS):
+    for pair in _chosen(source.pairs(trained.config.data.val_share), FIGURE5_ROWS * FIGURE5_BLOCKS):
         image, _ = read_pair(pair)
         prediction = flat_panel(colored(parse(parser, image)), SIDE)
         rows.append(Row((photo_panel(image, SIDE), prediction)))

@@ -159,7 +159,10 @@ def load_faces(config: Config, world: World) -> Faces:
     """Training and validation pairs, every file of which has been decoded once."""
     data = config.data
     train, val = world.fail_together(
-        lambda: [find_pairs(data.root, split, data.label_order, data.exclude) for split in ("train", "val")]
+        lambda: [
+            find_pairs(data.root, split, data.label_order, data.exclude, data.val_share)
+            for split in ("train", "val")
+        ]
     )
     counts = check_pairs(train, world.all_gather, world.rank, world.world_size)
     check_pairs(val, world.all_gather, world.rank, world.world_size)

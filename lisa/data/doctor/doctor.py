@@ -21,11 +21,11 @@ from rich.table import Table
 
 from lisa.data.doctor.duplicates import near_pairs
 from lisa.data.doctor.examination import Examination, Finding, examine
-from lisa.data.folders import match_files, split_folders
+from lisa.data.folders import has_split, match_files, split_folders
 from lisa.data.pairs import ENOUGH_FOR_ORDER, stored_order_hint
 from lisa.data.parallel import parallel_map
 from lisa.data.source import FolderFlags
-from lisa.errors import InputError, one_line_errors
+from lisa.errors import one_line_errors
 from lisa.files import write_json, write_whole
 from lisa.label_orders import CELEBAMASK, lookup_table
 from lisa.labels import NAMES, NUM_CLASSES
@@ -95,7 +95,7 @@ def diagnose(root: Path, label_order: str = CELEBAMASK, workers: int | None = No
     """
     lookup_table(label_order)
     findings: list[Finding] = []
-    splits = [split for split in SPLITS if _has(root, split)]
+    splits = [split for split in SPLITS if has_split(root, split)]
     if not splits:
         split_folders(root, SPLITS[0])  # raises, and says where it looked
     seen: dict[str, list[Examination]] = {}
@@ -123,14 +123,6 @@ def diagnose(root: Path, label_order: str = CELEBAMASK, workers: int | None = No
         {split: (rows > 0).sum(0) for split, rows in classes.items()},
         {split: rows.sum(0) for split, rows in classes.items()},
     )
-
-
-def _has(root: Path, split: str) -> bool:
-    try:
-        split_folders(root, split)
-    except InputError:
-        return False
-    return True
 
 
 def _counts(examinations: Sequence[Examination]) -> NDArray[np.int64]:
