@@ -52,7 +52,7 @@ def export_gated(
     trained = load_network(checkpoint)
     data = trained.config.data
     pictures = gate_pictures(images, Path(data.root), data.val_share)
-    reference = FaceParser(trained.network, trained.config.data.size).eval()
+    reference = trained.parser()
     metadata = metadata_of(trained)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -147,5 +147,6 @@ def metadata_of(trained: Trained) -> dict[str, Any]:
         "parameters": count_parameters(trained.network),
         "config": trained.config.to_dict(),
         "metrics": trained.metrics,
+        **({"origin": trained.origin} if trained.origin else {}),
         "versions": {"lisa": version("lisa-face-parser"), "torch": str(torch.__version__)},
     }

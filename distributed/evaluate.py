@@ -26,7 +26,7 @@ class Arguments:
     """
 
     checkpoint: Path
-    """best.pt or last.pt of a run."""
+    """best.pt or last.pt of a run, or the report's author's best_model.pth."""
     source: SplitFlags
     output: Path
     """Where the figures go, as JSON: results/val.json, say, with its pictures in results/val_pictures/."""
@@ -69,33 +69,41 @@ def main() -> int:
             network = Noisy(network, size, arguments.noise)
         result = evaluate(network.to(world.device), size, pairs, world, workers=2)
     if world.is_main:
-        parser = FaceParser(network, size).to(world.device).eval()
-        _write(arguments, size, result.tally, pairs, parser)
+        parser = FaceParser.for_prediction(network, size, world.device)
+        _write(arguments, size, trained.origin, result.tally, pairs, parser)
     return 0
 
 
 def _write(
-    arguments: Arguments, size: int, tally: "Tally", pairs: "list[Pair]", parser: "FaceParser"
+    arguments: Arguments,
+    size: int,
+    origin: str,
+    tally: "Tally",
+    pairs: "list[Pair]",
+    parser: "FaceParser",
 ) -> None:
     """Table, JSON and pictures, by rank 0 alone once the others may go."""
     from lisa.console import console
     from lisa.evaluation.bootstrap import miou_interval
     from lisa.evaluation.metrics import figures, picture_mious
     from lisa.evaluation.table import class_table
-    from lisa.figures.worst_and_best import draw_evaluation, order_by_miou
+    from lisa.figures.worst_and_best import draw_evaluation, ranked
     from lisa.files import write_whole
 
     record = {**figures(tally), "miou_interval": miou_interval(tally)}
     console.print(class_table(record, f"{arguments.checkpoint} on {arguments.source.split}"))
     mious = picture_mious(tally).tolist()
     asked = {"checkpoint": str(arguments.checkpoint), "split": arguments.source.split, "size": size}
+    if origin:
+        console.print(f"{arguments.checkpoint}: {origin}", markup=False, highlight=False, soft_wrap=True)
+        asked["origin"] = origin
     content = {
         **asked,
         "tta": arguments.tta,
         "noise": arguments.noise,
         "pictures": len(pairs),
         **record,
-        "picture_mious": {pairs[index].image.stem: mious[index] for index in order_by_miou(tally)},
+        "picture_mious": {pairs[index].image.stem: mious[index] for index in ranked(tally)},
     }
     write_whole(arguments.output, (json.dumps(content, indent=2) + "\n").encode())
     folder = arguments.output.with_name(f"{arguments.output.stem}_pictures")

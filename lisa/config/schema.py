@@ -189,8 +189,8 @@ class TrainConfig(Limited, section="train"):
     """The loop."""
 
     init: Annotated[str, tyro.conf.arg(aliases=["--init"])] = ""
-    """Checkpoint whose weights the run begins with: fine-tuning, or the next stage at a larger size. Empty
-    begins with random ones."""
+    """Checkpoint whose weights the run begins with: fine-tuning, or the next stage at a larger size; also the
+    report's author's best_model.pth. Empty begins with random ones."""
     epochs: Annotated[int, Range(1), tyro.conf.arg(aliases=["--epochs"])] = 100
     """Passes over the training split."""
     batch_size: Annotated[int, Range(1), tyro.conf.arg(aliases=["--batch-size"])] = 16

@@ -32,7 +32,7 @@ def draw_grid(trained: "Trained", path: Path) -> None:
     data = trained.config.data
     share = share_of(data.root, data.val_share)
     pairs = find_pairs(data.root, "val", data.label_order, data.exclude, share)
-    save_png(grid_sheet(parser_of(trained), pairs, SIDE), path)
+    save_png(grid_sheet(trained.parser(), pairs, SIDE), path)
 
 
 def grid_sheet(parser: "FaceParser", pairs: Sequence[Pair], side: int) -> Image.Image:
@@ -60,7 +60,7 @@ def compare(checkpoints: list[Path], source: SplitFlags, output: Path) -> None:
     from lisa.run.checkpoint import load_network
 
     trained = [load_network(path) for path in checkpoints]
-    parsers = [parser_of(each) for each in trained]
+    parsers = [each.parser() for each in trained]
     # Shares are nested: the smallest one's val is in every other's.
     shares = (each.config.data.val_share for each in trained)
     share = min(filter(None, shares), default=0.0)
@@ -84,7 +84,7 @@ def grid(checkpoint: Path, source: SplitFlags, output: Path) -> None:
     from lisa.run.checkpoint import load_network
 
     trained = load_network(checkpoint)
-    parser = parser_of(trained)
+    parser = trained.parser()
     rows: list[Row] = []
     for pair in _chosen(source.pairs(trained.config.data.val_share), FIGURE5_ROWS * FIGURE5_BLOCKS):
         image, _ = read_pair(pair)
@@ -119,13 +119,6 @@ def evenly(pairs: Sequence[Pair], count: int) -> list[Pair]:
 def read_pair(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
     """Picture (H,W,3) and ids (H,W), uint8."""
     return np.asarray(read_image(pair.image)), np.asarray(read_mask(pair.mask, pair.label_order))
-
-
-def parser_of(trained: "Trained") -> "FaceParser":
-    """The network with everything around it, at the size that it was trained at."""
-    from lisa.face_parser import FaceParser
-
-    return FaceParser(trained.network, trained.config.data.size).eval()
 
 
 def parse(parser: "FaceParser", image: np.ndarray) -> np.ndarray:
