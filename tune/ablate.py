@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -12,7 +13,7 @@ from lisa.config.command_line import parse
 from lisa.config.limits import Range
 from tune.ablations import Ablation, markdown
 from tune.arguments import INTERRUPTED, MARKER, Options, claim, flatten, run_entry, settle
-from tune.cluster import check_nodes, node_resources, open_cluster, require_short_paths, settle_environment
+from tune.cluster import check_nodes, node_resources, open_cluster, settle_environment
 from tune.storage import put_text
 
 if TYPE_CHECKING:
@@ -51,11 +52,11 @@ def main() -> int:
     config = settle(arguments.config)
     arguments = replace(arguments, config=config)
     ablation = Ablation(config, arguments.table)
-    require_short_paths(arguments.cluster)
     settle_environment()
     from lisa.console import console
-    from tune.experiment import complete
+    from tune.experiment import complete, overhead_line, overheads
 
+    started = time.time()
     with claim(config.output, arguments.recipe(), arguments.resume), open_cluster(arguments.cluster):
         check_nodes(config.data.root, config.output, MARKER)
         outcomes = _run(arguments, ablation)
@@ -65,6 +66,7 @@ def main() -> int:
     text = markdown(ablation, results, command)
     put_text(config.output, f"table{arguments.table}.md", text)
     console.print(text, highlight=False, markup=False)
+    console.print(overhead_line(overheads(outcomes, started)), highlight=False, soft_wrap=True)
     for outcome in outcomes:
         if outcome.error:
             line = f"trial {outcome.trial} failed: {outcome.error}"

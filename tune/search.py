@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -14,7 +15,7 @@ from lisa.config.command_line import Switch, parse
 from lisa.config.limits import Range
 from lisa.errors import InputError
 from tune.arguments import INTERRUPTED, MARKER, Options, claim, flatten, run_entry, settle
-from tune.cluster import check_nodes, node_resources, open_cluster, require_short_paths, settle_environment
+from tune.cluster import check_nodes, node_resources, open_cluster, settle_environment
 from tune.space import Space
 from tune.torchrun import CHECKOUT
 
@@ -88,30 +89,32 @@ def main() -> int:
     config = settle(arguments.config)
     arguments = replace(arguments, config=config)
     space = Space(config, arguments.architecture)
-    require_short_paths(arguments.cluster)
     settle_environment()
     from lisa.console import console
     from tune.experiment import complete
     from tune.results import write_results
 
+    started = time.time()
     with claim(config.output, arguments.recipe(), arguments.resume), open_cluster(arguments.cluster):
         check_nodes(config.data.root, config.output, MARKER)
-        outcomes = _search(arguments, space)
+        outcomes, line = _search(arguments, space, started)
     if not complete(outcomes, arguments.trials):
         console.print(f"stopped: the same command with --resume goes on ({config.output})", soft_wrap=True)
         return INTERRUPTED
     path = write_results(config.output, space, outcomes, arguments.objective == "miou,latency", console)
+    console.print(line, highlight=False, soft_wrap=True)
     if arguments.then_train:
         return _train_and_export(path, config)
     console.print(f"Train it in full: ./launch.sh --config {path}", highlight=False, soft_wrap=True)
     return 0
 
 
-def _search(arguments: SearchArguments, space: Space) -> "list[Outcome]":
-    """Every trial's outcome."""
+def _search(arguments: SearchArguments, space: Space, started: float) -> "tuple[list[Outcome], str]":
+    """Every trial's outcome, and a line on what Ray cost."""
     import ray
 
     from lisa.console import console
+    from tune.experiment import overhead_line, overheads
     from tune.table import TrialTable
 
     resources = ray.cluster_resources()
@@ -123,7 +126,8 @@ def _search(arguments: SearchArguments, space: Space) -> "list[Outcome]":
         soft_wrap=True,
     )
     with TrialTable(console, arguments.epochs, arguments.trials, COLUMNS) as table:
-        return experiment.run(table, arguments.resume)
+        outcomes = experiment.run(table, arguments.resume)
+    return outcomes, overhead_line(overheads(outcomes, started))
 
 
 def _experiment(arguments: SearchArguments, space: Space, available: "Mapping[str, float]") -> "Experiment":

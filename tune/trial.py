@@ -22,7 +22,7 @@ from lisa.training.loop import fit
 from lisa.training.step import DivergedError
 from lisa.world import World
 from tune.space import Point
-from tune.storage import TrialFolder, local_data, open_trial_folder
+from tune.storage import RunFolder, local_data, open_run_folder
 from tune.torchrun import CHECKOUT, POLL_SECONDS, epoch_records, fit_in_processes, tied, tied_environment
 
 TIMED_RUNS = 15
@@ -57,7 +57,7 @@ def run_trial(point: Point, job: Job) -> None:
     """
     name = ray_tune.get_context().get_trial_id()
     assert name is not None
-    with open_trial_folder(job.results, name) as folder:
+    with open_run_folder(job.results, name) as folder:
         config = job.config(point)
         data = replace(config.data, root=local_data(config.data.root))
         config = replace(config, data=data, output=str(folder.path))
@@ -82,18 +82,14 @@ def _fit(config: Config, job: Job, reporter: "Reporter") -> bool:
     torch.set_num_threads(job.threads)
     torch.set_flush_denormal(True)  # the first steps are several times slower with them
     device = torch.device("cuda", 0) if job.gpus > 0 else torch.device("cpu")
-    if (
-        0 < job.gpus < 1
-    ):  # trials share the GPU: none takes the memory of another, and --auto-batch sees its own
-        torch.cuda.set_per_process_memory_fraction(job.gpus, device)
     fit(config, World(device=device), resume=True, on_epoch=lambda record: reporter.report())
     return True
 
 
 class Reporter:
-    """Tells Ray of each epoch: figures, the best mIoU so far epoch by epoch, and whether it diverged."""
+    """Tells Ray of each epoch: figures, the best mIoU so far epoch by epoch, and seconds spent on telling."""
 
-    def __init__(self, config: Config, folder: TrialFolder, latency: bool) -> None:
+    def __init__(self, config: Config, folder: RunFolder, latency: bool) -> None:
         self.config, self.folder = config, folder
         with torch.device("meta"):
             self.parameters = count_parameters(build(config.model))
@@ -101,17 +97,20 @@ class Reporter:
         self.wants_latency = latency
         self.reported = False
         self.began = time.time()
+        self.report_seconds = 0.0
 
     def report(self, epochs: int | None = None, diverged: bool = False) -> None:
         """Reports the last of so many epochs in the run's log, which may be ahead; None is all of them.
 
         A diverged run scores 0, whatever it reached before.
         """
+        now = time.time()
         self.folder.push()
         records = epoch_records(self.folder.path)[:epochs]
         curve = list(accumulate((record["miou"] for record in records), max))
         if self.wants_latency and self.latency_ms is None and records:
             self.latency_ms = exported_milliseconds(self._best_checkpoint(), self.config.data.size)
+            now = time.time()
         metrics = {
             "epoch": records[-1]["epoch"] if records else 0,
             "miou": 0.0 if diverged else records[-1]["miou"],
@@ -124,10 +123,12 @@ class Reporter:
             "pid": os.getpid(),
             "latency_ms": self._latency(diverged),
             "began": self.began,
-            "last_heard": time.time(),
+            "last_heard": now,
+            "report_seconds": self.report_seconds,
         }
         self.reported = True
         ray_tune.report(metrics)
+        self.report_seconds += time.time() - now
 
     def _best_checkpoint(self) -> Path:
         """best.pt, which over several processes may come a little later than the first epoch's line."""
