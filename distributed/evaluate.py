@@ -26,7 +26,7 @@ class Arguments:
     """
 
     checkpoint: Path
-    """best.pt or last.pt of a run, or the report's author's best_model.pth."""
+    """best.pt or last.pt of a run."""
     source: SplitFlags
     output: Path
     """Where the figures go, as JSON: results/val.json, say, with its pictures in results/val_pictures/."""
@@ -51,7 +51,7 @@ def main() -> int:
     """Parses, opens the world, evaluates, closes, writes the figures and pictures."""
     arguments = tyro.cli(Arguments, prog="python -m distributed.evaluate")
     from distributed.world import open_world  # torch takes seconds: a wrong argument need not wait for it
-    from lisa.data.pairs import check_pairs
+    from lisa.data.checking import check_pairs
     from lisa.evaluation.evaluate import evaluate
     from lisa.evaluation.wrappers import FlipAveraged, Noisy
     from lisa.face_parser import FaceParser
@@ -60,8 +60,8 @@ def main() -> int:
 
     with open_world() as world:
         trained = world.fail_together(lambda: load_network(arguments.checkpoint))
-        pairs = world.fail_together(lambda: arguments.source.pairs(trained.config.data.val_share))
-        check_pairs(pairs, world.all_gather, world.rank, world.world_size)
+        pairs = world.fail_together(arguments.source.pairs)
+        checked = check_pairs(pairs, world.all_gather, world.rank, world.world_size)
         world.fail_together(lambda: make_folders([arguments.output.parent] if world.is_main else []))
         network = FlipAveraged(trained.network) if arguments.tta == "flip" else trained.network
         size = arguments.size or trained.config.data.size
@@ -69,18 +69,14 @@ def main() -> int:
             network = Noisy(network, size, arguments.noise)
         result = evaluate(network.to(world.device), size, pairs, world, workers=2)
     if world.is_main:
-        parser = FaceParser.for_prediction(network, size, world.device)
-        _write(arguments, size, trained.origin, result.tally, pairs, parser)
+        print(*checked.notes, sep="\n", end="\n" * bool(checked.notes))
+        parser = FaceParser(network, size).to(world.device).eval()
+        _write(arguments, size, result.tally, pairs, parser)
     return 0
 
 
 def _write(
-    arguments: Arguments,
-    size: int,
-    origin: str,
-    tally: "Tally",
-    pairs: "list[Pair]",
-    parser: "FaceParser",
+    arguments: Arguments, size: int, tally: "Tally", pairs: "list[Pair]", parser: "FaceParser"
 ) -> None:
     """Table, JSON and pictures, by rank 0 alone once the others may go."""
     from lisa.console import console
@@ -94,9 +90,6 @@ def _write(
     console.print(class_table(record, f"{arguments.checkpoint} on {arguments.source.split}"))
     mious = picture_mious(tally).tolist()
     asked = {"checkpoint": str(arguments.checkpoint), "split": arguments.source.split, "size": size}
-    if origin:
-        console.print(f"{arguments.checkpoint}: {origin}", markup=False, highlight=False, soft_wrap=True)
-        asked["origin"] = origin
     content = {
         **asked,
         "tta": arguments.tta,

@@ -19,13 +19,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from lisa.data.checking import EXPLAINED, judge_looks, notes_on
 from lisa.data.doctor.duplicates import near_pairs
 from lisa.data.doctor.examination import Examination, Finding, examine
-from lisa.data.folders import has_split, match_files, split_folders
-from lisa.data.pairs import ENOUGH_FOR_ORDER, stored_order_hint
+from lisa.data.folders import match_files, split_folders
 from lisa.data.parallel import parallel_map
 from lisa.data.source import FolderFlags
-from lisa.errors import one_line_errors
+from lisa.errors import InputError, one_line_errors
 from lisa.files import write_json, write_whole
 from lisa.label_orders import CELEBAMASK, lookup_table
 from lisa.labels import NAMES, NUM_CLASSES
@@ -35,8 +35,15 @@ KINDS = {
     "unpaired": "picture or mask without its partner",
     "unreadable": "file that can't be decoded",
     "size": "mask of another size than its picture",
-    "ids": "mask with ids that are no class, or in colour",
+    "lossy": "mask in a format that changes ids, such as JPEG",
+    "colours": "mask in colours that are not the labels'",
+    "ids": "mask with ids that are no class",
+    "binary": "masks with two values only: face or not",
+    "rims": "mask that went through JPEG or smooth resizing",
+    "scaled": "masks whose ids are multiplied, to be visible",
+    "shifted": "masks whose ids are one too high or too low",
     "label-order": "masks in another label order",
+    "empty": "masks without a label, or all background",
     "left-right": "left and right labels reversed",
     "missing": "large face without eyes or nose",
     "speckle": "mask with many tiny islands",
@@ -44,6 +51,8 @@ KINDS = {
     "leak": "picture that is in two splits",
 }
 """Every kind of finding, in the order of the report."""
+BY_IDS = ("left-right", "missing", "speckle", "empty")
+"""Kinds of findings that mean nothing if the masks are in another order."""
 SHOWN = 5
 
 
@@ -59,12 +68,15 @@ class Diagnosis:
     """Pictures that hold each class, (19,) per split."""
     pixels: dict[str, NDArray[np.int64]]
     """Pixels of each class, (19,) per split."""
+    notes: tuple[str, ...] = ()
+    """How masks were read, where that is no matter of course."""
 
     def to_json(self) -> dict[str, Any]:
         """Everything, with paths from the root on."""
         return {
             "root": str(self.root),
             "pictures": self.pictures,
+            "notes": list(self.notes),
             "findings": [
                 {"kind": finding.kind, "file": relative(finding.file, self.root), "detail": finding.detail}
                 for finding in self.findings
@@ -95,7 +107,8 @@ def diagnose(root: Path, label_order: str = CELEBAMASK, workers: int | None = No
     """
     lookup_table(label_order)
     findings: list[Finding] = []
-    splits = [split for split in SPLITS if has_split(root, split)]
+    notes: list[str] = []
+    splits = [split for split in SPLITS if _has(root, split)]
     if not splits:
         split_folders(root, SPLITS[0])  # raises, and says where it looked
     seen: dict[str, list[Examination]] = {}
@@ -105,13 +118,10 @@ def diagnose(root: Path, label_order: str = CELEBAMASK, workers: int | None = No
     for split, (pairs, misfits) in matched.items():
         findings += [Finding("unpaired", misfit.path, misfit.problem) for misfit in misfits]
         seen[split] = [next(results) for _ in pairs]
-        findings += [finding for examination in seen[split] for finding in examination.findings]
+        findings += _findings(seen[split], split_folders(root, split)[1], label_order)
+        notes += [f"{split}: {note}" for note in notes_on([examination.look for examination in seen[split]])]
     next(results, None)  # ends the progress bar
     counts = {split: _counts(examinations) for split, examinations in seen.items()}
-    for split in splits:
-        if len(counts[split]) >= ENOUGH_FOR_ORDER:
-            hint = stored_order_hint(counts[split].sum(0), label_order)
-            findings += [Finding("label-order", split_folders(root, split)[1], hint)] if hint else []
     findings += _copies(root, seen)
     order = list(KINDS)
     findings.sort(key=lambda finding: (order.index(finding.kind), str(finding.file)))
@@ -122,12 +132,32 @@ def diagnose(root: Path, label_order: str = CELEBAMASK, workers: int | None = No
         {split: len(rows) for split, rows in classes.items()},
         {split: (rows > 0).sum(0) for split, rows in classes.items()},
         {split: rows.sum(0) for split, rows in classes.items()},
+        tuple(notes),
     )
+
+
+def _findings(examinations: Sequence[Examination], masks: Path, label_order: str) -> Iterator[Finding]:
+    """All findings of a split. One on all its masks stands for those on single masks that follow from it."""
+    verdict = judge_looks([examination.look for examination in examinations], label_order)
+    if verdict is not None:
+        yield Finding(verdict.kind, masks, verdict.detail, whole_split=True)
+    for examination in examinations:
+        for finding in examination.findings:
+            if verdict is None or finding.kind not in (*EXPLAINED, *BY_IDS):
+                yield finding
+
+
+def _has(root: Path, split: str) -> bool:
+    try:
+        split_folders(root, split)
+    except InputError:
+        return False
+    return True
 
 
 def _counts(examinations: Sequence[Examination]) -> NDArray[np.int64]:
     """Pixels per id of the readable pairs, (N, 256)."""
-    rows = [examination.counts for examination in examinations if examination.counts is not None]
+    rows = [examination.look.counts for examination in examinations if examination.look.fault is None]
     return np.array(rows, np.int64).reshape(-1, 256)
 
 
@@ -162,6 +192,8 @@ def show(diagnosis: Diagnosis, console: Console) -> None:
         more = [f"... and {len(examples) - SHOWN} more"] if len(examples) > SHOWN else []
         table.add_row(kind, str(by_kind[kind]), meaning, escape(printable("\n".join(shown + more))))
     console.print(table)
+    for note in diagnosis.notes:
+        console.print(escape(printable(note)))
     classes = Table(title="classes: % of the split's pictures, % of its pixels")
     classes.add_column("class")
     for split, count in diagnosis.pictures.items():
@@ -185,7 +217,7 @@ def exclusions(diagnosis: Diagnosis) -> str:
     """The list that ``data.exclude`` takes: each file at fault once, its reasons as comments above it."""
     reasons: dict[str, list[str]] = {}
     for finding in diagnosis.findings:
-        if finding.kind != "label-order":  # the whole set is at fault, and --data.label-order the cure
+        if not finding.whole_split:  # nothing would be left
             reasons.setdefault(relative(finding.file, diagnosis.root), []).append(
                 f"{finding.kind}: {finding.detail}"
             )

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from lisa.data.pairs import Pair, count_labels, read_image, read_mask
-from lisa.errors import InputError
+from lisa.data.checking import Look, look_at
+from lisa.data.pairs import Pair
 from lisa.labels import FLIP_PAIRS, IDS, IGNORE_INDEX, NAMES
 
 Mask = NDArray[np.uint8]
@@ -37,6 +37,8 @@ class Finding:
     kind: str
     file: Path
     detail: str
+    whole_split: bool = False
+    """All masks are at fault; ``file`` is their folder."""
 
 
 @dataclass(frozen=True)
@@ -45,48 +47,43 @@ class Examination:
 
     pair: Pair
     findings: tuple[Finding, ...]
-    counts: NDArray[np.int64] | None = None
-    """Pixels per id (256,), None if it couldn't be read."""
+    look: Look
+    """What training's check sees, without the pixels."""
     fingerprint: NDArray[np.bool_] | None = field(default=None, compare=False)
     """Perceptual hash of the picture (256,)."""
 
 
 def examine(pair: Pair) -> Examination:
-    """Read one pair and look at it; unreadable, mis-sized and bad ids end it early."""
-    try:
-        counts = count_labels(pair)
-    except InputError as error:
-        return Examination(pair, (_unusable(pair, str(error)),))
-    mask = np.asarray(read_mask(pair.mask, pair.label_order))
-    picture = read_image(pair.image)
+    """Look at one pair as training does, and closer if it can be used."""
+    seen = look_at(pair)
+    look = seen._replace(decoded=None)
+    if seen.fault is not None or seen.decoded is None:
+        return Examination(pair, tuple(Finding(f.kind, f.file, f.detail) for f in [seen.fault] if f), look)
+    mask = np.asarray(seen.decoded.mask)
     findings = [
-        Finding(kind, pair.image, detail)
-        for kind, detail in (
-            ("left-right", reversed_parts(mask)),
-            ("missing", missing_parts(counts)),
-            ("speckle", speckle(mask)),
+        Finding(kind, file, detail)
+        for kind, file, detail in (
+            ("empty", pair.mask, nothing_labelled(seen.counts)),
+            ("left-right", pair.image, reversed_parts(mask)),
+            ("missing", pair.image, missing_parts(seen.counts)),
+            ("speckle", pair.image, speckle(mask)),
         )
         if detail
     ]
-    return Examination(pair, tuple(findings), counts, fingerprint(picture))
-
-
-def _unusable(pair: Pair, message: str) -> Finding:
-    """Which of the reading faults it was: :func:`count_labels` puts the file first in its message."""
-    file = pair.mask if message.startswith(f"{pair.mask}: ") else pair.image
-    detail = message.removeprefix(f"{file}: ")
-    if "its picture is" in detail:
-        kind = "size"
-    elif detail.startswith(("ids ", "mode ")):
-        kind = "ids"
-    else:
-        kind = "unreadable"
-    return Finding(kind, file, detail)
+    return Examination(pair, tuple(findings), look, fingerprint(seen.decoded.image))
 
 
 def fingerprint(picture: Image.Image) -> NDArray[np.bool_]:
     """Perceptual hash (256,): copies differ in few bits after recompression, scaling or brightening."""
     return imagehash.phash(picture, hash_size=HASH_SIDE).hash.ravel()
+
+
+def nothing_labelled(counts: NDArray[np.int64]) -> str:
+    """Whether a mask is all background or all ignored; empty if it is not."""
+    values = np.flatnonzero(counts).tolist()
+    if len(values) != 1:
+        return ""
+    return {0: "all of it is background", IGNORE_INDEX: "all of it is ignored"}.get(values[0], "")
 
 
 def missing_parts(counts: NDArray[np.int64]) -> str:

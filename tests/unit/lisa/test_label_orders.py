@@ -1,10 +1,6 @@
-from pathlib import Path
-
 import numpy as np
 import pytest
-from PIL import Image
 
-from lisa.data.synthetic import draw_face
 from lisa.errors import InputError
 from lisa.label_orders import (
     CELEBAMASK,
@@ -15,20 +11,8 @@ from lisa.label_orders import (
     inverse_table,
     label_names,
     lookup_table,
-    order_hint,
 )
 from lisa.labels import IDS
-
-REAL = Path(__file__).resolve().parents[3].parent / "shared" / "celebamask_mini"
-
-
-def counts_of(masks: list[np.ndarray]) -> np.ndarray:
-    return np.bincount(np.concatenate([mask.ravel() for mask in masks]), minlength=256)
-
-
-@pytest.fixture(scope="module")
-def synthetic_counts() -> np.ndarray:
-    return counts_of([draw_face(seed, 64)[1] for seed in range(30)])
 
 
 def test_face_parsing_order_maps_by_name():
@@ -78,45 +62,3 @@ def test_ids_without_a_name_are_refused():
 def test_convert_keeps_the_ignore_index():
     mask = np.array([[0, 17, 255]], np.uint8)
     assert convert(mask, lookup_table(FACE_PARSING)).tolist() == [[0, IDS["hair"], 255]]
-
-
-def test_right_order_gets_no_hint(synthetic_counts: np.ndarray):
-    assert order_hint(synthetic_counts) is None
-    swapped = np.zeros(256)
-    swapped[inverse_table(FACE_PARSING)[:19]] = synthetic_counts[:19]
-    assert order_hint(swapped, FACE_PARSING) is None
-
-
-def test_the_other_known_order_is_recognised(synthetic_counts: np.ndarray):
-    swapped = np.zeros(256)
-    swapped[inverse_table(FACE_PARSING)[:19]] = synthetic_counts[:19]
-    assert FACE_PARSING in (order_hint(swapped) or "")
-    assert CELEBAMASK in (order_hint(synthetic_counts, FACE_PARSING) or "")
-
-
-def test_skin_that_is_not_the_largest_face_region_gives_a_hint(synthetic_counts: np.ndarray):
-    odd = synthetic_counts.copy()
-    odd[[1, 6]] = odd[[6, 1]]
-    assert "id 6" in (order_hint(odd) or "")
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_single_faces_raise_no_false_alarm(seed: int):
-    assert order_hint(counts_of([draw_face(seed, 64)[1]])) is None
-
-
-def test_empty_masks_are_no_reason_for_a_hint():
-    assert order_hint(np.zeros(19)) is None
-    assert order_hint([1000] + [0] * 18) is None
-    assert order_hint([500, 500], ["background", "hair"]) is None  # a set without skin has no largest part
-    assert order_hint([500, 300, 200], ["background", "nose", "mouth"]) is None
-
-
-@pytest.mark.skipif(not REAL.exists(), reason="no real masks here")
-def test_real_masks_get_no_hint_and_are_recognised_in_the_other_order():
-    masks = [np.asarray(Image.open(path)) for path in sorted((REAL / "val" / "masks").glob("*.png"))[:40]]
-    assert order_hint(counts_of(masks)) is None
-    other = [inverse_table(FACE_PARSING)[mask] for mask in masks]
-    assert FACE_PARSING in (order_hint(counts_of(other)) or "")
-    alarms = sum(order_hint(counts_of([mask])) is not None for mask in masks)
-    assert alarms == 0

@@ -11,9 +11,10 @@ import torch
 from face_helpers import save_mask
 from PIL import Image
 
+from lisa.data.checking import check_pairs
 from lisa.data.faces import EpochBatches, FaceDataset
 from lisa.data.folders import find_pairs
-from lisa.data.pairs import Pair, check_pairs, read_image
+from lisa.data.pairs import Pair, PairFault, read_image
 from lisa.errors import InputError
 from lisa.world import World
 
@@ -64,7 +65,7 @@ def test_every_kind_of_bad_file_is_named(make_faces: Callable[..., Path]):
     (images / "1.png").write_bytes(b"")
     save_mask(np.full((40, 40), 19), masks / "2.png")
     save_mask(np.zeros((20, 40)), masks / "3.png")
-    Image.new("RGB", (40, 40)).save(masks / "4.png")
+    Image.new("RGB", (40, 40), (1, 2, 3)).save(masks / "4.png")
     with pytest.raises(InputError) as caught:
         check(root)
     message = str(caught.value)
@@ -73,7 +74,7 @@ def test_every_kind_of_bad_file_is_named(make_faces: Callable[..., Path]):
     assert "1.png: cannot identify image file" in message
     assert "2.png: ids 19 are out of range" in message
     assert "3.png: 40x20, its picture is 40x40" in message
-    assert "4.png: mode RGB" in message
+    assert "4.png: 100.0% of its pixels have no label's colour, such as (1, 2, 3)" in message
 
 
 def test_long_lists_are_cut_at_twenty(make_faces: Callable[..., Path]):
@@ -85,12 +86,14 @@ def test_long_lists_are_cut_at_twenty(make_faces: Callable[..., Path]):
 
 
 def with_a_bad_neighbour(own: Any) -> list[Any]:
-    return [own, (["elsewhere: bad"], np.zeros(256, np.int64))]
+    looks, counts = own
+    fault = PairFault(Path("elsewhere"), "unreadable", "bad")
+    return [own, ([looks[0]._replace(fault=fault)], np.zeros_like(counts))]
 
 
 def test_faults_of_other_ranks_are_raised_here_too(make_faces: Callable[..., Path]):
     pairs = find_pairs(make_faces(), "train")
-    with pytest.raises(InputError, match="elsewhere"):
+    with pytest.raises(InputError, match="elsewhere: bad"):
         check_pairs(pairs, with_a_bad_neighbour, 0, 2)
 
 

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lisa.data.checking import check_pairs
 from lisa.data.faces import FaceDataset
 from lisa.data.folders import find_pairs
-from lisa.data.pairs import check_pairs, count_labels
+from lisa.data.pairs import decode
 from lisa.data.synthetic import write_dataset
 from lisa.errors import InputError
 from lisa.label_orders import FACE_PARSING, inverse_table
@@ -59,7 +60,7 @@ def test_ids_without_a_name_are_refused(faces: Path):
     few = ",".join(NAMES[:15])
     (pair, *_) = find_pairs(faces, "train", few)
     with pytest.raises(InputError, match="have no name in the label order"):
-        count_labels(pair)
+        decode(pair)
 
 
 def test_unknown_order_is_refused(faces: Path):

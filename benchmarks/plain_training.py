@@ -3,7 +3,7 @@
 Eager fp32 NCHW, Pillow decoding, a float mask per class made in the workers, augmentation on the CPU in the
 workers, Adam, cross entropy and Dice against the one-hot masks, one process.
 
-    python -m benchmarks.training.plain --data FOLDER --size 512 --batch-size 4 --steps 6
+    python -m benchmarks.plain_training --data FOLDER --size 512 --batch-size 4 --steps 6
 """
 
 import random
@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from lisa.data.folders import find_pairs
-from lisa.data.pairs import Pair, read_image, read_mask
+from lisa.data.pairs import Pair, decode
 from lisa.face_parser import MEAN, STD
 from lisa.labels import FLIPPED_IDS, NUM_CLASSES
 from lisa.models import LISA
@@ -41,8 +41,9 @@ class OneHotFaces(Dataset[tuple[Tensor, Tensor]]):
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         pair = self.pairs[index]
-        image = read_image(pair.image).resize(self.size, Image.Resampling.BILINEAR)
-        mask = read_mask(pair.mask, pair.label_order).resize(self.size, Image.Resampling.NEAREST)
+        image, mask = decode(pair)
+        image = image.resize(self.size, Image.Resampling.BILINEAR)
+        mask = mask.resize(self.size, Image.Resampling.NEAREST)
         ids = np.asarray(mask)
         if random.random() < 0.5:
             image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)

@@ -1,1 +1,0 @@
-"""The loader, and the raw data set's conversion."""

@@ -1,1 +1,0 @@
-"""The predictor against the report's, written the plain way."""

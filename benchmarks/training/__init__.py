@@ -1,1 +1,0 @@
-"""Training against the plain loop; its profile, its memory, its fast paths."""

@@ -1,0 +1,198 @@
+"""Mask files: which of them hold class ids, and how each kind is read."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from lisa.label_orders import CELEBAMASK, UNKNOWN, lookup_table
+from lisa.labels import IGNORE_INDEX, LABELS, NUM_CLASSES
+
+Ids = NDArray[np.integer[Any]]
+Colors = NDArray[np.uint8]
+
+LOSSY = ("JPEG", "MPO", "JPEG2000", "WEBP", "AVIF")
+"""Formats (Pillow's names) that may change an id, and do so along every border."""
+MANY_VALUES = 40
+"""More different values than this are no ids: a photo, a depth map, or labels after smooth resizing."""
+CHANCE = 2
+"""From so many of the labels' colours on, a palette that also has others does not share them by chance."""
+NEAR = 24
+"""Levels by which JPEG changes colours inside of a region."""
+MOSTLY = 0.8
+"""Share of pixels near a label's colour from which a mask is a damaged one of this project's."""
+
+_COLORS = np.array([label.color for label in LABELS], np.uint8)
+_LEVELS = np.unique(_COLORS)
+_LEVEL_OF = np.full(256, len(_LEVELS), np.uint16)
+_LEVEL_OF[_LEVELS] = np.arange(len(_LEVELS))
+_BASE = len(_LEVELS) + 1
+_POWERS = np.array([_BASE * _BASE, _BASE, 1], np.uint16)
+_ID_OF_COLOR = np.full(_BASE**3, UNKNOWN, np.uint8)
+_ID_OF_COLOR[(_LEVEL_OF[_COLORS] * _POWERS).sum(1)] = np.arange(NUM_CLASSES)
+
+
+class MaskError(ValueError):
+    """A mask that can't be read as class ids."""
+
+    def __init__(self, kind: str, detail: str) -> None:
+        super().__init__(detail)
+        self.kind = kind
+        """One of the doctor's kinds of finding."""
+
+
+class StoredMask(NamedTuple):
+    """A mask as its file holds it, before any label order."""
+
+    ids: Ids
+    """(H, W), any integer type."""
+    by_color: bool = False
+    """The ids were found by the labels' colours: RGB, or a palette whose entries were in another order."""
+
+
+def read_stored(path: Path, label_order: str = CELEBAMASK) -> StoredMask:
+    """The ids in a mask file. Raises MaskError if it is no label map, and OSError if it can't be decoded.
+
+    Read are single-channel masks of 8 and 16 bits, palettes, and alpha beside them (which is dropped); RGB
+    of three equal channels; and RGB or palettes in the colours of :mod:`lisa.labels`, by colour.
+    """
+    with Image.open(path) as stored:
+        if stored.format in LOSSY or stored.info.get("compression") in ("jpeg", "webp"):
+            name = "JPEG" if stored.format == "MPO" else stored.format
+            raise MaskError(
+                "lossy",
+                f"is a {name} inside: lossy compression changes ids along every border; export the labels "
+                "again as PNG (to convert this file does not bring them back)",
+            )
+        if stored.mode in ("P", "PA"):
+            indices = np.asarray(stored)
+            indices = indices if indices.ndim == 2 else indices[..., 0]
+            return _by_palette(indices, np.array(stored.getpalette() or [], np.uint8), label_order)
+        if stored.mode in ("RGB", "RGBA"):
+            _refuse_16_bits(stored)
+            return _by_color(np.asarray(stored)[..., :3])
+        if stored.mode in ("L", "LA"):
+            _refuse_16_bits(stored)
+            ids = np.asarray(stored)
+            return StoredMask(ids if ids.ndim == 2 else ids[..., 0])
+        if stored.mode == "1":
+            return StoredMask(np.asarray(stored) * np.uint8(255))
+        if stored.mode.startswith("I"):
+            return StoredMask(np.asarray(stored))
+        raise MaskError("ids", f"mode {stored.mode} holds no ids; save masks as 8-bit grey or palette PNG")
+
+
+def to_ours(ids: Ids, label_order: str = CELEBAMASK) -> NDArray[np.uint8]:
+    """Stored ids as ours, uint8 (H, W). Raises MaskError for ids that the order does not name."""
+    table = lookup_table(label_order)
+    if ids.dtype == np.uint8:
+        known = table[ids]
+    else:
+        known = np.where((ids >= 0) & (ids < 256), table[ids & 255], np.uint8(UNKNOWN))
+    unknown = known == UNKNOWN
+    if not unknown.any():
+        return known
+    values = np.unique(ids[unknown])
+    if len(values) > MANY_VALUES:
+        raise MaskError(
+            "ids",
+            f"holds {len(values)} values that are no class: a grey picture, or labels that went through "
+            f"JPEG or a smooth resize; export the label map itself",
+        )
+    shown = ", ".join(str(value) for value in values[:5]) + (", ..." if len(values) > 5 else "")
+    if label_order == CELEBAMASK:
+        raise MaskError(
+            "ids", f"ids {shown} are out of range (0 to {NUM_CLASSES - 1}, {IGNORE_INDEX} = ignore)"
+        )
+    raise MaskError("ids", f"ids {shown} have no name in the label order {label_order}")
+
+
+def _refuse_16_bits(stored: Image.Image) -> None:
+    """Pillow keeps the high byte of 16-bit colours: every id would be 0."""
+    tiles: list[Any] = getattr(stored, "tile", [])
+    if any("16" in str(tile[3]) for tile in tiles):
+        raise MaskError("ids", "holds 16 bits a channel; save masks as 8-bit grey or palette PNG")
+
+
+def _by_palette(indices: Colors, palette: Colors, label_order: str) -> StoredMask:
+    """Indices are the ids, unless the palette holds the labels' colours in another order.
+
+    PNG optimisers sort palettes by popularity and keep each pixel's colour. So a palette of this project's
+    colours is read by colour, and one of anybody else's by index.
+    """
+    entries = palette.reshape(-1, 3)
+    counts = np.bincount(indices.ravel(), minlength=256)[: len(entries)]
+    used = np.flatnonzero(counts)
+    used = used[used != IGNORE_INDEX]
+    colors, by_color = entries[used], _ids_of(entries)[used]
+    distinctive = np.isin(colors, (0, 255), invert=True).any(1)
+    if (entries == entries[:, :1]).all() and len(entries) == len(used):  # pngquant's, of a grey mask
+        by_color = np.where(
+            np.isin(entries[:, 0], (*range(NUM_CLASSES), IGNORE_INDEX)), entries[:, 0], UNKNOWN
+        )
+        distinctive = np.ones(len(used), bool)
+    moved = (by_color != UNKNOWN) & (by_color != used) & distinctive
+    if not moved.any() or _named_in_order(used, by_color, label_order):
+        return StoredMask(indices)
+    if (by_color == UNKNOWN).any():
+        if moved.sum() < CHANCE:
+            return StoredMask(indices)
+        strange = tuple(colors[by_color == UNKNOWN][0].tolist())
+        raise MaskError(
+            "colours",
+            f"its palette has labels' colours in another order, and others (such as {strange}): save the "
+            f"ids without a palette",
+        )
+    if label_order != CELEBAMASK:
+        raise MaskError(
+            "colours",
+            f"its palette's order is neither that of the labels nor {label_order}: save the ids without a "
+            f"palette",
+        )
+    table = np.arange(256, dtype=np.uint8)
+    table[used] = by_color
+    return StoredMask(table[indices], by_color=True)
+
+
+def _named_in_order(used: Ids, by_color: Ids, label_order: str) -> bool:
+    """Whether these palette entries have the colours of that order's own names."""
+    if label_order == CELEBAMASK:
+        return False
+    table = lookup_table(label_order)
+    return bool((table[used] == by_color).all())
+
+
+def _by_color(pixels: Colors) -> StoredMask:
+    """RGB pixels (H, W, 3): the ids themselves where the channels are equal, else the labels' colours."""
+    red, green, blue = (pixels[..., channel] for channel in range(3))
+    if np.array_equal(red, green) and np.array_equal(red, blue):
+        return StoredMask(red)
+    ids = _ids_of(pixels)
+    unknown = ids == UNKNOWN
+    if not unknown.any():
+        return StoredMask(ids, by_color=True)
+    if not (_ids_of(pixels[..., ::-1]) == UNKNOWN).any():
+        raise MaskError(
+            "colours",
+            "has the labels' colours with red and blue exchanged, as OpenCV saves RGB arrays: exchange them "
+            "back, or save the ids",
+        )
+    few = pixels.reshape(-1, 3)[:: max(1, unknown.size // 1000), None].astype(int)
+    damaged = (abs(few - _COLORS).max(-1).min(-1) <= NEAR).mean() > MOSTLY
+    cause = (
+        "it went through JPEG, a smooth resize or blending; export it again"
+        if damaged
+        else "of colourings other than that of lisa.labels, save the ids as 8-bit grey"
+    )
+    strange = tuple(pixels[unknown][0].tolist())
+    raise MaskError(
+        "colours", f"{unknown.mean():.1%} of its pixels have no label's colour, such as {strange}: {cause}"
+    )
+
+
+def _ids_of(colors: Colors) -> NDArray[np.uint8]:
+    """Ids (...) of colours (..., 3), UNKNOWN for those that are no label's."""
+    levels = _LEVEL_OF[colors]
+    return _ID_OF_COLOR[levels[..., 0] * _POWERS[0] + levels[..., 1] * _POWERS[1] + levels[..., 2]]

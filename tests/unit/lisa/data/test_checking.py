@@ -1,0 +1,277 @@
+"""What a split's masks are refused for, before any training, and the remedies that are named."""
+
+import io
+import pickle
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lisa.data.checking import Checked, check_pairs, look_at
+from lisa.data.layouts import layout_of
+from lisa.data.mask_checks import RIMMED, rim_share
+from lisa.data.mask_sets import judge
+from lisa.data.pairs import Pair
+from lisa.data.synthetic import draw_face
+from lisa.errors import InputError
+from lisa.label_orders import CELEBAMASK, FACE_PARSING, inverse_table, lookup_table
+from lisa.labels import FLIPPED_IDS, IDS, NAMES, PALETTE
+
+REAL = Path(__file__).resolve().parents[4].parent / "shared" / "celebamask_mini"
+SIDE = 96
+LAPA = "background,skin,r_brow,l_brow,r_eye,l_eye,nose,u_lip,mouth,l_lip,hair"
+FACE_SYNTHETICS = (
+    "background", "skin", "nose", "r_eye", "l_eye", "r_brow", "l_brow", "r_ear", "l_ear", "mouth", "u_lip",
+    "l_lip",
+    "neck", "hair", "", "cloth", "eye_g", "hat",
+)  # fmt: skip
+FLIP = np.array([*FLIPPED_IDS, *range(19, 256)], np.uint8)
+COLORS = np.array(PALETTE, np.int64).reshape(-1, 3)
+Resampling = Image.Resampling
+Ids = np.ndarray
+
+
+@pytest.fixture(scope="module")
+def faces() -> list[Ids]:
+    return [draw_face(seed, SIDE)[1] for seed in range(24)]
+
+
+def alone(item: Any) -> list[Any]:
+    return [item]
+
+
+def write(folder: Path, masks: list[Ids] | list[Image.Image]) -> list[Pair]:
+    pairs: list[Pair] = []
+    for number, mask in enumerate(masks):
+        image = mask if isinstance(mask, Image.Image) else Image.fromarray(mask)
+        pair = Pair(folder / f"{number}.jpg", folder / f"{number}.png")
+        image.save(pair.mask)
+        Image.new("RGB", image.size, (number, 0, 0)).save(pair.image)
+        pairs.append(pair)
+    return pairs
+
+
+def check(folder: Path, masks: list[Ids] | list[Image.Image], label_order: str = CELEBAMASK) -> Checked:
+    pairs = [pair._replace(label_order=label_order) for pair in write(folder, masks)]
+    return check_pairs(pairs, alone, 0, 1)
+
+
+def refusal(folder: Path, masks: list[Ids] | list[Image.Image]) -> str:
+    with pytest.raises(InputError) as caught:
+        check(folder, masks)
+    return str(caught.value)
+
+
+def in_order(ids: Ids, order: str) -> Ids:
+    """Labels that the order lacks become background."""
+    table = inverse_table(order)
+    return np.where(table == 254, 0, table).astype(np.uint8)[ids]
+
+
+def in_face_synthetics(ids: Ids) -> Ids:
+    table = np.zeros(256, np.uint8)
+    for theirs, name in enumerate(FACE_SYNTHETICS):
+        if name:
+            table[IDS[name]] = theirs
+    return table[ids]
+
+
+def face(ids: Ids) -> Ids:
+    return (ids > 0) & (ids < 14)
+
+
+def stretched(ids: Ids) -> Ids:
+    return np.round(ids * (255 / 18)).astype(np.uint8)
+
+
+SPLITS: dict[str, tuple[Callable[[Ids], Any], str]] = {
+    "all background": (np.zeros_like, "every pixel is background"),
+    "all ignored": (lambda ids: np.full_like(ids, 255), r"every pixel is 255 \(ignored\)"),
+    "0 and 255": (lambda ids: face(ids) * np.uint8(255), "no value but 0 and 255: masks of a face"),
+    "0 and 255 inverted": (lambda ids: ~face(ids) * np.uint8(255), "no value but 0 and 255"),
+    "one bit": (lambda ids: Image.fromarray(face(ids)), "no value but 0 and 255"),
+    "0 and 1": (lambda ids: face(ids).astype(np.uint8), "0 and 1.*--data.label-order background,skin$"),
+    "1 and 2": (lambda ids: face(ids) + np.uint8(1), "no value but 1 and 2"),
+    "all 1": (np.ones_like, "no value but 1"),
+    "one too high": (lambda ids: ids + np.uint8(1), r"one too high \(1 to 19, .*subtract 1 from each mask$"),
+    "one too low": (lambda ids: ids - np.uint8(1), "one too low .*add 1 to each mask"),
+    "times 10": (lambda ids: ids * np.uint8(10), r"multiplied by 10 \(0, 10, 20, 30, ...\): divide"),
+    "times 13": (lambda ids: ids * np.uint8(13), "multiplied by 13 "),
+    "times 14": (lambda ids: ids * np.uint8(14), "multiplied by 14 "),
+    "stretched": (stretched, "multiplied by 14.17 .*round"),
+    "times 257": (lambda ids: Image.fromarray(ids.astype(np.uint16) * np.uint16(257)), "multiplied by 257"),
+    "face-parsing": (lambda ids: in_order(ids, FACE_PARSING), f"give --data.label-order {FACE_PARSING}$"),
+    "LaPa": (lambda ids: in_order(ids, LAPA), f"LaPa.*: give --data.label-order {LAPA}$"),
+    "LaPa times 20": (lambda ids: in_order(ids, LAPA) * np.uint8(20), f"multiplied by 20 .*{LAPA}$"),
+    "FaceSynthetics": (in_face_synthetics, "FaceSynthetics.*no name for beard"),
+    "left and right": (
+        lambda ids: FLIP[ids],
+        "left and right are exchanged.*: give --data.label-order background,skin,nose,eye_g,r_eye,l_eye,",
+    ),
+    "some order": (
+        lambda ids: np.array([0, 1, *np.random.default_rng(5).permutation(np.arange(2, 19))], np.uint8)[ids],
+        "another label order: .* in only .*; name their ids",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", SPLITS)
+def test_masks_that_are_no_label_maps_are_refused_with_what_to_do(
+    faces: list[Ids], kind: str, tmp_path: Path
+):
+    change, words = SPLITS[kind]
+    message = refusal(tmp_path, [change(ids) for ids in faces])
+    assert message.startswith(f"{tmp_path}: ")
+    assert "\n" not in message, "one message, not one for each mask"
+    assert re.search(words, message), message
+
+
+@pytest.mark.parametrize("kind", ["face-parsing", "LaPa", "left and right"])
+def test_a_hint_that_is_obeyed_gives_the_true_labels(faces: list[Ids], kind: str, tmp_path: Path):
+    masks = [SPLITS[kind][0](ids) for ids in faces]
+    order = refusal(tmp_path, masks).rsplit(" ", 1)[1]
+    checked = check(tmp_path, masks, order)
+    named = lookup_table(order)[masks[0]]
+    kept = np.isin(faces[0], np.unique(lookup_table(order)[: len(NAMES)]))
+    assert np.array_equal(named[kept], faces[0][kept])
+    assert checked.class_counts[IDS["nose"]] == sum((ids == IDS["nose"]).sum() for ids in faces)
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+@pytest.mark.parametrize(
+    "kind", ["one too high", "times 13", "face-parsing", "LaPa", "all ignored", "one bit"]
+)
+def test_small_splits_are_checked_as_well(faces: list[Ids], kind: str, count: int, tmp_path: Path):
+    change, words = SPLITS[kind]
+    message = refusal(tmp_path, [change(ids) for ids in faces[:count]])
+    assert re.search(words, message), message
+
+
+def test_too_few_masks_leave_left_and_right_to_the_user(faces: list[Ids], tmp_path: Path):
+    """Of single faces 7 % are labelled the wrong way: their sides prove nothing."""
+    message = refusal(tmp_path, [in_order(FLIP[ids], LAPA) for ids in faces[:3]])
+    assert "LaPa" in message
+    assert "compare one with its picture" in message
+
+
+def test_label_maps_pass(faces: list[Ids], tmp_path: Path):
+    checked = check(tmp_path, faces)
+    assert checked.notes == ()
+    assert checked.class_counts.tolist() == np.bincount(np.concatenate(faces).ravel(), minlength=19).tolist()
+    for count in (1, 2, 5):
+        check(tmp_path, faces[:count])
+
+
+def test_faces_that_lie_or_hang_pass(faces: list[Ids]):
+    for turns in (1, 2, 3):
+        assert judge([layout_of(np.rot90(ids, turns)) for ids in faces], CELEBAMASK, False) is None
+
+
+def test_two_classes_are_right_if_the_order_says_so(faces: list[Ids], tmp_path: Path):
+    checked = check(tmp_path, [face(ids).astype(np.uint8) for ids in faces], "background,skin")
+    assert checked.class_counts.nonzero()[0].tolist() == [0, 1]
+
+
+def test_masks_read_by_colour_are_noted(faces: list[Ids], tmp_path: Path):
+    images = [Image.fromarray(COLORS.astype(np.uint8)[ids]) if number < 3 else Image.fromarray(ids)
+              for number, ids in enumerate(faces)]  # fmt: skip
+    assert "3 of 24 masks were read by their colours" in check(tmp_path, images).notes[0]
+
+
+def test_one_binary_mask_among_label_maps_is_named(faces: list[Ids], tmp_path: Path):
+    message = refusal(tmp_path, [*faces[:9], face(faces[9]) * np.uint8(255)])
+    assert "1 of 10 pairs can't be used" in message
+    assert f"{tmp_path / '9.png'}: no values but 0 and 255" in message
+
+
+def through_jpeg(image: Image.Image, quality: int) -> Image.Image:
+    stream = io.BytesIO()
+    image.save(stream, "JPEG", quality=quality)
+    return Image.open(stream)
+
+
+def nearest_labels(image: Image.Image) -> Ids:
+    distance = ((np.asarray(image).astype(np.int64)[:, :, None] - COLORS) ** 2).sum(-1)
+    return distance.argmin(-1).astype(np.uint8)
+
+
+SPOILT: dict[str, Callable[[Ids], Ids]] = {
+    "jpeg 75": lambda ids: np.asarray(through_jpeg(Image.fromarray(ids), 75)).clip(0, 18),
+    "jpeg 95": lambda ids: np.asarray(through_jpeg(Image.fromarray(ids), 95)).clip(0, 18),
+    "bilinear": lambda ids: np.asarray(Image.fromarray(ids).resize((70, 70), Resampling.BILINEAR)),
+    "bilinear, larger": lambda ids: np.asarray(Image.fromarray(ids).resize((192, 192), Resampling.BILINEAR)),
+    "lanczos": lambda ids: np.asarray(Image.fromarray(ids).resize((70, 70), Resampling.LANCZOS)).clip(0, 18),
+    "colours resized": lambda ids: nearest_labels(
+        Image.fromarray(COLORS.astype(np.uint8)[ids]).resize((70, 70), Resampling.BILINEAR)
+    ),
+    "colours through jpeg": lambda ids: nearest_labels(
+        through_jpeg(Image.fromarray(COLORS.astype(np.uint8)[ids]), 90)
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", SPOILT)
+def test_rims_of_foreign_ids_are_seen(faces: list[Ids], kind: str, tmp_path: Path):
+    shares = [rim_share(SPOILT[kind](ids)) for ids in faces]
+    assert min(shares) > RIMMED
+    (pair,) = write(tmp_path, [SPOILT[kind](faces[0])])
+    fault = look_at(pair).fault
+    assert fault is not None
+    assert (fault.kind, fault.file) == ("rims", pair.mask)
+    assert "nearest neighbour" in fault.detail
+
+
+@pytest.mark.parametrize("side", [64, 96, 192])
+def test_true_masks_have_few_rims_at_any_size(faces: list[Ids], side: int):
+    shares = [
+        rim_share(np.asarray(Image.fromarray(ids).resize((side, side), Resampling.NEAREST))) for ids in faces
+    ]
+    assert max(shares) < RIMMED
+
+
+def test_rims_count_thin_runs_between_different_labels():
+    ids = np.zeros((200, 100), np.uint8)
+    ids[:, 50:] = 13
+    assert rim_share(ids) == 0
+    ids[:, 50] = 6
+    assert rim_share(ids) == pytest.approx(0.5)  # of two borders a row, one begins a rim
+    ids[:, 50] = 255
+    assert rim_share(ids) == 0, "ignored pixels are no rim"
+
+
+def test_looks_travel_between_ranks(faces: list[Ids], tmp_path: Path):
+    good, bad = write(tmp_path, [faces[0], np.full((9, 9), 77, np.uint8)])
+    for pair in (good, bad):
+        look = look_at(pair)._replace(decoded=None)
+        assert pickle.loads(pickle.dumps(look)).fault == look.fault  # noqa: S301
+
+
+def test_every_rank_raises_the_same(faces: list[Ids], tmp_path: Path):
+    pairs = write(tmp_path, [in_order(ids, LAPA) for ids in faces])
+    shares: list[Any] = []
+    for rank in range(3):
+        with pytest.raises(InputError):
+            check_pairs(pairs, lambda share: (shares.append(share), [share])[1], rank, 3)
+    messages: set[str] = set()
+    for rank in range(3):
+        with pytest.raises(InputError) as caught:
+            check_pairs(pairs, lambda _: shares, rank, 3)
+        messages.add(str(caught.value))
+    assert len(messages) == 1
+
+
+@pytest.mark.skipif(not REAL.exists(), reason="no real masks here")
+def test_real_masks_alone_or_together_give_no_false_alarm():
+    masks = [np.asarray(Image.open(path)) for path in sorted((REAL / "val" / "masks").glob("*.png"))]
+    layouts = [layout_of(ids) for ids in masks]
+    assert judge(layouts, CELEBAMASK, False) is None
+    assert [each for each in layouts if judge([each], CELEBAMASK, False)] == []
+    assert max(map(rim_share, masks)) < RIMMED
+    for order in (FACE_PARSING, LAPA):
+        verdict = judge([layout_of(in_order(ids, order)) for ids in masks], CELEBAMASK, False)
+        assert verdict is not None
+        assert verdict.detail.endswith(f"give --data.label-order {order}")
