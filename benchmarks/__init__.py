@@ -1,1 +1,1 @@
-"""What docs/performance.md quotes, each runnable by anyone with ``python -m benchmarks.<name>``."""
+"""What docs/performance.md, reliability.md and data.md quote: ``python -m benchmarks.<name>``, for anyone."""

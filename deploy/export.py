@@ -34,7 +34,7 @@ class Settings:
     """Exports a checkpoint as one TorchScript file, and in other formats on request."""
 
     checkpoint: Path
-    """best.pt of a training run."""
+    """best.pt of a training run, or the report's author's best_model.pth."""
     output: Path
     """The file to write."""
     images: Path | None = None
@@ -150,6 +150,8 @@ def main() -> None:
         for kind, output in outputs.items():
             metadata[output.name] = export_as(kind, settings.checkpoint, output, settings.images)
         print_parity(metadata, console)
+        if origin := metadata[settings.output.name].get("origin"):
+            console.print(f"{settings.checkpoint}: {origin}", markup=False, highlight=False, soft_wrap=True)
         for output in (settings.output, *outputs.values()):
             console.print(f"wrote {output} ({output.stat().st_size / 2**20:.1f} MiB)", soft_wrap=True)
 

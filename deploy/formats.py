@@ -49,7 +49,7 @@ def export_as(kind: Format, checkpoint: Path, output: Path, images: Path | None 
     save_as, run = {"onnx": (_onnx, run_onnx), "pt2": (_pt2, run_pt2)}[kind]
 
     def make(trained: Trained) -> Save:
-        parser = FaceParser(for_inference(trained.network), trained.config.data.size).eval()
+        parser = FaceParser.for_prediction(for_inference(trained.network), trained.config.data.size)
         return save_as(trace(parser))
 
     return export_gated(checkpoint, output, images, make, lambda path: {"fp32": run(path)})

@@ -14,7 +14,7 @@ from deploy.predictor.errors import BadPictureError
 from deploy.predictor.inputs import SUFFIXES
 from deploy.predictor.model import FORMAT
 from deploy.predictor.pictures import Pixels, read_picture
-from lisa.data.folders import split_folders
+from lisa.data.folders import run_pictures
 from lisa.data.synthetic import draw_face
 from lisa.errors import InputError
 from lisa.face_parser import FaceParser, argmax_at
@@ -50,8 +50,9 @@ def export_gated(
     doesn't give the trained one's labels.
     """
     trained = load_network(checkpoint)
-    pictures = gate_pictures(images, Path(trained.config.data.root))
-    reference = FaceParser(trained.network, trained.config.data.size).eval()
+    data = trained.config.data
+    pictures = gate_pictures(images, Path(data.root), data.val_share)
+    reference = trained.parser()
     metadata = metadata_of(trained)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -67,7 +68,7 @@ def export_gated(
     return metadata
 
 
-def gate_pictures(images: Path | None, data_root: Path) -> list[Tensor]:
+def gate_pictures(images: Path | None, data_root: Path, val_share: float = 0.0) -> list[Tensor]:
     """Pictures (1,3,H,W) uint8 for the parity gate: those given, the run's own, or synthetic faces."""
     if images is not None:
         if not images.is_dir():
@@ -78,7 +79,7 @@ def gate_pictures(images: Path | None, data_root: Path) -> list[Tensor]:
         return found
     for split in ("val", "train"):
         with suppress(InputError, OSError):  # the data may have been moved since, or lie on another machine
-            found = _readable(split_folders(data_root, split)[0].iterdir())
+            found = _readable(run_pictures(data_root, split, val_share))
             if found:
                 return found
     return [_as_tensor(draw_face(seed, 256)[0]) for seed in range(MAX_PICTURES)]
@@ -146,5 +147,6 @@ def metadata_of(trained: Trained) -> dict[str, Any]:
         "parameters": count_parameters(trained.network),
         "config": trained.config.to_dict(),
         "metrics": trained.metrics,
+        **({"origin": trained.origin} if trained.origin else {}),
         "versions": {"lisa": version("lisa-face-parser"), "torch": str(torch.__version__)},
     }

@@ -26,7 +26,7 @@ class Arguments:
     """
 
     checkpoint: Path
-    """best.pt or last.pt of a run."""
+    """best.pt or last.pt of a run, or the report's author's best_model.pth."""
     source: SplitFlags
     output: Path
     """Where the figures go, as JSON: results/val.json, say, with its pictures in results/val_pictures/."""
@@ -60,7 +60,7 @@ def main() -> int:
 
     with open_world() as world:
         trained = world.fail_together(lambda: load_network(arguments.checkpoint))
-        pairs = world.fail_together(arguments.source.pairs)
+        pairs = world.fail_together(lambda: arguments.source.pairs(trained.config.data.val_share))
         checked = check_pairs(pairs, world.all_gather, world.rank, world.world_size)
         world.fail_together(lambda: make_folders([arguments.output.parent] if world.is_main else []))
         network = FlipAveraged(trained.network) if arguments.tta == "flip" else trained.network
@@ -70,13 +70,18 @@ def main() -> int:
         result = evaluate(network.to(world.device), size, pairs, world, workers=2)
     if world.is_main:
         print(*checked.notes, sep="\n", end="\n" * bool(checked.notes))
-        parser = FaceParser(network, size).to(world.device).eval()
-        _write(arguments, size, result.tally, pairs, parser)
+        parser = FaceParser.for_prediction(network, size, world.device)
+        _write(arguments, size, trained.origin, result.tally, pairs, parser)
     return 0
 
 
 def _write(
-    arguments: Arguments, size: int, tally: "Tally", pairs: "list[Pair]", parser: "FaceParser"
+    arguments: Arguments,
+    size: int,
+    origin: str,
+    tally: "Tally",
+    pairs: "list[Pair]",
+    parser: "FaceParser",
 ) -> None:
     """Table, JSON and pictures, by rank 0 alone once the others may go."""
     from lisa.console import console
@@ -90,6 +95,9 @@ def _write(
     console.print(class_table(record, f"{arguments.checkpoint} on {arguments.source.split}"))
     mious = picture_mious(tally).tolist()
     asked = {"checkpoint": str(arguments.checkpoint), "split": arguments.source.split, "size": size}
+    if origin:
+        console.print(f"{arguments.checkpoint}: {origin}", markup=False, highlight=False, soft_wrap=True)
+        asked["origin"] = origin
     content = {
         **asked,
         "tta": arguments.tta,

@@ -4,6 +4,7 @@ import ctypes
 import faulthandler
 import os
 import signal
+import sys
 import warnings
 from collections.abc import Generator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -19,6 +20,7 @@ from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import bf16_compr
 from torch.nn.parallel import DistributedDataParallel
 
 from distributed.exit import STOP_SIGNALS
+from distributed.gpus import unused_gpus
 from lisa.console import console
 from lisa.errors import InputError
 from lisa.world import World
@@ -187,6 +189,8 @@ def open_world() -> Generator[ProcessGroupWorld]:
 
 def _device(local_rank: int) -> torch.device:
     if not torch.cuda.is_available():
+        if local_rank == 0 and (warning := unused_gpus(os.environ)):
+            print(f"warning: {warning}", file=sys.stderr, flush=True)
         return torch.device("cpu")
     processes, gpus = int(os.environ.get("LOCAL_WORLD_SIZE", "1")), torch.cuda.device_count()
     if processes > gpus:

@@ -1,5 +1,7 @@
 """The whole way from a picture to its label map: training evaluates it, the exported file runs it."""
 
+from typing import Self
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -25,6 +27,11 @@ class FaceParser(nn.Module):
         self.size = size
         self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1) * 255, persistent=False)
         self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1) * 255, persistent=False)
+
+    @classmethod
+    def for_prediction(cls, network: nn.Module, size: int, device: torch.device | str = "cpu") -> Self:
+        """Wraps a trained network in eval mode on the device."""
+        return cls(network, size).to(device).eval()
 
     def forward(self, images: Tensor) -> Tensor:
         """(B,3,H,W) uint8 to (B,H,W) uint8."""

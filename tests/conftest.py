@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from face_helpers import save_mask
+from hypothesis import settings
 from PIL import Image
 
 from lisa.data.parallel import available_cores
@@ -29,6 +30,11 @@ MOST_WORKERS = 8
 # Asked once, before any test hides them: CUDA reads CUDA_VISIBLE_DEVICES at its first call in a process.
 GPUS = torch.cuda.device_count() if torch.cuda.is_available() else 0
 VISIBLE = os.environ.get("CUDA_VISIBLE_DEVICES")
+
+
+# The same examples every time; no clock decides over a test.
+settings.register_profile("lisa", deadline=None, derandomize=True, database=None, max_examples=50)
+settings.load_profile("lisa")
 
 
 def pytest_configure() -> None:

@@ -90,11 +90,15 @@ def _walk(root: Path, output: Path) -> Iterator[Path]:
 
 
 def named(sources: list[Path], base: Path) -> list[Job]:
-    """Output names: the stem, or the whole file name where inputs share a stem."""
-    names = [Path(os.path.relpath(path, base)) for path in sources]
-    stems = [name.with_suffix("").as_posix() for name in names]
-    shared = Counter(stem.casefold() for stem in stems)
-    return [
-        Job(path, stem if shared[stem.casefold()] == 1 else name.as_posix())
-        for path, name, stem in zip(sources, names, stems, strict=True)
-    ]
+    """Output names: the stem, or the whole file name where another output would have the same name."""
+    whole = [Path(os.path.relpath(path, base)) for path in sources]
+    names = [name.with_suffix("").as_posix() for name in whole]
+    while True:
+        taken = Counter(name.casefold() for name in names)
+        changed = [
+            name if taken[name.casefold()] == 1 else full.as_posix()
+            for name, full in zip(names, whole, strict=True)
+        ]
+        if changed == names:
+            return [Job(path, name) for path, name in zip(sources, names, strict=True)]
+        names = changed  # a whole name may be another's stem: "a.jpg" of "a.jpg.png"

@@ -39,6 +39,8 @@ class DataConfig(Limited, section="data"):
     exclude: str = ""
     """File with paths to leave out, one a line from root on, as lisa.data.doctor --exclude-to writes it;
     empty for none."""
+    val_share: Annotated[float, Range(0, 1, open_high=True)] = 0.0
+    """Share of train that is held out as val, by the pictures' names; for sets without a split val."""
     cache: str = ""
     """Folder for decoded training pictures, 1 MB a face at 512 pixels; empty decodes them in every epoch."""
 
@@ -187,8 +189,8 @@ class TrainConfig(Limited, section="train"):
     """The loop."""
 
     init: Annotated[str, tyro.conf.arg(aliases=["--init"])] = ""
-    """Checkpoint whose weights the run begins with: fine-tuning, or the next stage at a larger size. Empty
-    begins with random ones."""
+    """Checkpoint whose weights the run begins with: fine-tuning, or the next stage at a larger size; also the
+    report's author's best_model.pth. Empty begins with random ones."""
     epochs: Annotated[int, Range(1), tyro.conf.arg(aliases=["--epochs"])] = 100
     """Passes over the training split."""
     batch_size: Annotated[int, Range(1), tyro.conf.arg(aliases=["--batch-size"])] = 16

@@ -1,7 +1,7 @@
 """Decoded training pictures in memory-mapped files, for accelerators that outrun the decoding.
 
-A cache is a folder of two arrays and an index; ``python -m benchmarks.loading`` tells whether it pays. It
-takes 1 MB a face at 512x512 and is rebuilt as a whole whenever a source file's size or time has changed.
+A cache is a folder of two arrays and an index; ``python -m benchmarks.data.loading`` tells whether it pays.
+It takes 1 MB a face at 512x512 and is rebuilt as a whole whenever a source file's size or time has changed.
 """
 
 import fcntl

@@ -1,6 +1,8 @@
 """A data set's folders: where its splits are, and which picture belongs to which mask."""
 
+import os
 from collections.abc import Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,26 +31,85 @@ def split_folders(root: Path, split: str) -> tuple[Path, Path]:
     except OSError as error:  # a folder on the way that may not be entered
         raise InputError(f"{root}: {error.strerror}") from None
     tried = " nor ".join(f"{images} with {masks}" for images, masks in candidates)
-    raise InputError(f"{root}: no split {split!r} here (neither {tried})")
+    hint = "; --data.val-share 0.1 holds out a tenth of train" if split == "val" and has_split(root) else ""
+    raise InputError(f"{root}: no split {split!r} here (neither {tried}){hint}")
+
+
+def has_split(root: Path, split: str = "train") -> bool:
+    """Whether :func:`split_folders` finds it."""
+    try:
+        split_folders(root, split)
+    except InputError:
+        return False
+    return True
 
 
 def find_pairs(
-    root: str | Path, split: str, label_order: str = CELEBAMASK, exclude: str | Path = ""
+    root: str | Path,
+    split: str,
+    label_order: str = CELEBAMASK,
+    exclude: str | Path = "",
+    val_share: float = 0.0,
 ) -> list[Pair]:
     """The split's pairs by stem, sorted, without the files listed in ``exclude``.
 
+    With a ``val_share`` above 0, val is what :func:`held_out` takes from train, and train is the rest.
+
     Raises:
-        InputError: an empty folder, unpaired files, a list that can't be read or an unknown label order.
+        InputError: an empty folder, unpaired files, a list that can't be read, an unknown label order, or a
+            share of a set that has a split val.
     """
     lookup_table(label_order)
-    pairs, misfits = match_files(Path(root), split, label_order)
-    excluded = read_exclusions(Path(exclude), Path(root)) if exclude else frozenset[Path]()
+    if val_share > 0 and split in ("train", "val"):
+        if has_split(Path(root), "val"):
+            raise InputError(f"data.val_share = {val_share}: {root} has a split val; give one of the two")
+        pairs = _paired(Path(root), "train", label_order, exclude)
+        held = held_out([pair.image for pair in pairs], val_share)
+        return [pair for pair in pairs if (pair.image in held) == (split == "val")]
+    return _paired(Path(root), split, label_order, exclude)
+
+
+def held_out(images: Sequence[Path], share: float) -> frozenset[Path]:
+    """The training pictures that stand in for a split val: those whose stem's hash is below ``share``.
+
+    Nothing but a picture's own name decides, so that no other picture, list, seed or process moves it from
+    one side to the other. Each side has at least one picture; raises InputError where there is only one.
+    """
+    if len(images) < 2:
+        raise InputError(f"data.val_share = {share}: {len(images)} training pictures can't be shared out")
+    places = {image: int(sha256(os.fsencode(image.stem)).hexdigest()[:16], 16) / 16**16 for image in images}
+    count = sum(place < share for place in places.values())
+    return frozenset(sorted(images, key=places.__getitem__)[: min(max(count, 1), len(images) - 1)])
+
+
+def share_of(root: str | Path, val_share: float) -> float:
+    """The share that holds for ``root`` when a run's network is looked at: 0 where there is a split val."""
+    return 0.0 if has_split(Path(root), "val") else val_share
+
+
+def run_pictures(root: Path, split: str, val_share: float = 0.0) -> list[Path]:
+    """The pictures of a run's split, whether they have masks or not.
+
+    Raises:
+        InputError: no such split, or none is held out.
+    """
+    share = share_of(root, val_share) if split in ("train", "val") else 0.0
+    images = list(_by_stem(split_folders(root, "train" if share else split)[0], IMAGE_SUFFIXES, []).values())
+    if share:
+        held = held_out(images, share)
+        images = [image for image in images if (image in held) == (split == "val")]
+    return images
+
+
+def _paired(root: Path, split: str, label_order: str, exclude: str | Path) -> list[Pair]:
+    pairs, misfits = match_files(root, split, label_order)
+    excluded = read_exclusions(Path(exclude), root) if exclude else frozenset[Path]()
     faults = [f"{misfit.path}: {misfit.problem}" for misfit in misfits if misfit.path not in excluded]
     if faults:
         raise InputError(f"unpaired files in split {split!r}; {REMEDY}:\n{listing(faults)}")
     kept = [pair for pair in pairs if excluded.isdisjoint((pair.image, pair.mask))]
     if not kept:
-        folder, _ = split_folders(Path(root), split)
+        folder, _ = split_folders(root, split)
         why = (
             f"all {len(pairs)} pictures are excluded"
             if pairs

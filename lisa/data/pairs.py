@@ -69,10 +69,20 @@ def read_exclusions(path: Path, root: Path) -> frozenset[Path]:
 def read_image(path: Path) -> Image.Image:
     """The picture as 8-bit RGB, EXIF rotation applied, whatever mode it was stored in."""
     with Image.open(path) as stored:
-        image = ImageOps.exif_transpose(stored)
-        if image.mode.startswith("I"):  # 16-bit grey: convert("RGB") would clip it
-            image = Image.fromarray((np.asarray(image).clip(0, 65535) / 257).round().astype(np.uint8))
-        return image.convert("RGB")
+        return upright_rgb(stored)
+
+
+def upright_rgb(stored: Image.Image) -> Image.Image:
+    """The picture as 8-bit RGB, EXIF rotation applied, transparency dropped.
+
+    Raises ValueError for floating-point samples.
+    """
+    image = ImageOps.exif_transpose(stored)
+    if image.mode.startswith("I"):  # 16-bit grey: convert("RGB") would clip it
+        image = Image.fromarray((np.asarray(image).clip(0, 65535) / 257).round().astype(np.uint8))
+    if image.mode == "F":
+        raise ValueError("floating-point samples: their range is unknown")
+    return image.convert("RGB")
 
 
 class Decoded(NamedTuple):

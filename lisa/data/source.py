@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from lisa.data.folders import find_pairs
+from lisa.data.folders import find_pairs, share_of
 from lisa.data.pairs import Pair
 from lisa.label_orders import CELEBAMASK
 
@@ -29,9 +29,13 @@ class Source(Folder):
     exclude: str = ""
     """List of files to leave out, as --data.exclude has it in training."""
 
-    def pairs_of(self, split: str) -> list[Pair]:
-        """A split's pairs: see :func:`lisa.data.folders.find_pairs`."""
-        return find_pairs(self.data, split, self.label_order, self.exclude)
+    def pairs_of(self, split: str, val_share: float = 0.0) -> list[Pair]:
+        """A split's pairs: see :func:`lisa.data.folders.find_pairs`.
+
+        ``val_share`` is that of the run whose network is looked at; it counts where there is no split val.
+        """
+        share = share_of(self.data, val_share)
+        return find_pairs(self.data, split, self.label_order, self.exclude, share)
 
 
 @dataclass(frozen=True)
@@ -41,9 +45,9 @@ class SplitSource(Source):
     split: str = "val"
     """train, val or test."""
 
-    def pairs(self) -> list[Pair]:
-        """The split's pairs: see :func:`lisa.data.folders.find_pairs`."""
-        return self.pairs_of(self.split)
+    def pairs(self, val_share: float = 0.0) -> list[Pair]:
+        """The split's pairs: see :meth:`pairs_of`."""
+        return self.pairs_of(self.split, val_share)
 
 
 Unprefixed = tyro.conf.arg(name="")

@@ -42,7 +42,7 @@ def evaluate(
         StopAskedError: a rank was asked to stop, which it did not wait for the last picture to heed.
         InputError: a rank met a picture that it can't read.
     """
-    parser = FaceParser(network, size).to(world.device).eval()
+    parser = FaceParser.for_prediction(network, size, world.device)
     tally = Tally(len(pairs), world.device)
     losses = torch.zeros(len(pairs), dtype=torch.float64, device=world.device)
     own = range(world.rank, len(pairs), world.world_size)

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from lisa.data.checking import check_pairs
-from lisa.data.folders import find_pairs
+from lisa.data.folders import find_pairs, share_of
 from lisa.data.pairs import Pair, decode
 from lisa.data.source import SplitFlags
 from lisa.errors import InputError
@@ -31,8 +31,9 @@ TITLES = {"lisa": "LISA", "unet": "UNet", "segnext": "SegNeXt"}
 def draw_grid(trained: "Trained", path: Path) -> None:
     """Six validation pictures, evenly spread: picture | truth | prediction | overlay."""
     data = trained.config.data
-    pairs = find_pairs(data.root, "val", data.label_order, data.exclude)
-    save_png(grid_sheet(parser_of(trained), pairs, SIDE), path)
+    share = share_of(data.root, data.val_share)
+    pairs = find_pairs(data.root, "val", data.label_order, data.exclude, share)
+    save_png(grid_sheet(trained.parser(), pairs, SIDE), path)
 
 
 def grid_sheet(parser: "FaceParser", pairs: Sequence[Pair], side: int) -> Image.Image:
@@ -60,9 +61,12 @@ def compare(checkpoints: list[Path], source: SplitFlags, output: Path) -> None:
     from lisa.run.checkpoint import load_network
 
     trained = [load_network(path) for path in checkpoints]
-    parsers = [parser_of(each) for each in trained]
+    parsers = [each.parser() for each in trained]
+    # Shares are nested: the smallest one's val is in every other's.
+    shares = (each.config.data.val_share for each in trained)
+    share = min(filter(None, shares), default=0.0)
     rows: list[Row] = []
-    for pair in _chosen(source.pairs(), FIGURE4_ROWS):
+    for pair in _chosen(source.pairs(share), FIGURE4_ROWS):
         image, truth = read_pair(pair)
         masks = [truth, *(parse(parser, image) for parser in parsers)]
         rows.append(Row((photo_panel(image, SIDE), *(flat_panel(colored(mask), SIDE) for mask in masks))))
@@ -81,9 +85,9 @@ def grid(checkpoint: Path, source: SplitFlags, output: Path) -> None:
     from lisa.run.checkpoint import load_network
 
     trained = load_network(checkpoint)
-    parser = parser_of(trained)
+    parser = trained.parser()
     rows: list[Row] = []
-    for pair in _chosen(source.pairs(), FIGURE5_ROWS * FIGURE5_BLOCKS):
+    for pair in _chosen(source.pairs(trained.config.data.val_share), FIGURE5_ROWS * FIGURE5_BLOCKS):
         image, _ = read_pair(pair)
         prediction = flat_panel(colored(parse(parser, image)), SIDE)
         rows.append(Row((photo_panel(image, SIDE), prediction)))
@@ -117,13 +121,6 @@ def read_pair(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
     """Picture (H,W,3) and ids (H,W), uint8."""
     image, mask = decode(pair)
     return np.asarray(image), np.asarray(mask)
-
-
-def parser_of(trained: "Trained") -> "FaceParser":
-    """The network with everything around it, at the size that it was trained at."""
-    from lisa.face_parser import FaceParser
-
-    return FaceParser(trained.network, trained.config.data.size).eval()
 
 
 def parse(parser: "FaceParser", image: np.ndarray) -> np.ndarray:

@@ -37,9 +37,14 @@ def colored(mask: np.ndarray) -> np.ndarray:
     return _COLORS[mask]
 
 
-def overlay(image: np.ndarray, mask: np.ndarray, alpha: float = 0.5) -> np.ndarray:
-    """The colours blended over the picture, (H,W,3) uint8; background stays as it is."""
-    blended = image * (1 - alpha) + colored(mask) * alpha
+def overlay(
+    image: np.ndarray, mask: np.ndarray, alpha: float = 0.5, colors: np.ndarray = _COLORS
+) -> np.ndarray:
+    """Blends the labels' colours over the picture, (H,W,3) uint8; background stays as it is.
+
+    ``mask`` holds ids (H,W) uint8; ``colors`` is (labels,3) uint8, the label contract's if not given.
+    """
+    blended = image * (1 - alpha) + colors[mask] * alpha
     return np.where((mask == 0)[..., None], image, blended.round()).astype(np.uint8)
 
 

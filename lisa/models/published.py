@@ -41,19 +41,40 @@ def our_key(published_key: str) -> str:
     return key
 
 
+def their_key(key: str) -> str:
+    """The published name of one of our tensors."""
+    key = re.sub(r"^(enc[15])\.0\.", r"\1.", key)
+    for pattern, replacement in _RENAMES[1:]:
+        theirs = re.sub(r"\\\.", ".", pattern).lstrip("^")
+        if replacement in key:
+            return key.replace(replacement, theirs)
+    return key
+
+
+def is_published(content: object) -> bool:
+    """Whether this is a plain state dict under the author's names, whole or not."""
+    return (
+        isinstance(content, Mapping)
+        and all(isinstance(value, Tensor) for value in content.values())
+        and any(str(key).removeprefix("module.").startswith("enc1.conv.conv.") for key in content)
+    )
+
+
 def from_published(source: Mapping[str, Tensor] | str | Path) -> LISA:
-    """The LISA network with the author's weights.
+    """Builds the LISA network with the author's weights.
 
     ``source`` is the published state dict, or the path of a file that holds it, loaded weights-only. The
-    number of classes is read from the classifier. Raises InputError naming each missing, unknown or
-    misshapen key as the published file spells it.
+    number of classes is read from the classifier.
+
+    Raises:
+        InputError: names each missing, unknown or misshapen key as the published file spells it.
     """
     state = _read(Path(source)) if isinstance(source, (str, Path)) else source
     published = {our_key(key): key for key in state}
     classifier = state.get(published.get("final.weight", ""))
     network = LISA(num_classes=classifier.shape[0] if classifier is not None else 19)
     expected = network.state_dict()
-    faults = [f"missing: {_published_spelling(key)}" for key in expected if key not in published]
+    faults = [f"missing: {their_key(key)}" for key in expected if key not in published]
     faults += [f"unknown: {theirs}" for ours, theirs in published.items() if ours not in expected]
     faults += [
         f"shape of {theirs}: {tuple(state[theirs].shape)}, expected {tuple(expected[ours].shape)}"
@@ -76,13 +97,3 @@ def _read(path: Path) -> Mapping[str, Tensor]:
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         raise InputError(f"{path}: holds no plain state dict (a mapping of names to tensors)")
     return state
-
-
-def _published_spelling(key: str) -> str:
-    """The published name of one of our tensors, for messages."""
-    key = re.sub(r"^(enc[15])\.0\.", r"\1.", key)
-    for pattern, replacement in _RENAMES[1:]:
-        theirs = re.sub(r"\\\.", ".", pattern).lstrip("^")
-        if replacement in key:
-            return key.replace(replacement, theirs)
-    return key

@@ -2,12 +2,14 @@
 
 A checkpoint is a plain dict. ``weights`` are averaged where the config keeps an average (in ``best.pt`` raw
 where those were better); beside them ``config``, ``labels``, ``metrics`` and ``versions``. ``last.pt`` also
-holds ``training``: what a run needs to go on exactly where it stood.
+holds ``training``: what a run needs to go on exactly where it stood. The file that the report's author
+published is read as a checkpoint too; ``origin`` then says so.
 """
 
 import io
 import os
 import zipfile
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,16 +18,25 @@ import timm
 import torch
 from torch import nn
 
-from lisa.config import Config
+from lisa.config import Config, DataConfig, report
 from lisa.errors import InputError
+from lisa.face_parser import FaceParser
 from lisa.files import whole_file
-from lisa.labels import NAMES
-from lisa.models import build
+from lisa.labels import NAMES, NUM_CLASSES
+from lisa.models import build, from_published
+from lisa.models.published import is_published
 
 FORMAT = 2
 """Raised when an older reader could misunderstand a newer file. ``_upgrade`` reads the formats before it."""
 
 _REQUIRED = ("format", "weights", "config", "labels", "metrics", "versions")
+
+
+PUBLISHED = (
+    "weights that the report's author published; label order and figures are the author's (the file names no "
+    "labels: ids are read in CelebAMask-HQ's order, that of the author's training data)"
+)
+"""``origin`` of the author's file."""
 
 
 class DamagedError(InputError):
@@ -38,6 +49,12 @@ class Trained(NamedTuple):
     network: nn.Module
     config: Config
     metrics: dict[str, Any]
+    origin: str = ""
+    """Who trained it, if no run of ours did; empty for ours."""
+
+    def parser(self, device: torch.device | str = "cpu") -> FaceParser:
+        """The network with everything around it, at the size that it was trained at, ready to predict."""
+        return FaceParser.for_prediction(self.network, self.config.data.size, device)
 
 
 def payload(weights: dict[str, Any], config: Config, metrics: dict[str, Any]) -> dict[str, Any]:
@@ -80,7 +97,7 @@ def write(content: memoryview, path: Path, former: Path | None = None) -> None:
 
 
 def load(path: str | Path) -> dict[str, Any]:
-    """Reads a checkpoint of ours, weights-only, to the CPU.
+    """Reads a checkpoint of ours or the author's published file, weights-only, to the CPU.
 
     Raises:
         DamagedError: it can't be read.
@@ -95,6 +112,8 @@ def load(path: str | Path) -> dict[str, Any]:
     except Exception as error:  # torch.load raises a different class for each kind of damage
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise DamagedError(f"{path}: damaged or no LISA checkpoint ({reason})") from error
+    if is_published(checkpoint):
+        return _as_checkpoint(checkpoint, path)
     if not isinstance(checkpoint, dict) or any(key not in checkpoint for key in _REQUIRED):
         raise InputError(f"{path}: no LISA checkpoint (it lacks {', '.join(_REQUIRED)})")
     if checkpoint["format"] not in range(1, FORMAT + 1):
@@ -115,6 +134,19 @@ def _check_sums(path: Path) -> None:
         raise zipfile.BadZipFile(f"wrong check sum of {damaged}")
 
 
+def _as_checkpoint(state: Mapping[str, torch.Tensor], path: Path) -> dict[str, Any]:
+    """The author's state dict as a checkpoint of ours: no figures, and the report's recipe as its config."""
+    try:
+        network = from_published(state)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    if network.final.out_channels != NUM_CLASSES:
+        raise InputError(f"{path}: a network of {network.final.out_channels} labels, not {NUM_CLASSES}")
+    config = replace(report(), data=DataConfig(root="CelebAMask-HQ"))
+    content = payload(network.state_dict(), config, {})
+    return {**content, "versions": {}, "origin": PUBLISHED}
+
+
 def _upgrade(checkpoint: dict[str, Any]) -> dict[str, Any]:
     """A checkpoint of an older format as this version writes it."""
     training: dict[str, Any] | None = checkpoint.get("training")
@@ -131,7 +163,7 @@ def load_network(path: str | Path) -> Trained:
     config = Config.from_dict(checkpoint["config"])
     network = build(replace(config.model, auxiliary=False))
     load_weights(network, checkpoint["weights"], path)
-    return Trained(network.eval(), config, checkpoint["metrics"])
+    return Trained(network.eval(), config, checkpoint["metrics"], checkpoint.get("origin", ""))
 
 
 def load_weights(network: nn.Module, weights: dict[str, Any], path: str | Path) -> None:

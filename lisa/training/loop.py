@@ -95,7 +95,7 @@ def _fit(
     train = config.train
     torch.manual_seed(train.seed)
     going_on = resume and run.holds_run
-    network = world.fail_together(lambda: start_network(config, going_on))
+    network, origin = world.fail_together(lambda: start_network(config, going_on))
     network = network.to(world.device, memory_format=torch.channels_last)  # pyright: ignore
     batches = EpochBatches(
         len(faces.train), train.batch_size, train.seed, world.rank, world.world_size, train.views
@@ -111,6 +111,8 @@ def _fit(
             f"{len(faces.val)} validation pictures; {world.world_size} x {world.device.type} in "
             f"{train.precision}; {run.path}"
         )
+        if origin:
+            log.note(f"{train.init}: {origin}")
         for line in (*faces.notes, *changes):
             log.warn(line)
         with closing(Trainer(config, world, state, faces.train, batches, faces.class_counts, log)) as trainer:
@@ -162,7 +164,10 @@ def load_faces(config: Config, world: World) -> Faces:
     """Training and validation pairs, every file of which has been decoded once."""
     data = config.data
     train, val = world.fail_together(
-        lambda: [find_pairs(data.root, split, data.label_order, data.exclude) for split in ("train", "val")]
+        lambda: [
+            find_pairs(data.root, split, data.label_order, data.exclude, data.val_share)
+            for split in ("train", "val")
+        ]
     )
     checked = check_pairs(train, world.all_gather, world.rank, world.world_size)
     also = check_pairs(val, world.all_gather, world.rank, world.world_size)
@@ -170,17 +175,20 @@ def load_faces(config: Config, world: World) -> Faces:
     return Faces(train, val, torch.from_numpy(checked.class_counts), tuple(notes))
 
 
-def start_network(config: Config, going_on: bool) -> nn.Module:
-    """The config's network, with the weights of train.init; a run that goes on has its own.
+def start_network(config: Config, going_on: bool) -> tuple[nn.Module, str]:
+    """The config's network, with the weights of train.init, and whose they are if no run of ours made them.
+
+    A run that goes on has weights of its own.
 
     Raises:
         InputError: it is over the cap, or the checkpoint can't be read or is of another network.
     """
     network = build(config.model)
-    if config.train.init and not going_on:
-        weights = checkpoint.load(config.train.init)["weights"]
-        checkpoint.load_weights(deployable(network), weights, config.train.init)
-    return network
+    if not config.train.init or going_on:
+        return network, ""
+    initial = checkpoint.load(config.train.init)
+    checkpoint.load_weights(deployable(network), initial["weights"], config.train.init)
+    return network, initial.get("origin", "")
 
 
 def restore(state: TrainState, run: RunFolder, world: World) -> list[str]:
@@ -222,7 +230,7 @@ def best_grid(trainer: Trainer, network: nn.Module, val: list[Pair]) -> np.ndarr
     """Six validation pictures as this network parses them, (H,W,3) uint8, for TensorBoard."""
     from lisa.figures.comparison import grid_sheet  # matplotlib: for the rank that draws
 
-    parser = FaceParser(network, trainer.config.data.size).to(trainer.world.device).eval()
+    parser = FaceParser.for_prediction(network, trainer.config.data.size, trainer.world.device)
     return np.asarray(grid_sheet(parser, val, GRID_SIDE).convert("RGB"))
 
 

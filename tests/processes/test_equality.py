@@ -1,17 +1,14 @@
-"""The number of processes changes nothing: gradients, statistics, who sees which picture."""
+"""The number of processes changes nothing in gradients and statistics."""
 
 import subprocess
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from equality_worker import BATCH, UNEVEN, gradients, statistics
+from equality_worker import UNEVEN, gradients, statistics
 from process_helpers import ROOT, environment
 
-from lisa.data.faces import EpochBatches
 from lisa.world import World
 
 
@@ -46,27 +43,3 @@ def test_synchronised_batchnorm_has_the_statistics_of_the_whole_batch(tmp_path: 
     expected = statistics(World(device=torch.device("cuda", 0)))
     for name, buffer in expected.items():
         assert torch.allclose(found[f"module.{name}"], buffer, rtol=1e-4, atol=1e-6), name
-
-
-@pytest.mark.parametrize("size", [1, 2, 3])
-@pytest.mark.parametrize(("pictures", "views"), [(23, 1), (8, 3)])
-def test_each_picture_once_per_view_and_epoch(size: int, pictures: int, views: int):
-    """Whatever the number of ranks, a global batch holds the same pictures; resuming yields the rest."""
-    alone = EpochBatches(pictures, BATCH, seed=3, views=views)
-    ranks = [EpochBatches(pictures, BATCH, 3, rank, size, views) for rank in range(size)]
-    orders: list[list[int]] = []
-    for epoch in (0, 1):
-        for batches in (alone, *ranks):
-            batches.set_position(epoch)
-        together = [list(chain(*shares)) for shares in zip(*ranks, strict=True)]
-        assert together == list(alone)
-        seen = np.bincount(np.concatenate(together), minlength=pictures)
-        assert (seen == views).all()
-        orders.append([picture for batch in together for picture in batch])
-        for batches in ranks:
-            whole = list(batches)
-            batches.set_position(epoch, 2)
-            assert list(batches) == whole[2:]
-    assert orders[0] != orders[1]
-    other = EpochBatches(pictures, BATCH, seed=4, views=views)
-    assert orders[0] != list(chain(*other))

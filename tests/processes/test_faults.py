@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from process_helpers import (
     FLAGS,
+    LONG,
     ROOT,
     agent_of,
     alive,
@@ -27,7 +28,7 @@ from resume_helpers import assert_same_run, records
 
 from lisa.run import checkpoint
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 NARROW = ("--model.widths", "4", "8", "12", "16", "24")
 EVERY = ("--checkpoint-every", "2steps")
@@ -61,16 +62,19 @@ class Watched:
         self.before = self.stamp()
 
     def end(self) -> tuple[int, str, str]:
-        output, errors = self.launch.communicate(timeout=600)
+        output, errors = self.launch.communicate(timeout=LONG)
         return self.launch.returncode, output, errors
 
 
 def test_signals_and_a_killed_worker_leave_no_trace(make_faces: Callable[..., Path], tmp_path: Path):
-    """TERM, INT, USR1, then kill -9 of a worker with one restart: bit-equal to the undisturbed run."""
+    """INT, USR1, then kill -9 of a worker with one restart: bit-equal to the undisturbed run.
+
+    The workers meet TERM here too: it is what the launch makes of INT.
+    """
     root, run = make_faces(train=12), tmp_path / "parts"
     code, _, errors = Watched(root, tmp_path / "whole").end()
     assert code == 0, errors
-    for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+    for signum in (signal.SIGINT, signal.SIGUSR1):
         watched = Watched(root, run)
         watched.wait_for_checkpoint()
         if signum == signal.SIGUSR1:  # as Slurm sends it, to a rank
@@ -89,8 +93,8 @@ def test_signals_and_a_killed_worker_leave_no_trace(make_faces: Callable[..., Pa
     assert output.count("parameters; 12 training") == 2  # it started twice
     assert_same_run(tmp_path / "whole", run)
     told = summary(run)
-    assert told["restarts"] == 4
-    assert [start.get("how") for start in told["starts"]] == ["stopped"] * 3 + [None, "finished"]
+    assert told["restarts"] == 3
+    assert [start.get("how") for start in told["starts"]] == ["stopped"] * 2 + [None, "finished"]
     assert len(told["starts"][0]["hosts"]) == 2
     assert told["best"]["miou"] == checkpoint.load(run / "best.pt")["metrics"]["miou"]
     for rank in (0, 1):
@@ -100,7 +104,7 @@ def test_signals_and_a_killed_worker_leave_no_trace(make_faces: Callable[..., Pa
 def alone(*arguments: str) -> "subprocess.CompletedProcess[str]":
     """One process without torchrun."""
     command = [sys.executable, "-m", "distributed.train", *arguments]
-    return subprocess.run(command, env=environment(), capture_output=True, text=True, cwd=ROOT, timeout=600)
+    return subprocess.run(command, env=environment(), capture_output=True, text=True, cwd=ROOT, timeout=LONG)
 
 
 def test_no_restart_a_second_run_a_dead_agent_and_one_process_less(
@@ -125,7 +129,7 @@ def test_no_restart_a_second_run_a_dead_agent_and_one_process_less(
     below = descendants(agent)
     assert len(children(agent)) == 2
     os.kill(agent, signal.SIGKILL)
-    watched.launch.communicate(timeout=600)
+    watched.launch.communicate(timeout=LONG)
     wait_until(lambda: not [pid for pid in below if alive(pid)], "the workers' end")
     assert summary(run)["starts"][-1]["how"] == "stopped"
 
@@ -142,7 +146,7 @@ def test_no_restart_a_second_run_a_dead_agent_and_one_process_less(
 def torchrun(fault: str, *arguments: str, **extra: str) -> "subprocess.CompletedProcess[str]":
     command = ["torchrun", "--standalone", "--nproc-per-node=2", "-m", "faulty_train", fault, *arguments]
     return subprocess.run(
-        command, env=environment(**extra), capture_output=True, text=True, timeout=600, cwd=ROOT
+        command, env=environment(**extra), capture_output=True, text=True, timeout=LONG, cwd=ROOT
     )
 
 

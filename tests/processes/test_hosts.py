@@ -14,7 +14,7 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from benchmarks.hosts import TwoHosts, command
+from benchmarks.network.hosts import TwoHosts, command
 from distributed.world import ProcessGroupWorld
 
 ROOT = Path(__file__).parents[2]

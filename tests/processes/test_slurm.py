@@ -19,7 +19,7 @@ PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "torchrun")
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(900),
+    pytest.mark.timeout(1800),
     pytest.mark.skipif(os.geteuid() != 0, reason="slurmd needs root"),
     pytest.mark.skipif(not all(map(shutil.which, PROGRAMS)), reason="Slurm is not installed"),
 ]
@@ -43,8 +43,10 @@ TaskPlugin=task/none
 JobAcctGatherType=jobacct_gather/none
 SwitchType=switch/none
 MpiDefault=none
+SelectType=select/cons_tres
+GresTypes=gpu
 ReturnToService=2
-NodeName={host} NodeAddr=127.0.0.1 CPUs={cores} State=UNKNOWN
+NodeName={host} NodeAddr=127.0.0.1 CPUs={cores} Gres=gpu:2 State=UNKNOWN
 PartitionName=all Nodes={host} Default=YES MaxTime=INFINITE State=UP
 """
 
@@ -57,7 +59,7 @@ def free_ports(count: int) -> list[int]:
         return [one.getsockname()[1] for one in sockets]
 
 
-def wait_for(condition: Callable[[], object], what: str, seconds: float = 240) -> None:
+def wait_for(condition: Callable[[], object], what: str, seconds: float = 600) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"{what} never came"
@@ -72,11 +74,15 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Generator[Callable[..., s
         (base / folder).mkdir()
     host = socket.gethostname().split(".")[0]
     config = base / "slurm.conf"
+    for gpu in ("gpu0", "gpu1"):  # files that Slurm takes for devices, and torch does not
+        (base / gpu).touch()
+    (base / "gres.conf").write_text(f"Name=gpu File={base}/gpu[0-1]\n")
     config.write_text(CONFIG.format(base=base, host=host, ports=free_ports(2), cores=os.cpu_count()))
     key = base / "munge.key"
     key.write_bytes(os.urandom(1024))
     key.chmod(0o400)
-    environment = {**os.environ, "SLURM_CONF": str(config)}
+    # As Slurm hides a GPU: an empty CUDA_VISIBLE_DEVICES would be the user's wish.
+    environment = {**os.environ, "SLURM_CONF": str(config), "CUDA_VISIBLE_DEVICES": "NoDevFiles"}
     munge = [f"--{name}={base}/munge.{name}" for name in ("socket",)]
     munge += [f"--{name}-file={base}/munge.{name}" for name in ("key", "pid", "log", "seed")]
     daemons = (
@@ -128,5 +134,7 @@ def test_a_job_warned_of_its_time_limit_saves_is_requeued_and_goes_on(
     text = output.read_text()
     assert text.count("torchrun --nnodes=1") == 2
     assert text.count("go on with --resume") == 1
+    # The step got the node's GPUs.
+    assert text.count("warning: SLURM_GPUS_ON_NODE=2, but torch sees no GPU and takes the CPU") == 2
     epochs = [line for line in (run / "metrics.jsonl").read_text().splitlines() if '"miou"' in line]
     assert len(epochs) == 12

@@ -12,6 +12,10 @@ FLAGS = ("--size", "32", "--batch-size", "4", "--data.workers", "1", "--optim.em
 """Small faces, and a network of a few thousand parameters."""
 
 
+LONG = 600
+"""Seconds after which a process of a healthy test, on a machine however busy, has ended."""
+
+
 def environment(**extra: str) -> dict[str, str]:
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("SLURM", "MASTER_"))}
     return {**kept, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests/support'}", "OMP_NUM_THREADS": "1", **extra}
@@ -29,7 +33,7 @@ def start(*arguments: object, **extra: str) -> "subprocess.Popen[str]":
     )
 
 
-def wait_until(condition: Callable[[], object], what: str, seconds: float = 400) -> None:
+def wait_until(condition: Callable[[], object], what: str, seconds: float = LONG) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"never came: {what}"
@@ -51,7 +55,7 @@ def descendants(pid: int) -> list[int]:
 
 def agent_of(launch: "subprocess.Popen[str]") -> int:
     """torchrun's process below launch.sh."""
-    (agent,) = [pid for pid in children(launch.pid) if "torchrun" in command_of(pid)]
+    (agent,) = [pid for pid in children(launch.pid) if "torch.distributed.run" in command_of(pid)]
     return agent
 
 

@@ -16,7 +16,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError, features
+from PIL import ExifTags, Image, UnidentifiedImageError, features
 
 from lisa.data.celebamask.source import (
     PARTS,
@@ -40,6 +40,8 @@ VERSION = 1
 """Raise it when the same source would give other files."""
 SIZE = 512
 JPEG_QUALITY = 95
+WHITE = 127
+"""Part masks are of the part above this grey level; where nothing is, of their only level above 0."""
 
 
 @dataclass(frozen=True)
@@ -121,22 +123,28 @@ def merge_parts(parts: tuple[tuple[str, Path], ...]) -> NDArray[np.uint8]:
     """
     merged = np.zeros((SIZE, SIZE), np.uint8)
     for name, path in parts:
-        merged[_read_part(path) > 127] = IDS[name]
+        merged[_read_part(path)] = IDS[name]
     return merged
 
 
-def _read_part(path: Path) -> NDArray[np.uint8]:
+def _read_part(path: Path) -> NDArray[np.bool_]:
+    """Where the part is, (512, 512): white on black, or 1 on 0 as some copies of the release have it."""
     try:
         with Image.open(path) as image:
             size = image.size
             grey = np.asarray(image.convert("L")) if size == (SIZE, SIZE) else None
+            clear = image.has_transparency_data and np.asarray(image.convert("RGBA"))[..., 3].min() < 255
     except (OSError, SyntaxError, UnidentifiedImageError) as error:
         raise _unreadable("part mask", path, error) from error
     if grey is None:
         raise InputError(
             f"part mask {path} is {size[0]}x{size[1]}, not {SIZE}x{SIZE}; unpack the release again"
         )
-    return grey
+    largest = grey.max()
+    if clear or (largest <= WHITE and not np.isin(grey, (0, largest)).all()):
+        kind = "is partly transparent" if clear else f"has several values from 0 to {largest}"
+        raise InputError(f"part mask {path} {kind}, must be 0 and 255 or 0 and 1; unpack the release again")
+    return grey > (WHITE if largest > WHITE else 0)
 
 
 def read_picture(path: Path) -> Image.Image:
@@ -152,6 +160,8 @@ def read_picture(path: Path) -> Image.Image:
         with Image.open(path) as image:
             if image.width != image.height:
                 raise InputError(f"picture {path} is {image.width}x{image.height}; CelebA-HQ's are square")
+            if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
+                raise InputError(f"picture {path} has an EXIF orientation; CelebA-HQ's, and masks, have none")
             image.draft("RGB", (SIZE, SIZE))
             picture = image.convert("RGB")
     except (OSError, SyntaxError, UnidentifiedImageError) as error:

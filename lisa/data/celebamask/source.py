@@ -4,14 +4,15 @@ Layout: ``CelebA-HQ-img/{0..29999}.jpg``, ``CelebAMask-HQ-mask-anno/{0..14}/{ind
 ``CelebA-HQ-to-CelebA-mapping.txt``. Source: https://github.com/switchablenorms/CelebAMask-HQ
 """
 
-import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from lisa.data.pairs import IMAGE_SUFFIXES
 from lisa.errors import InputError, listing
+from lisa.files import read_text
 from lisa.labels import NAMES
 
 PICTURES = "CelebA-HQ-img"
@@ -56,36 +57,54 @@ def _letters(name: str) -> str:
 
 
 def list_pictures(folder: Path) -> dict[int, Path]:
-    """Path of each picture by its index."""
-    pictures = {int(path.stem): path for path in folder.glob("*.jpg") if path.stem.isdecimal()}
+    """Path of each picture by its index: 1.jpg, or as a copy may have it, 00001.jpg, 1.JPG or 1.png.
+
+    Raises:
+        InputError: no pictures, several for one index, or an unreadable folder.
+    """
+    pictures: dict[int, Path] = {}
+    several: list[str] = []
+    for path in _files(folder):
+        if path.suffix.lower() not in IMAGE_SUFFIXES or not path.stem.isdecimal():
+            continue
+        if pictures.setdefault(int(path.stem), path) != path:
+            several.append(f"{path} beside {pictures[int(path.stem)].name}")
+    if several:
+        raise InputError(f"faces with more than one picture; move away all but one:\n{listing(several)}")
     if not pictures:
         raise InputError(f"{folder} has no pictures named 0.jpg, 1.jpg, ...; is the release unpacked fully?")
     return dict(sorted(pictures.items()))
+
+
+def _files(folder: Path) -> list[Path]:
+    """The folder's entries, sorted, without hidden ones such as macOS's ._00001_hair.png."""
+    try:
+        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except OSError as error:
+        raise InputError(f"can't list {folder}: {error.strerror}; repair or unpack it again") from error
 
 
 def list_parts(folder: Path) -> dict[int, dict[str, Path]]:
     """Paths of the part masks by index and part name.
 
     Raises:
-        InputError: a part that CelebAMask-HQ doesn't have, or an unreadable folder.
+        InputError: a part that CelebAMask-HQ doesn't have, one that comes twice, or an unreadable folder.
     """
     parts: dict[int, dict[str, Path]] = defaultdict(dict)
     strange: list[str] = []
-    for subfolder in sorted(folder.iterdir()):
-        if not subfolder.name.isdecimal():
+    several: list[str] = []
+    entries = _files(folder)
+    subfolders = [path for path in entries if path.name.isdecimal()]
+    for path in (file for files in (entries, *map(_files, subfolders)) for file in files):
+        if path.suffix.lower() not in IMAGE_SUFFIXES:
             continue
-        try:
-            names = sorted(entry.name for entry in os.scandir(subfolder) if entry.name.endswith(".png"))
-        except OSError as error:
-            raise InputError(
-                f"can't list {subfolder}: {error.strerror}; repair or unpack it again"
-            ) from error
-        for name in names:
-            number, _, part = name.removesuffix(".png").partition("_")
-            if number.isdecimal() and part in NAMES[1:]:
-                parts[int(number)][part] = subfolder / name
-            else:
-                strange.append(str(subfolder / name))
+        number, _, part = path.stem.partition("_")
+        if path.suffix.lower() != ".png" or not number.isdecimal() or part not in NAMES[1:]:
+            strange.append(str(path))
+        elif parts[int(number)].setdefault(part, path) != path:
+            several.append(f"{path} beside {parts[int(number)][part]}")
+    if several:
+        raise InputError(f"parts that come twice; move away all but one:\n{listing(several)}")
     if strange:
         raise InputError(
             f"files that aren't INDEX_PART.png with a part of CelebAMask-HQ ({', '.join(NAMES[1:])}); "
@@ -113,20 +132,17 @@ def official_split(source: Path, indices: Sequence[int]) -> dict[int, str]:
         InputError: no mapping, a line that can't be read, or an index that it doesn't list.
     """
     path = source / MAPPING
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise InputError(
-            f"can't read {path}: {error.strerror}; put the release's mapping there, or give --split report"
-        ) from error
+    if not path.exists():
+        raise InputError(f"{path} is missing; put the release's mapping there, or give --split report")
     original: dict[int, int] = {}
-    for number, line in enumerate(lines[1:], start=2):
+    for number, line in enumerate(read_text(path, "the mapping").splitlines(), start=1):
         words = line.split()
-        if not words:
+        if not words or (number == 1 and not words[0].isdecimal()):  # the header, which a copy may lack
             continue
         if len(words) < 2 or not (words[0].isdecimal() and words[1].isdecimal()):
             raise InputError(f"{path} line {number} is {line!r}; expected 'idx orig_idx orig_file'")
-        original[int(words[0])] = int(words[1])
+        if original.setdefault(int(words[0]), int(words[1])) != int(words[1]):
+            raise InputError(f"{path} line {number} gives {words[0]} another original than a line before it")
     unlisted = [str(index) for index in indices if index not in original]
     if unlisted:
         raise InputError(f"{path} doesn't list {len(unlisted)} of the pictures:\n{listing(unlisted)}")

@@ -22,10 +22,10 @@ from rich.table import Table
 from lisa.data.checking import EXPLAINED, judge_looks, notes_on
 from lisa.data.doctor.duplicates import near_pairs
 from lisa.data.doctor.examination import Examination, Finding, examine
-from lisa.data.folders import match_files, split_folders
+from lisa.data.folders import has_split, match_files, split_folders
 from lisa.data.parallel import parallel_map
 from lisa.data.source import FolderFlags
-from lisa.errors import InputError, one_line_errors
+from lisa.errors import one_line_errors
 from lisa.files import write_json, write_whole
 from lisa.label_orders import CELEBAMASK, lookup_table
 from lisa.labels import NAMES, NUM_CLASSES
@@ -108,7 +108,7 @@ def diagnose(root: Path, label_order: str = CELEBAMASK, workers: int | None = No
     lookup_table(label_order)
     findings: list[Finding] = []
     notes: list[str] = []
-    splits = [split for split in SPLITS if _has(root, split)]
+    splits = [split for split in SPLITS if has_split(root, split)]
     if not splits:
         split_folders(root, SPLITS[0])  # raises, and says where it looked
     seen: dict[str, list[Examination]] = {}
@@ -145,14 +145,6 @@ def _findings(examinations: Sequence[Examination], masks: Path, label_order: str
         for finding in examination.findings:
             if verdict is None or finding.kind not in (*EXPLAINED, *BY_IDS):
                 yield finding
-
-
-def _has(root: Path, split: str) -> bool:
-    try:
-        split_folders(root, split)
-    except InputError:
-        return False
-    return True
 
 
 def _counts(examinations: Sequence[Examination]) -> NDArray[np.int64]:

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from deploy_helpers import SIZE, write_checkpoint, write_faces
 
-from benchmarks.prediction import Settings, compare, equal_labels, miou
+from benchmarks.prediction.__main__ import Settings, compare, equal_labels, miou
 
 
 @pytest.mark.slow

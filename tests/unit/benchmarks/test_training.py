@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.fast_paths import last_miou
-from benchmarks.plain_training import OneHotFaces, loss_of, train
-from benchmarks.training import Settings, link_faces
-from benchmarks.training_profile import record
+from benchmarks.training.__main__ import Settings, link_faces
+from benchmarks.training.fast_paths import last_miou
+from benchmarks.training.plain import OneHotFaces, loss_of, train
+from benchmarks.training.profile import record
 from lisa.config import Config, DataConfig, LossConfig, OptimConfig, TrainConfig
 from lisa.data.folders import find_pairs
 from lisa.losses import SegmentationLoss

@@ -3,8 +3,10 @@ from pathlib import Path
 import pytest
 import torch
 from deploy_helpers import SIZE, write_checkpoint, write_faces
+from published_helpers import write_published
 
 import deploy.export
+import lisa
 from deploy.export import export, main
 from deploy.gate import gate_pictures
 from deploy.predictor.model import Parser, read_metadata
@@ -14,7 +16,7 @@ from lisa.errors import InputError
 from lisa.face_parser import FaceParser
 from lisa.labels import NAMES, PALETTE
 from lisa.models.registry import NETWORKS
-from lisa.run.checkpoint import load, load_network, save
+from lisa.run.checkpoint import PUBLISHED, load, load_network, save
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +93,23 @@ def test_another_shape_passes_the_gate(tmp_path: Path) -> None:
     metadata = export(checkpoint, tmp_path / "lisa.ts", tmp_path / "faces")
     assert metadata["config"]["model"]["depths"] == depths
     assert metadata["parameters"] == count_lisa(widths, depths, 0.3)
+
+
+def test_published_file_is_exported_as_the_authors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_published(tmp_path / "best_model.pth")
+    write_faces(tmp_path / "faces", 1)
+    options = ["--checkpoint", str(path), "--output", str(tmp_path / "lisa.ts")]
+    monkeypatch.setattr("sys.argv", ["export", *options, "--images", str(tmp_path / "faces")])
+    main()
+    assert f"{path}: {PUBLISHED}" in capsys.readouterr().out.splitlines()
+    metadata = read_metadata(tmp_path / "lisa.ts")
+    assert metadata["origin"] == PUBLISHED
+    assert metadata["labels"] == list(NAMES)
+    assert metadata["size"] == 512
+    assert metadata["metrics"] == {}
+    assert lisa.load(tmp_path / "lisa.ts").origin == PUBLISHED
 
 
 def test_different_network_is_not_written(

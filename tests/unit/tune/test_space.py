@@ -1,10 +1,11 @@
 """Every point of the space is a config under the cap; the search begins at the recipe."""
 
-import random
 from dataclasses import replace
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 
 from lisa.config import RECIPES, Config, ModelConfig, TrainConfig
@@ -17,17 +18,21 @@ from tune.space import Interval, Point, Space
 CAP = 2_000_000
 
 
-def drawn(space: Space, draw: random.Random) -> Point:
-    """A uniform point; each value is an end of its interval one time in ten."""
-    point: dict[str, float] = {}
-    for name, interval in space.ranges().items():
-        if draw.random() < 0.1:
-            point[name] = draw.choice([interval.low, interval.high])
-        elif interval.integer:
-            point[name] = draw.randint(int(interval.low), int(interval.high))
-        else:
-            point[name] = draw.uniform(interval.low, interval.high)
-    return point
+def points(space: Space) -> st.SearchStrategy[Point]:
+    """Any point; hypothesis tries the ends of the intervals too."""
+    each = {
+        name: st.integers(int(interval.low), int(interval.high))
+        if interval.integer
+        else st.floats(interval.low, interval.high)
+        for name, interval in space.ranges().items()
+    }
+    return st.fixed_dictionaries(each)
+
+
+SHAPES = Space(RECIPES["best"](), architecture=True)
+AUXILIARY = Space(
+    Config(model=ModelConfig(auxiliary=True, widths=(16, 32, 64, 128, 256), activation="relu")), True
+)
 
 
 @pytest.mark.parametrize("name", list(RECIPES))
@@ -39,39 +44,38 @@ def test_the_search_begins_at_the_recipe(name: str, architecture: bool):
     assert set(space.start()) == set(space.ranges()) == set(distributions(space))
 
 
-@pytest.mark.slow
-def test_a_thousand_points_are_under_the_cap_and_counted_exactly(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(nn.Conv2d, "reset_parameters", lambda self: None)  # shapes are enough here
-    space, draw = Space(RECIPES["best"](), architecture=True), random.Random(0)
-    smallest, largest = CAP, 0
-    for _ in range(1000):
-        model = space.config(drawn(space, draw)).model
-        with torch.device("meta"):
-            network = LISA(widths=model.widths, depths=model.depths, hamburger_ratio=model.hamburger_ratio)
-        count = count_parameters(network)
-        assert count == count_lisa(model.widths, model.depths, model.hamburger_ratio)
-        assert count < CAP
-        smallest, largest = min(smallest, count), max(largest, count)
-    assert smallest < 0.3 * CAP  # the space is wide, and reaches the cap
-    assert largest > 0.99 * CAP
+@settings(max_examples=20)
+@given(points(SHAPES))
+def test_every_point_is_under_the_cap_and_counted_exactly(point: Point):
+    model = SHAPES.config(point).model
+    with torch.device("meta"), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nn.Conv2d, "reset_parameters", lambda self: None)  # shapes are enough here
+        network = LISA(widths=model.widths, depths=model.depths, hamburger_ratio=model.hamburger_ratio)
+    count = count_parameters(network)
+    assert count == count_lisa(model.widths, model.depths, model.hamburger_ratio)
+    assert count < CAP
 
 
-def test_a_share_of_the_cap_is_filled():
+@given(points(SHAPES))
+def test_a_share_of_the_cap_is_filled(point: Point):
     """The next larger network of the same growth does not fit any more."""
-    space, draw = Space(RECIPES["best"](), architecture=True), random.Random(1)
-    for _ in range(50):
-        point = {**drawn(space, draw), "shape.share": 1.0}
-        model = space.config(point).model
-        wider = tuple(width + 1 for width in model.widths)
-        assert count_lisa(wider, model.depths, model.hamburger_ratio) >= CAP - 1
+    model = SHAPES.config({**point, "shape.share": 1.0}).model
+    wider = tuple(width + 1 for width in model.widths)
+    assert count_lisa(wider, model.depths, model.hamburger_ratio) >= CAP - 1
 
 
-def test_all_points_of_an_auxiliary_recipe_fit_too():
-    base = Config(model=ModelConfig(auxiliary=True, widths=(16, 32, 64, 128, 256), activation="relu"))
-    space, draw = Space(base, architecture=True), random.Random(2)
-    for _ in range(50):
-        model = space.config(drawn(space, draw)).model  # ModelConfig refuses what is over the cap
-        assert model.auxiliary
+def test_the_space_is_wide_and_reaches_the_cap():
+    def count(share: float) -> int:
+        model = SHAPES.config({**SHAPES.start(), "shape.share": share}).model
+        return count_lisa(model.widths, model.depths, model.hamburger_ratio)
+
+    assert count(0.25) < 0.3 * CAP
+    assert count(1.0) > 0.99 * CAP
+
+
+@given(points(AUXILIARY))
+def test_all_points_of_an_auxiliary_recipe_fit_too(point: Point):
+    assert AUXILIARY.config(point).model.auxiliary  # ModelConfig refuses what is over the cap
 
 
 def test_strength_multiplies_the_augmentation_within_its_limits():

@@ -1,9 +1,9 @@
 """The closed-form count is the built network's; a network over the cap can't even be written down."""
 
-import random
-
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 
 from lisa.config import Config, ModelConfig
@@ -18,16 +18,28 @@ def test_the_published_network():
     assert [*LISA().state_dict()] == [*build(ModelConfig()).state_dict()]
 
 
-def test_closed_form_is_the_built_networks_on_random_shapes(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(nn.Conv2d, "reset_parameters", lambda self: None)  # shapes are enough here
-    draw = random.Random(0)
-    for _ in range(40):
-        widths = tuple(draw.randint(2, 400) for _ in range(5))
-        depths = tuple(draw.randint(1, 4) for _ in range(5))
-        ratio, activation = draw.uniform(0.01, 1), draw.choice(["prelu", "relu", "gelu"])
-        with torch.device("meta"):
-            network = LISA(activation=activation, widths=widths, depths=depths, hamburger_ratio=ratio)
-        assert count_parameters(network) == count_lisa(widths, depths, ratio, activation == "prelu")
+five_widths = st.tuples(*[st.integers(2, 400)] * 5)
+five_depths = st.tuples(*[st.integers(1, 4)] * 5)
+
+
+@settings(max_examples=20)
+@given(
+    five_widths,
+    five_depths,
+    st.floats(0.01, 1),
+    st.sampled_from(["prelu", "relu", "gelu"]),
+    st.integers(2, 64),
+)
+def test_closed_form_is_the_built_networks(
+    widths: tuple[int, ...], depths: tuple[int, ...], ratio: float, activation: str, classes: int
+):
+    with torch.device("meta"), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nn.Conv2d, "reset_parameters", lambda self: None)  # shapes are enough here
+        network = LISA(
+            num_classes=classes, activation=activation, widths=widths, depths=depths, hamburger_ratio=ratio
+        )
+    counted = count_lisa(widths, depths, ratio, activation == "prelu", classes=classes)
+    assert count_parameters(network) == counted
 
 
 def test_auxiliary_classifiers_count():

@@ -1,16 +1,48 @@
 """Config: JSON round trip, refused values."""
 
+import contextlib
 from collections.abc import Callable
+from dataclasses import fields, replace
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lisa.config import RECIPES, Config, DataConfig, OptimConfig, TrainConfig, report
 from lisa.errors import InputError
 
 
-@pytest.mark.parametrize("name", list(RECIPES))
-def test_recipes_survive_json(name: str):
-    config = RECIPES[name]()
+def values(kind: Any) -> st.SearchStrategy[Any]:
+    """Values of a field's type, most of them within its limits."""
+    if get_origin(kind) is Literal:
+        return st.sampled_from(get_args(kind))
+    simple = {
+        bool: st.booleans(),
+        int: st.integers(0, 300),
+        float: st.floats(0, 1),
+        str: st.one_of(st.text(), st.just("3steps"), st.just("lisa")),
+    }
+    return simple[kind] if kind in simple else st.tuples(*[st.integers(1, 40)] * 5)
+
+
+@st.composite
+def configs(draw: st.DrawFn) -> Config:
+    """A recipe with up to five changed fields."""
+    config = RECIPES[draw(st.sampled_from(list(RECIPES)))]()
+    for _ in range(draw(st.integers(0, 5))):
+        name = draw(st.sampled_from([field.name for field in fields(Config) if field.name != "output"]))
+        section = getattr(config, name)
+        kinds = get_type_hints(type(section))
+        changed = draw(st.sampled_from([field.name for field in fields(section)]))
+        with contextlib.suppress(InputError):  # what may not be written need not be read
+            section = replace(section, **{changed: draw(values(kinds[changed]))})
+            config = replace(config, **{name: section})
+    return replace(config, output=draw(st.text()))
+
+
+@given(configs())
+def test_a_config_survives_json(config: Config):
     assert Config.from_json(config.to_json()) == config
 
 

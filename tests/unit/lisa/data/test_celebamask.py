@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.raw_celebamask import MAPPING, PARTS, PICTURES, write_raw
+from benchmarks.data.raw_celebamask import MAPPING, PARTS, PICTURES, write_raw
 from lisa.data.celebamask import source as source_layout
 from lisa.data.celebamask.convert import MANIFEST, convert, merge_parts
 from lisa.data.celebamask.source import report_split
@@ -202,6 +202,101 @@ def test_unknown_parts_and_incomplete_faces(small: Path, tmp_path: Path):
     assert "no picture" in refused(small, tmp_path / "out")
     shutil.copy(small / PICTURES / "0.jpg", small / PICTURES / "7.jpg")
     assert "7.jpg" in refused(small, tmp_path / "out")
+
+
+@pytest.mark.parametrize("white", [1, 14, 255, "bits", "palette"])
+def test_part_masks_of_any_two_levels_give_the_same_labels(small: Path, tmp_path: Path, white: int | str):
+    convert(small, tmp_path / "reference", workers=1)
+    for path in (small / PARTS / "0").glob("*.png"):
+        part = np.asarray(Image.open(path).convert("L")) > 127
+        if white == "palette":
+            copy = Image.fromarray(part.astype(np.uint8), mode="P")
+            copy.putpalette([0, 0, 0, 255, 255, 255])
+        else:
+            copy = Image.fromarray(part if white == "bits" else (part * int(white)).astype(np.uint8))
+        copy.save(path)
+    convert(small, tmp_path / "out", workers=1)
+    masks = sorted((tmp_path / "reference").glob("*/masks/*.png"))
+    assert len(masks) == 3
+    for mask in masks:
+        assert (tmp_path / "out" / mask.relative_to(tmp_path / "reference")).read_bytes() == mask.read_bytes()
+
+
+def test_part_masks_that_say_nothing_clear_are_refused(small: Path, tmp_path: Path):
+    part = small / PARTS / "0" / "00001_skin.png"
+    pixels = np.zeros((512, 512), np.uint8)
+    pixels[:200], pixels[200:300] = 3, 40
+    Image.fromarray(pixels).save(part)
+    assert f"{part} has several values from 0 to 40, must be 0 and 255" in refused(small, tmp_path / "out")
+    clear = np.zeros((512, 512, 4), np.uint8)
+    clear[:200, :, 3] = 255
+    Image.fromarray(clear).save(part)
+    assert f"{part} is partly transparent" in refused(small, tmp_path / "other")
+
+
+@pytest.mark.parametrize("name", ["1.JPG", "1.png", "00001.jpeg"])
+def test_pictures_under_other_names_are_found(small: Path, tmp_path: Path, name: str):
+    convert(small, tmp_path / "reference", workers=1)
+    picture = small / PICTURES / "1.jpg"
+    if name.endswith("png"):
+        Image.open(picture).save(small / PICTURES / name)
+        picture.unlink()
+    else:
+        picture.rename(small / PICTURES / name)
+    assert convert(small, tmp_path / "out", workers=1) == 3
+    same, found = (np.asarray(Image.open(next((tmp_path / run).glob("*/images/00001.jpg"))), float)
+                   for run in ("reference", "out"))  # fmt: skip
+    assert np.abs(same - found).mean() < (0.001 if "png" not in name else 2)
+
+
+def test_two_files_for_one_thing_are_refused(small: Path, tmp_path: Path):
+    twin = small / PICTURES / "00001.jpg"
+    shutil.copy(small / PICTURES / "1.jpg", twin)
+    assert "1.jpg beside 00001.jpg" in refused(small, tmp_path / "out")
+    twin.unlink()
+    (small / PARTS / "1").mkdir()
+    for copy in (small / PARTS / "0" / "1_skin.png", small / PARTS / "1" / "00001_skin.png"):
+        shutil.copy(small / PARTS / "0" / "00001_skin.png", copy)
+        message = refused(small, tmp_path / "out")
+        assert "parts that come twice" in message
+        assert copy.name in message
+        copy.unlink()
+
+
+def test_parts_that_would_be_lost_are_named_and_hidden_files_left_alone(small: Path, tmp_path: Path):
+    folder = small / PARTS / "0"
+    for hidden in (folder / "._00001_hair.png", small / PARTS / "._0", small / PICTURES / "._1.jpg"):
+        hidden.write_bytes(b"\0\5\26\7")
+    (folder / "Thumbs.db").write_bytes(b"")
+    (folder / "00001_skin.png").rename(folder / "00001_skin.PNG")
+    assert convert(small, tmp_path / "out", workers=1) == 3
+    (folder / "00001_skin.PNG").rename(folder / "00001_skin.jpg")
+    assert "00001_skin.jpg" in refused(small, tmp_path / "other")
+
+
+def test_parts_may_lie_in_one_folder(small: Path, tmp_path: Path):
+    for path in (small / PARTS / "0").iterdir():
+        path.rename(small / PARTS / path.name)
+    assert convert(small, tmp_path / "out", workers=1) == 3
+
+
+def test_a_turned_picture_is_refused(small: Path, tmp_path: Path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.open(small / PICTURES / "1.jpg").save(small / PICTURES / "1.jpg", exif=exif)
+    assert "1.jpg has an EXIF orientation" in refused(small, tmp_path / "out")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_the_mapping_may_lack_its_header(small: Path, tmp_path: Path, encoding: str):
+    mapping = small / MAPPING
+    rows = mapping.read_text().splitlines()
+    convert(small, tmp_path / "reference", workers=1)
+    mapping.write_text("\n".join(rows[1:]) + "\n", encoding=encoding)
+    convert(small, tmp_path / "out", workers=1)
+    assert contents(tmp_path / "out") == contents(tmp_path / "reference")
+    mapping.write_text("\n".join([*rows, "0 7 000008.jpg"]) + "\n")
+    assert "gives 0 another original" in refused(small, tmp_path / "other")
 
 
 def test_other_settings_in_a_begun_output_are_refused(small: Path, tmp_path: Path):

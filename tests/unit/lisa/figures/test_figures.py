@@ -18,7 +18,7 @@ from lisa.evaluation.evaluate import evaluate
 from lisa.evaluation.metrics import Tally, picture_mious
 from lisa.figures import comparison, worst_and_best
 from lisa.figures.__main__ import main
-from lisa.figures.comparison import compare, evenly, grid, parser_of, read_pair
+from lisa.figures.comparison import compare, evenly, grid, read_pair
 from lisa.figures.sheet import Row
 from lisa.figures.worst_and_best import draw_evaluation, ranked
 from lisa.labels import LABELS
@@ -138,7 +138,7 @@ def test_an_evaluation_is_drawn(
     trained = checkpoint.load_network(saved(tmp_path / "a/best.pt", "unet"))
     pairs = find_pairs(make_faces(val=3), "val")
     tally = evaluate(trained.network, 32, pairs, World()).tally
-    draw_evaluation(tmp_path / "drawn", tally, pairs, parser_of(trained))
+    draw_evaluation(tmp_path / "drawn", tally, pairs, trained.parser())
     assert sorted(path.name for path in (tmp_path / "drawn").iterdir()) == [
         "best.png",
         "confusion.png",

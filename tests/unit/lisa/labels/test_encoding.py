@@ -3,6 +3,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lisa.errors import InputError
 from lisa.labels import BUILT_IN, IGNORE_INDEX, read_label_set
@@ -90,10 +92,31 @@ def test_a_bad_encoding_is_one_line(text: str, message: str):
     assert "\n" not in str(raised.value)
 
 
-@pytest.mark.parametrize("labels", BUILT_IN)
-@pytest.mark.parametrize(
-    "order", ["", "celebamask-hq", "face-parsing.pytorch", "0=background,7=background,9=skin"]
+@given(
+    st.sampled_from(BUILT_IN).flatmap(
+        lambda name: st.tuples(
+            st.just(name),
+            st.dictionaries(
+                st.integers(0, 254), st.sampled_from((*read_label_set(name).names, "ignore")), min_size=2
+            ),
+        )
+    )
 )
+def test_any_ids_become_their_labels_and_back(drawn: tuple[str, dict[int, str]]):
+    labels, ids = drawn
+    found = read(",".join(f"{index}={name}" for index, name in ids.items()), labels)
+    table, inverse = found.table(), found.inverse_table()
+    for index in range(255):
+        expected = {None: UNKNOWN, "ignore": IGNORE_INDEX}.get(ids.get(index))
+        assert table[index] == (found.labels.ids[ids[index]] if expected is None else expected)
+    for index, name in enumerate(found.labels.names):
+        assert (inverse[index] == UNKNOWN) == (name in found.missing) == (name not in ids.values())
+        assert name in found.missing or table[inverse[index]] == index
+    assert table[IGNORE_INDEX] == inverse[IGNORE_INDEX] == IGNORE_INDEX
+
+
+@pytest.mark.parametrize("labels", BUILT_IN)
+@pytest.mark.parametrize("order", ["", "celebamask-hq", "face-parsing.pytorch"])
 def test_encode_then_decode_is_the_identity(labels: str, order: str):
     found = read(order, labels)
     ids = np.array(

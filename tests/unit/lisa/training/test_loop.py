@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from published_helpers import write_published
 
 from lisa.config import Config, DataConfig, LossConfig, ModelConfig, OptimConfig, TrainConfig
 from lisa.data.faces import EpochBatches
@@ -15,7 +16,7 @@ from lisa.errors import InputError
 from lisa.evaluation.evaluate import evaluate
 from lisa.evaluation.metrics import figures
 from lisa.losses import SegmentationLoss
-from lisa.models import LISA, build
+from lisa.models import LISA, build, from_published
 from lisa.run import checkpoint
 from lisa.run.log import RunLog
 from lisa.training.loop import Result, fit
@@ -97,6 +98,22 @@ def test_a_run_begins_with_another_ones_weights(make_faces: Callable[..., Path],
     with pytest.raises(InputError, match=r"first/best\.pt: No such file"):
         fit(dataclasses.replace(longer, output=str(tmp_path / "third")), World())
     assert not (tmp_path / "third/last.pt").exists()
+
+
+def test_a_run_begins_with_the_published_weights_and_says_so(
+    make_faces: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    path = write_published(tmp_path / "best_model.pth")
+    config = small(make_faces(), tmp_path / "run", epochs=1)
+    still = dataclasses.replace(config, optim=OptimConfig(lr=1e-12, min_lr=0, ema_decay=0))
+    fit(dataclasses.replace(still, train=dataclasses.replace(config.train, init=str(path))), World())
+    begun = checkpoint.load(tmp_path / "run/last.pt")
+    assert "origin" not in begun  # its figures are of this run
+    weights = from_published(path).named_parameters()
+    assert all(torch.allclose(begun["weights"][name], value, atol=1e-9) for name, value in weights)
+    line = f"{path}: {checkpoint.PUBLISHED}"
+    assert capsys.readouterr().out.splitlines().count(line) == 1
+    assert line in (tmp_path / "run/logs/rank0.log").read_text()
 
 
 def test_early_stopping(make_faces: Callable[..., Path], tmp_path: Path):

@@ -1,9 +1,9 @@
-"""Training steps over shaped links against the unshaped one, beside what benchmarks/cost_model.py predicts.
+"""Training steps over shaped links against the unshaped one, beside what cost_model.py predicts.
 
     sudo env PATH="$PATH" python -m benchmarks.network [--rounds 3] [--steps 4]
 
 Two hosts (network namespaces) with one process each, on Gloo: once joined by a veth cable, which a token
-bucket narrows, once by benchmarks/long_cable.py, which delays. Both pairs live through the whole run, and
+bucket narrows, once by long_cable.py, which delays. Both pairs live through the whole run, and
 every figure is a median over interleaved rounds: what else the machine does meets all links alike. Then DDP's
 bucket sizes and static_graph. The cost model gets compute, latency and bandwidth from the bare cables.
 """
@@ -20,10 +20,10 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.cost_model import Link, step_seconds
-from benchmarks.hosts import TwoHosts, command
-from benchmarks.long_cable import FarHosts
-from benchmarks.network_rank import ANSWER
+from benchmarks.network.cost_model import Link, step_seconds
+from benchmarks.network.hosts import TwoHosts, command
+from benchmarks.network.long_cable import FarHosts
+from benchmarks.network.rank import ANSWER
 
 BYTES = {"fp32": 4, "bf16": 2}
 GRADIENTS = tuple(BYTES)
@@ -70,7 +70,7 @@ class Pair:
             group = {"RANK": str(rank), "LOCAL_RANK": "0", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "1"}
             meeting = {"MASTER_ADDR": hosts.addresses[0], "MASTER_PORT": "29400", "OMP_NUM_THREADS": "1"}
             environment = {**hosts.environment(rank), **group, **meeting}
-            words = [sys.executable, "-m", "benchmarks.network_rank"]
+            words = [sys.executable, "-m", "benchmarks.network.rank"]
             pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
             self.ranks.append(hosts.start(rank, words, env=environment, **pipes))
 
@@ -191,4 +191,4 @@ def main(rounds: int = 3, steps: int = 4, size: int = 32, pictures: int = 1) -> 
 
 
 if __name__ == "__main__":
-    tyro.cli(main)
+    tyro.cli(main, prog="python -m benchmarks.network")

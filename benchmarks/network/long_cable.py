@@ -14,7 +14,7 @@ from collections import deque
 from fcntl import ioctl
 from types import TracebackType
 
-from benchmarks.hosts import TwoHosts, command
+from benchmarks.network.hosts import TwoHosts, command
 
 _TUNSETIFF = 0x400454CA
 _IFF_TAP_NO_PI = 0x0002 | 0x1000

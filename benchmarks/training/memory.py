@@ -1,6 +1,6 @@
 """Memory of a training step by batch size, with and without activation checkpointing, and its price in time.
 
-    python -m benchmarks.training_memory --size 512 --batch-sizes 1 2 4
+    python -m benchmarks.training.memory --size 512 --batch-sizes 1 2 4
 
 Each measurement is a process of its own. On the CPU memory is the process's peak, less what it held before
 the first step; on a GPU what torch allocated. The price is the ratio of the second steps' times. bf16 where

@@ -1,6 +1,6 @@
 """Images per second of the loader alone: decoding, workers, collating, pinning; with and without the cache.
 
-    python -m benchmarks.loading --faces 400 --size 512
+    python -m benchmarks.data.loading --faces 400 --size 512
 
 Compare with the images per second that a training step takes: a loader below that starves the accelerator.
 """

@@ -24,7 +24,7 @@ from rich.table import Table
 
 from lisa.data.folders import find_pairs
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 VALIDATION_PICTURES = 2
 
 
@@ -62,7 +62,7 @@ def link_faces(settings: Settings, folder: Path) -> Path:
 
 def plain(settings: Settings, data: Path) -> float:
     """Images per second of the plain loop."""
-    command = [sys.executable, "-m", "benchmarks.plain_training", "--data", str(data)]
+    command = [sys.executable, "-m", "benchmarks.training.plain", "--data", str(data)]
     command += ["--size", str(settings.size), "--batch-size", str(settings.batch_size)]
     command += ["--steps", str(settings.steps)]
     done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
@@ -103,7 +103,7 @@ def compare(settings: Settings, folder: Path) -> Table:
 def profile(settings: Settings, output: Path, folder: Path) -> None:
     """Profiles one process with launch.sh's allocator settings."""
     data = link_faces(settings, folder / "faces")
-    command = [sys.executable, "-m", "benchmarks.training_profile", "--data", str(data)]
+    command = [sys.executable, "-m", "benchmarks.training.profile", "--data", str(data)]
     command += ["--size", str(settings.size), "--batch-size", str(settings.batch_size)]
     command += ["--output", str(output.resolve())]
     kept = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "1000000000000", "MALLOC_TOP_PAD_": "67108864"}
@@ -112,7 +112,7 @@ def profile(settings: Settings, output: Path, folder: Path) -> None:
 
 def main() -> None:
     """Entry point."""
-    settings = tyro.cli(Settings)
+    settings = tyro.cli(Settings, prog="python -m benchmarks.training")
     with tempfile.TemporaryDirectory() as folder:
         if settings.profile is not None:
             profile(settings, settings.profile, Path(folder))

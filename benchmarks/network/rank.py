@@ -1,4 +1,4 @@
-"""One rank of benchmarks/network.py: trains a step at a time as it is told on stdin, answers on stdout.
+"""One rank of benchmarks.network: trains a step at a time as it is told on stdin, answers on stdout.
 
 A request is a line of JSON, the same to every rank; the answer, among what else is printed, is a line with
 the seconds per step or per call.

@@ -1,6 +1,6 @@
 """Two hosts on one machine: network namespaces joined by a cable that can be cut, shaped and made long.
 
-Needs root and Linux. Tests of lost hosts and cut links stand on it, and benchmarks/network.py.
+Needs root and Linux. Tests of lost hosts and cut links stand on it, and benchmarks.network.
 """
 
 import os

@@ -1,6 +1,6 @@
 """Faces per second of lisa.data.celebamask.convert on generated raw data, and where the time goes.
 
-    python -m benchmarks.conversion --faces 200
+    python -m benchmarks.data.conversion --faces 200
 
 Raw data as in the release: a JPEG of 1024x1024 and a black and white RGB PNG of 512x512 for each part.
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import tyro
 
-from benchmarks.raw_celebamask import PARTS, PICTURES, write_mapping, write_raw_face
+from benchmarks.data.raw_celebamask import PARTS, PICTURES, write_mapping, write_raw_face
 from lisa.data.celebamask.convert import convert, encode_mask, encode_picture, merge_parts, read_picture
 from lisa.data.celebamask.source import list_parts
 from lisa.data.parallel import available_cores

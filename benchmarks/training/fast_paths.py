@@ -1,6 +1,6 @@
 """Training on the fast paths, in fp32 and bf16, against torch's own kernels: equal ends within seeds' noise.
 
-    python -m benchmarks.fast_paths --data FOLDER --size 64 --epochs 4 --seeds 3
+    python -m benchmarks.training.fast_paths --data FOLDER --size 64 --epochs 4 --seeds 3
 
 One process of one thread; a seed's trainings start from the same weights and see the same batches.
 """

@@ -3,7 +3,7 @@
 Eager fp32 NCHW, Pillow decoding, a float mask per class made in the workers, augmentation on the CPU in the
 workers, Adam, cross entropy and Dice against the one-hot masks, one process.
 
-    python -m benchmarks.plain_training --data FOLDER --size 512 --batch-size 4 --steps 6
+    python -m benchmarks.training.plain --data FOLDER --size 512 --batch-size 4 --steps 6
 """
 
 import random

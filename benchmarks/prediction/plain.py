@@ -2,7 +2,7 @@
 
 Eager fp32, one picture at a time, Pillow and torchvision transforms, argmax, palette PNG with optimize=True.
 
-    python -m benchmarks.plain_predictor --checkpoint runs/x/best.pt --input FOLDER --output FOLDER
+    python -m benchmarks.prediction.plain --checkpoint runs/x/best.pt --input FOLDER --output FOLDER
 """
 
 import time

@@ -1,12 +1,12 @@
 """What a training step costs on many ranks: compute, and the collectives that it waits for.
 
-    python -m benchmarks.cost_model [--compute 0.1] [--gradients bf16]
+    python -m benchmarks.network.cost_model [--compute 0.1] [--gradients bf16]
 
 A collective over n ranks in a ring takes 2(n-1) messages one after another, each of 1/n of the bytes: latency
 counts n times over, bandwidth hardly depends on n (Patarasuk and Yuan, JPDC 2009). Nothing is taken off for
 the exchange that DDP hides behind the backward pass: LISA's 8 MB are two buckets, 1 MB and the rest, and the
 second is complete when the backward pass is. TCP begins anew with a small window after each pause and doubles
-it per round trip (RFC 5681, 4.1). docs/reliability.md compares all this with benchmarks/network.py.
+it per round trip (RFC 5681, 4.1). docs/reliability.md compares all this with benchmarks.network.
 """
 
 import math

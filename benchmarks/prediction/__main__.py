@@ -25,7 +25,7 @@ from rich.table import Table
 from deploy.export import export
 from lisa.evaluation.metrics import Tally, figures
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Settings:
 
 def plain(settings: Settings, output: Path) -> float:
     """Pictures per second of the plain predictor."""
-    command = ["-m", "benchmarks.plain_predictor", "--checkpoint", str(settings.checkpoint)]
+    command = ["-m", "benchmarks.prediction.plain", "--checkpoint", str(settings.checkpoint)]
     command += ["--input", str(settings.input), "--output", str(output)]
     done = subprocess.run([sys.executable, *command], cwd=ROOT, check=True, capture_output=True, text=True)
     return float(done.stdout.split()[0])
@@ -112,7 +112,7 @@ def compare(settings: Settings, folder: Path) -> Table:
 
 def main() -> None:
     """Entry point."""
-    settings = tyro.cli(Settings)
+    settings = tyro.cli(Settings, prog="python -m benchmarks.prediction")
     with tempfile.TemporaryDirectory() as folder:
         Console().print(compare(settings, Path(folder)))
 

@@ -1,0 +1,1 @@
+"""The predictor against the report's, written the plain way."""

@@ -1,0 +1,1 @@
+"""Training against the plain loop; its profile, its memory, its fast paths."""

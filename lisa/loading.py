@@ -1,0 +1,233 @@
+"""The front door for predictions: a file of weights in, a parser of pictures out.
+
+parser = lisa.load("runs/x/best.pt")
+face = parser("photo.jpg")
+face.overlay().save("overlay.png"); face.mask("hair", "hat"); face.areas["skin"]
+"""
+
+import json
+import warnings
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from lisa.data.pairs import upright_rgb
+from lisa.errors import InputError
+from lisa.figures.sheet import overlay
+from lisa.labels import NAMES, PALETTE
+from lisa.run.checkpoint import load_network
+
+Picture = str | PathLike[str] | Image.Image | NDArray[np.uint8] | Tensor
+"""A file, a Pillow picture of any mode, or RGB: an array (H,W,3) or a tensor (3,H,W), uint8."""
+
+METADATA_FILE = "lisa.json"
+FORMAT = 1
+"""The newest format of exported files that this version reads."""
+
+
+@dataclass(frozen=True)
+class LabelMap:
+    """What a parser found in one picture."""
+
+    ids: NDArray[np.uint8]
+    """(H,W): ``names[ids[y, x]]`` is a pixel's label."""
+    names: tuple[str, ...]
+    """Names of the ids, from 0 on."""
+    picture: NDArray[np.uint8] = field(repr=False)
+    """(H,W,3) RGB: the picture that the ids belong to, upright by its EXIF tag."""
+    palette: NDArray[np.uint8] = field(repr=False)
+    """(labels,3) RGB: each label's colour."""
+
+    def mask(self, *names: str) -> NDArray[np.bool_]:
+        """(H,W): True where the label is one of ``names``. Raises InputError for a name that is no label."""
+        unknown = [name for name in names if name not in self.names]
+        if unknown or not names:
+            wrong = f"no label {', '.join(map(repr, unknown))}" if unknown else "name at least one label"
+            raise InputError(f"{wrong}; the labels are {', '.join(self.names)}")
+        return np.isin(self.ids, [self.names.index(name) for name in names])
+
+    @property
+    def areas(self) -> dict[str, float]:
+        """Each label's share of the picture, 0 to 1, by name; they add up to 1."""
+        counts = np.bincount(self.ids.ravel(), minlength=len(self.names))
+        return {name: int(count) / self.ids.size for name, count in zip(self.names, counts, strict=True)}
+
+    def overlay(self, alpha: float = 0.5) -> Image.Image:
+        """The labels' colours blended over the picture; ``alpha`` is their weight, 0 to 1.
+
+        Background stays as it is.
+        """
+        return Image.fromarray(overlay(self.picture, self.ids, alpha, self.palette))
+
+
+class Parser:
+    """A network on a device: call it with one picture.
+
+    ``names`` are the labels by id. ``origin`` says who trained the network if no run of ours did, and is
+    empty otherwise.
+    """
+
+    def __init__(
+        self,
+        model: Callable[[Tensor], Tensor],
+        device: torch.device,
+        names: tuple[str, ...] = NAMES,
+        palette: tuple[int, ...] = PALETTE,
+        origin: str = "",
+    ) -> None:
+        self.device = device
+        self.names = names
+        self.origin = origin
+        self._model = model
+        self._palette = np.array(palette, np.uint8).reshape(-1, 3)
+
+    def __call__(self, picture: Picture) -> LabelMap:
+        """Finds every pixel's label.
+
+        A file or Pillow picture is turned upright by its EXIF tag and read as 8-bit RGB: grey and CMYK are
+        converted, transparency is dropped.
+
+        Raises:
+            InputError: a file that can't be read, or an array or tensor of another shape or dtype.
+        """
+        pixels = np.array(_pixels(picture))  # a copy: the caller may write the next frame into its array
+        images = torch.from_numpy(pixels[None]).to(self.device).permute(0, 3, 1, 2)
+        with torch.inference_mode():
+            ids = self._model(images)[0].cpu().numpy()
+        return LabelMap(ids, self.names, pixels, self._palette)
+
+
+def load(path: str | PathLike[str], device: torch.device | str | None = None) -> Parser:
+    """Loads a network for prediction, which computes in fp32.
+
+    A checkpoint gives the ids that its evaluation counts, an exported file those that the predictor writes.
+
+    Args:
+        path: best.pt or last.pt of a run, a TorchScript file of deploy.export, or the best_model.pth that
+            the report's author published (see ``Parser.origin``). An exported file is a program: load only
+            those that you trust. The others are loaded weights-only.
+        device: Where to compute; the first GPU, or the CPU where there is none, if not given.
+
+    Raises:
+        InputError: a file or device that can't be used.
+    """
+    path, device = Path(path), _device(device)
+    exported = _metadata(path)
+    if exported is not None:
+        model = _exported_model(path, device)
+        return Parser(model, device, exported.names, exported.palette, exported.origin)
+    trained = load_network(path)
+    return Parser(trained.parser(device), device, origin=trained.origin)
+
+
+def _device(name: torch.device | str | None) -> torch.device:
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (
+        RuntimeError,
+        AssertionError,
+        NotImplementedError,
+    ) as error:  # unknown, or not here
+        reason = str(error).splitlines()[0][:200]
+        raise InputError(f"device {str(name)!r} can't be used ({reason})") from None
+    return device
+
+
+class _Metadata(NamedTuple):
+    """What an exported file says of its labels."""
+
+    names: tuple[str, ...]
+    palette: tuple[int, ...]
+    origin: str
+
+
+def _metadata(path: Path) -> _Metadata | None:
+    """Reads an exported file's metadata, without running it; None for another file."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            found = [name for name in archive.namelist() if name.endswith(f"/extra/{METADATA_FILE}")]
+            content: Any = json.loads(archive.read(found[0])) if found else None
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}") from None
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError):
+        return None  # as a checkpoint it gets a message
+    if content is None:
+        return None
+    try:
+        newest = content["format"]
+        names, palette = tuple(content["labels"]), tuple(content["palette"])
+        origin = str(content.get("origin", ""))
+    except (KeyError, TypeError, AttributeError):
+        raise InputError(f"{path}: its {METADATA_FILE} lacks format, labels or palette") from None
+    if not isinstance(newest, int) or newest > FORMAT:
+        raise InputError(f"{path}: exported format {newest}, this version reads up to {FORMAT}: update LISA")
+    if len(palette) != 3 * len(names):
+        raise InputError(f"{path}: its {METADATA_FILE} has {len(names)} labels, {len(palette)} colour values")
+    return _Metadata(names, palette, origin)
+
+
+def _exported_model(path: Path, device: torch.device) -> Callable[[Tensor], Tensor]:
+    """Prepares a TorchScript file as the predictor does."""
+    try:
+        with warnings.catch_warnings():
+            # TorchScript is deprecated upstream; each torch release warns in a category of its own.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            warnings.simplefilter("ignore", FutureWarning)
+            model = torch.jit.load(path, map_location=device).eval()
+            if device.type == "cpu" and torch.backends.mkldnn.is_available():
+                for module in model.modules():
+                    if hasattr(module, "onednn"):  # a convolution that can be sent to oneDNN by name
+                        setattr(module, "onednn", True)  # noqa: B010 - nn.Module's stubs know tensors only
+            return torch.jit.freeze(model)
+    except (RuntimeError, OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+        raise InputError(f"{path}: can't be loaded ({reason[:200]})") from None
+
+
+def _pixels(picture: object) -> NDArray[np.uint8]:
+    """(H,W,3) uint8 RGB of whatever a parser takes. Raises InputError."""
+    if isinstance(picture, Tensor):
+        if picture.dim() != 3 or picture.shape[0] != 3 or picture.dtype != torch.uint8 or not picture.numel():
+            shape = tuple(picture.shape)
+            raise InputError(f"tensor of shape {shape}, {picture.dtype}: give (3,H,W) RGB in torch.uint8")
+        return picture.detach().cpu().permute(1, 2, 0).numpy()
+    if isinstance(picture, np.ndarray):
+        pixels = picture
+        if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8 or not pixels.size:
+            raise InputError(f"array of shape {pixels.shape}, {pixels.dtype}: give (H,W,3) RGB in uint8")
+        return pixels
+    if isinstance(picture, (str, PathLike, Image.Image)):
+        return _decoded(picture)
+    kind = type(picture).__name__
+    raise InputError(f"{kind}: give a path, a Pillow picture, an array (H,W,3) or a tensor (3,H,W)")
+
+
+def _decoded(picture: str | PathLike[str] | Image.Image) -> NDArray[np.uint8]:
+    """(H,W,3) uint8 RGB of a file or Pillow picture. Raises InputError."""
+    name = "picture" if isinstance(picture, Image.Image) else str(picture)
+    try:
+        if isinstance(picture, Image.Image):
+            pixels = np.asarray(upright_rgb(picture))
+        else:
+            with Image.open(picture) as stored:
+                pixels = np.asarray(upright_rgb(stored))
+    except Image.UnidentifiedImageError:
+        raise InputError(f"{name}: no picture format that Pillow reads here") from None
+    except Exception as error:  # decoders raise what they like on damaged files: SyntaxError, struct.error...
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise InputError(f"{name}: {reason}") from None
+    if not pixels.size:
+        raise InputError(f"{name}: no pixels ({pixels.shape[1]}x{pixels.shape[0]})")
+    return pixels

@@ -1,0 +1,27 @@
+"""python -m distributed.evaluate in this process."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from published_helpers import write_published
+
+from distributed.evaluate import main
+from lisa.run.checkpoint import PUBLISHED
+
+
+def test_the_published_file_is_evaluated_as_the_authors(
+    make_faces: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    path = write_published(tmp_path / "best_model.pth")
+    words = ["--checkpoint", path, "--data", make_faces(), "--output", tmp_path / "val.json", "--size", "32"]
+    monkeypatch.setattr("sys.argv", ["evaluate", *map(str, words)])
+    assert main() == 0
+    assert f"{path}: {PUBLISHED}" in capsys.readouterr().out.splitlines()
+    record = json.loads((tmp_path / "val.json").read_text())
+    assert record["origin"] == PUBLISHED
+    assert 0 <= record["miou"] <= 1

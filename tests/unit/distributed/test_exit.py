@@ -1,0 +1,59 @@
+"""What a worker reads of its environment: its time out, whether it starts again, its device."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+import distributed
+from distributed import world
+from distributed.exit import STATUS_FILE, started_before
+from distributed.launch import ROOT
+from lisa.errors import InputError
+
+
+def test_distributed_is_ours():
+    """A wheel with a top-level "distributed" (dask's) must not stand before the checkout."""
+    assert Path(distributed.__file__ or "").parent == ROOT / "distributed"
+
+
+def test_the_time_out_is_read_in_seconds(monkeypatch: pytest.MonkeyPatch):
+    assert world.timeout() == timedelta(minutes=5)
+    monkeypatch.setenv(world.TIMEOUT, "7")
+    assert world.timeout() == timedelta(seconds=7)
+    for wrong in ("0", "-1", "soon", "1.5", ""):
+        monkeypatch.setenv(world.TIMEOUT, wrong)
+        with pytest.raises(InputError, match="LISA_TIMEOUT"):
+            world.timeout()
+
+
+def test_workers_started_again_know_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Under launch.sh by the status file; under bare torchrun by its count."""
+    monkeypatch.delenv(STATUS_FILE, raising=False)
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "0")
+    assert not started_before()
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    assert started_before()
+    status = tmp_path / "status"
+    status.touch()
+    monkeypatch.setenv(STATUS_FILE, str(status))
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert not started_before()
+    assert status.read_text() == ""
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    assert not started_before()
+    assert started_before()
+
+
+def test_more_processes_than_gpus(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    with pytest.raises(InputError, match="4 processes for this machine's 2 GPUs: NPROC is at most 2"):
+        world._device(3)  # pyright: ignore[reportPrivateUsage]
+
+
+def test_a_half_set_worker_environment_is_refused(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("RANK", "0")
+    with pytest.raises(InputError, match="RANK is set, but not LOCAL_RANK, WORLD_SIZE"), world.open_world():
+        pass
