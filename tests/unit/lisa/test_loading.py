@@ -13,7 +13,7 @@ from published_helpers import published_state, write_published
 
 import lisa
 from lisa.data.folders import find_pairs
-from lisa.data.pairs import read_mask
+from lisa.data.pairs import decode
 from lisa.errors import InputError
 from lisa.evaluation.evaluate import evaluate
 from lisa.labels import NAMES, NUM_CLASSES, PALETTE
@@ -59,7 +59,7 @@ def test_a_checkpoint_gives_what_its_evaluation_counts(checkpoint: Path, tmp_pat
     parser = lisa.load(checkpoint, "cpu")
     found = np.zeros((NUM_CLASSES, NUM_CLASSES), np.int64)
     for pair in pairs:
-        np.add.at(found, (np.asarray(read_mask(pair.mask)), parser(pair.image).ids), 1)
+        np.add.at(found, (np.asarray(decode(pair)[1]), parser(pair.image).ids), 1)
     assert found.tolist() == counted.tolist()
 
 
