@@ -50,6 +50,15 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return min(available_cores(), MOST_WORKERS)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skips tests marked ``gpu``, before any fixture of theirs is made, where there are too few."""
+    for item in items:
+        for marker in item.iter_markers("gpu"):
+            needed = marker.args[0] if marker.args else 1
+            if needed > GPUS:
+                item.add_marker(pytest.mark.skip(reason=f"needs {needed} GPU(s)"))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def session_without_gpus() -> None:
     """What other fixtures of a whole session start sees no GPU. No hook: xdist's workers would inherit it."""
@@ -58,16 +67,11 @@ def session_without_gpus() -> None:
 
 @pytest.fixture(autouse=True)
 def gpus(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tests marked ``gpu`` see the GPUs or skip; to all others, and their processes, there are none."""
-    marker = request.node.get_closest_marker("gpu")
-    if marker is None:
+    """Tests marked ``gpu`` see the GPUs; to all others, and their processes, there are none."""
+    if request.node.get_closest_marker("gpu") is None:
         monkeypatch.setattr("torch.cuda.is_available", lambda: False)
         monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
-        return
-    needed = marker.args[0] if marker.args else 1
-    if needed > GPUS:
-        pytest.skip(f"needs {needed} GPU(s)")
-    if VISIBLE is None:
+    elif VISIBLE is None:
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     else:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", VISIBLE)

@@ -1,0 +1,86 @@
+"""The contract that every World keeps: alone, as a process group of one, and over two processes on Gloo."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from process_helpers import LONG, ROOT, environment
+from world_worker import RANKS, answers
+
+from distributed.world import ProcessGroupWorld
+from lisa.world import World
+
+Answers = list[dict[str, Any]]
+
+
+class WorldContract:
+    """``told`` holds the answers of every rank, in order of rank."""
+
+    def test_each_rank_knows_its_place(self, told: Answers):
+        assert [each["rank"] for each in told] == list(range(len(told)))
+        assert {each["world_size"] for each in told} == {len(told)}
+        assert [each["is_main"] for each in told] == [True] + [False] * (len(told) - 1)
+        for each in told:
+            assert each["place"].startswith(f"rank {each['rank']} on ")
+
+    def test_sums_are_over_all_ranks_and_in_place(self, told: Answers):
+        expected = [sum(range(1, len(told) + 1)), 10.0 * len(told)]
+        for each in told:
+            assert each["same_tensor"]
+            assert each["all_sum"] == expected
+
+    def test_what_one_rank_says_all_know(self, told: Answers):
+        for each in told:
+            assert each["all_max"] == len(told) - 1
+            assert each["any"] == [True, False, True]
+            assert each["all_gather"] == [{"of": rank} for rank in range(len(told))]
+
+    def test_an_action_gives_its_value_and_a_fault_on_one_rank_is_everyones(self, told: Answers):
+        for each in told:
+            assert each["value"] == f"value {each['rank']}"
+            assert each["fault"] == "the last rank's disk is full"
+
+    def test_gradients_are_averaged_but_while_they_accumulate(self, told: Answers):
+        for each in told:
+            assert each["own_gradient"] == each["rank"] + 1
+            assert each["gradient"] == pytest.approx((len(told) + 1) / 2)
+
+    def test_running_statistics_become_the_ranks_mean(self, told: Answers):
+        assert {each["running_mean"] for each in told} == {(len(told) - 1) / 2}
+
+    def test_a_rank_that_beats_in_time_leaves_no_stacks(self, told: Answers):
+        assert {each["log"] for each in told} == {""}
+
+
+class TestWorld(WorldContract):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def told(cls) -> Answers:
+        return [answers(World())]
+
+
+class TestProcessGroupWorldOfOne(WorldContract):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def told(cls) -> Answers:
+        return [answers(ProcessGroupWorld())]
+
+
+class TestTwoProcesses(WorldContract):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def told(cls, tmp_path_factory: pytest.TempPathFactory) -> Answers:
+        folder = tmp_path_factory.mktemp("world")
+        words = [sys.executable, "-m", "world_worker"]
+        files = [folder / f"{rank}.json" for rank in range(RANKS)]
+        ranks = [
+            subprocess.Popen(
+                [*words, str(rank), str(folder / "store"), str(file)], env=environment(), cwd=ROOT
+            )
+            for rank, file in enumerate(files)
+        ]
+        assert [each.wait(LONG) for each in ranks] == [0] * RANKS
+        return [json.loads(Path(file).read_text()) for file in files]

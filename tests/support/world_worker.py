@@ -1,0 +1,90 @@
+"""What a World answers; ``python -m world_worker RANK STORE OUTPUT`` is one of two ranks. For tests."""
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from distributed.world import ProcessGroupWorld
+from lisa.errors import InputError
+from lisa.world import World
+
+RANKS = 2
+
+
+def answers(world: World) -> dict[str, Any]:
+    """The answers to every question, which all ranks must ask in the same order."""
+    last = world.rank == world.world_size - 1
+
+    def fail_on_the_last() -> None:
+        if last:
+            raise InputError("the last rank's disk is full")
+
+    tensor = torch.tensor([world.rank + 1.0, 10.0])
+    found: dict[str, Any] = {
+        "rank": world.rank,
+        "world_size": world.world_size,
+        "is_main": world.is_main,
+        "place": world.place,
+        "same_tensor": world.all_sum(tensor) is tensor,
+        "all_sum": tensor.tolist(),
+        "all_max": world.all_max(world.rank),
+        "any": [world.any(last), world.any(False), world.any(True)],
+        "all_gather": world.all_gather({"of": world.rank}),
+        "value": world.fail_together(lambda: f"value {world.rank}"),
+    }
+    try:
+        world.fail_together(fail_on_the_last)
+    except InputError as error:
+        found["fault"] = str(error)
+    world.barrier()
+    return found | _learned(world) | _watched(world)
+
+
+def _learned(world: World) -> dict[str, Any]:
+    """Gradients of (rank + 1) * weight, and the mean of rank as BatchNorm saw it."""
+    network = nn.Linear(1, 1, bias=False)
+    wrapped = world.wrap(network, 16)
+    picture = torch.tensor([[world.rank + 1.0]])
+    with world.accumulating(wrapped):
+        wrapped(picture).sum().backward()
+    assert network.weight.grad is not None
+    own = network.weight.grad.item()
+    network.weight.grad = None
+    wrapped(picture).sum().backward()
+    norm = nn.BatchNorm1d(1)
+    assert norm.running_mean is not None
+    norm.running_mean.fill_(world.rank)
+    world.average_buffers(norm)
+    return {
+        "own_gradient": own,
+        "gradient": network.weight.grad.item(),
+        "running_mean": norm.running_mean.item(),
+    }
+
+
+def _watched(world: World) -> dict[str, Any]:
+    with tempfile.TemporaryFile("w+") as log:
+        world.watch(log)
+        world.beat()
+        world.watch(None)
+        world.beat()
+        log.seek(0)
+        return {"log": log.read()}
+
+
+def main() -> None:
+    rank, store, output = int(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
+    dist.init_process_group("gloo", store=dist.FileStore(store, RANKS), rank=rank, world_size=RANKS)
+    world = ProcessGroupWorld(rank=rank, world_size=RANKS, control=dist.new_group(backend="gloo"))
+    output.write_text(json.dumps(answers(world)))
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()
