@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 import torch
 from equality_worker import UNEVEN, gradients, statistics
-from process_helpers import ROOT, environment
+from process_helpers import LONG, ROOT, environment
 
 from lisa.world import World
 
 
 def by_two_processes(output: Path) -> dict[str, Any]:
     command = ["torchrun", "--standalone", "--nproc-per-node=2", "-m", "equality_worker", str(output)]
-    subprocess.run(command, env=environment(), check=True, capture_output=True, timeout=600, cwd=ROOT)
+    subprocess.run(command, env=environment(), check=True, capture_output=True, timeout=LONG, cwd=ROOT)
     return torch.load(output, weights_only=True)
 
 

@@ -25,7 +25,7 @@ def start(model: Path, tmp_path: Path, *options: str) -> subprocess.Popen[str]:
 
 def wait_for(count: int, folder: Path) -> None:
     """Until that many label maps stand."""
-    end = time.monotonic() + 60
+    end = time.monotonic() + 600
     while len(list(folder.glob("*.png"))) < count:
         assert time.monotonic() < end
         time.sleep(0.005)
@@ -92,7 +92,7 @@ def test_signal_ends_the_run_in_order(model: Path, tmp_path: Path, number: signa
     process = start(model, tmp_path)
     wait_for(3, tmp_path / "out")
     process.send_signal(number)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=600)
     assert process.returncode == 130, output
     assert "Traceback" not in output
     report = json.loads((tmp_path / "out" / "report.json").read_text())

@@ -102,25 +102,25 @@ def still_there(members: set[tuple[int, str]]) -> set[int]:
 
 
 def assert_gone(members: set[tuple[int, str]]) -> None:
-    deadline = time.monotonic() + 100
+    deadline = time.monotonic() + LONG
     while still_there(members):
         assert time.monotonic() < deadline, still_there(members)
         time.sleep(0.2)
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1500)
+@pytest.mark.timeout(2400)
 def test_a_search_survives_kill_and_ctrl_c(make_faces: Callable[..., Path], tmp_path: Path):
     root, output = make_faces(train=48), tmp_path / "search"
-    asked = ("--data", root, "--trials", 5, "--trial-epochs", 6, "--epochs", 7, "--output", output, "best")
+    asked = ("--data", root, "--trials", 4, "--trial-epochs", 6, "--epochs", 7, "--output", output, "best")
     with Driver(tmp_path / "killed.log", *asked) as killed:
-        killed.wait_for("ends (1 of 5)")
+        killed.wait_for("ends (1 of 4)")
         time.sleep(1.5)  # Ray writes its state once a second
         members = family(killed.process.pid)
         assert len(members) > 3
     assert killed.process.returncode == -signal.SIGKILL, killed.log.read_text()
     assert_gone(members)
-    first = killed.log.read_text().split(" ends (1 of 5)")[0].split()[-1]
+    first = killed.log.read_text().split(" ends (1 of 4)")[0].split()[-1]
     written = (output / "trials" / first / "last.pt").stat().st_mtime_ns
 
     with Driver(tmp_path / "stopped.log", *asked, "--resume") as stopped:
@@ -140,7 +140,7 @@ def test_a_search_survives_kill_and_ctrl_c(make_faces: Callable[..., Path], tmp_
     ended = run("search", *asked, "--resume")
     assert ended.returncode == 0, ended.stderr
     rows = list(csv.DictReader((output / "leaderboard.csv").open()))
-    assert len(rows) == 5 == len({row["trial"] for row in rows})
+    assert len(rows) == 4 == len({row["trial"] for row in rows})
     assert first in {row["trial"] for row in rows}
     assert (output / "trials" / first / "last.pt").stat().st_mtime_ns == written
     assert f"trial {first}" not in stopped.log.read_text() + ended.stdout
@@ -179,7 +179,7 @@ def command_line(pid: int) -> bytes:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1500)
+@pytest.mark.timeout(2400)
 def test_trials_land_on_both_nodes(make_faces: Callable[..., Path], tmp_path: Path, cluster: str):
     """Long enough for the second node's worker to start while the first trains."""
     root, output = make_faces(train=48), tmp_path / "search"
@@ -192,7 +192,7 @@ def test_trials_land_on_both_nodes(make_faces: Callable[..., Path], tmp_path: Pa
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1500)
+@pytest.mark.timeout(2400)
 def test_an_ablation_on_the_cluster_and_its_resume(
     make_faces: Callable[..., Path], tmp_path: Path, cluster: str
 ):

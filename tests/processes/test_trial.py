@@ -211,7 +211,7 @@ def test_the_exported_file_is_timed(tmp_path: Path):
     assert torch.get_num_threads() == threads
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 100) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 600) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline

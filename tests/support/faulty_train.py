@@ -16,7 +16,7 @@ from lisa.losses import SegmentationLoss
 
 Function = Callable[..., Any]
 
-STALL = 40.0
+STALL = 80.0
 
 
 def after(calls: int, fault: Function, whole: Function, once: bool) -> Function:

@@ -51,19 +51,22 @@ def _learned(world: World) -> dict[str, Any]:
     network = nn.Linear(1, 1, bias=False)
     wrapped = world.wrap(network, 16)
     picture = torch.tensor([[world.rank + 1.0]])
-    with world.accumulating(wrapped):
+
+    def gradient() -> float:
+        network.zero_grad()
         wrapped(picture).sum().backward()
-    assert network.weight.grad is not None
-    own = network.weight.grad.item()
-    network.weight.grad = None
-    wrapped(picture).sum().backward()
+        assert network.weight.grad is not None
+        return network.weight.grad.item()
+
+    with world.accumulating(wrapped):
+        own = gradient()
     norm = nn.BatchNorm1d(1)
     assert norm.running_mean is not None
     norm.running_mean.fill_(world.rank)
     world.average_buffers(norm)
     return {
         "own_gradient": own,
-        "gradient": network.weight.grad.item(),
+        "gradient": gradient(),
         "running_mean": norm.running_mean.item(),
     }
 

@@ -76,7 +76,7 @@ def pixel(page: Page, stage: str, x: float) -> list[int]:
 
 def wait_until(page: Page, condition: str) -> None:
     """playwright's own wait_for_function evaluates strings inside the page, which its policy forbids."""
-    end = time.monotonic() + 60
+    end = time.monotonic() + 600
     while not page.evaluate(f"Boolean({condition})"):
         assert time.monotonic() < end, condition
         page.wait_for_timeout(50)
