@@ -6,6 +6,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
+from lisa.data.mask_formats import lossy_instead
 from lisa.data.pairs import IMAGE_SUFFIXES, REMEDY, Pair, read_exclusions
 from lisa.errors import InputError, listing
 from lisa.label_orders import CELEBAMASK, lookup_table
@@ -126,7 +127,9 @@ def match_files(root: Path, split: str, label_order: str = CELEBAMASK) -> tuple[
     images = _by_stem(images_folder, IMAGE_SUFFIXES, misfits)
     masks = _by_stem(masks_folder, (".png",), misfits)
     for stem in sorted(images - masks.keys()):
-        misfits.append(Misfit(images[stem], f"no mask {masks_folder / stem}.png"))
+        misfits.append(
+            Misfit(images[stem], f"no mask {masks_folder / stem}.png{lossy_instead(masks_folder, stem)}")
+        )
     for stem in sorted(masks - images.keys()):
         misfits.append(Misfit(masks[stem], "no picture of this stem"))
     return [Pair(images[stem], masks[stem], label_order) for stem in sorted(images.keys() & masks)], misfits

@@ -10,9 +10,11 @@ from lisa.labels import IGNORE_INDEX
 THIN = 0.01
 """Runs of up to this share of the side are thin, and always those of one pixel."""
 RIMMED = 0.15
-"""Share of thin rims among all borders from which a mask is spoilt. It was 0.12 at most on CelebAMask-HQ's
+"""Share of thin rims among all borders from which a mask is spoilt. It was 0.13 at most on CelebAMask-HQ's
 own masks at 64 to 1024 pixels and on drawn ones, 0.19 at least after JPEG or smooth resizing
 (docs/data.md)."""
+SMALLEST = 48
+"""Side in pixels below which lips and brows are as thin as rims."""
 ENOUGH_BORDERS = 100
 """With fewer borders the share says nothing."""
 
@@ -21,8 +23,10 @@ def rim_share(ids: NDArray[np.integer[Any]]) -> float:
     """Share of the borders in a mask (H, W) that are thin rims: a narrow run of an id between two others.
 
     JPEG and smooth resizing leave ids between 0 and 13 all along a border of background and hair; of true
-    borders few are that near to a third label. 0 for masks with too few borders to tell.
+    borders few are that near to a third label. 0 for masks too small or with too few borders to tell.
     """
+    if min(ids.shape) < SMALLEST:
+        return 0.0
     borders = rims = 0
     for rows in (ids, ids.T):
         rows = np.ascontiguousarray(rows)

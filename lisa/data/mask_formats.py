@@ -15,6 +15,7 @@ Colors = NDArray[np.uint8]
 
 LOSSY = ("JPEG", "MPO", "JPEG2000", "WEBP", "AVIF")
 """Formats (Pillow's names) that may change an id, and do so along every border."""
+LOSSY_SUFFIXES = (".jpg", ".jpeg", ".webp", ".avif", ".jp2")
 MANY_VALUES = 40
 """More different values than this are no ids: a photo, a depth map, or labels after smooth resizing."""
 CHANCE = 2
@@ -82,6 +83,15 @@ def read_stored(path: Path, label_order: str = CELEBAMASK) -> StoredMask:
         if stored.mode.startswith("I"):
             return StoredMask(np.asarray(stored))
         raise MaskError("ids", f"mode {stored.mode} holds no ids; save masks as 8-bit grey or palette PNG")
+
+
+def lossy_instead(folder: Path, stem: str) -> str:
+    """What to say of a lossy picture that lies where this mask is missing; empty without one."""
+    for suffix in LOSSY_SUFFIXES:
+        for name in (f"{stem}{suffix}", f"{stem}{suffix.upper()}"):
+            if (folder / name).exists():
+                return f"; {name} is there, but its lossy compression changes ids: export the labels as PNG"
+    return ""
 
 
 def to_ours(ids: Ids, label_order: str = CELEBAMASK) -> NDArray[np.uint8]:

@@ -235,6 +235,7 @@ def test_true_masks_have_few_rims_at_any_size(faces: list[Ids], side: int):
 
 def test_rims_count_thin_runs_between_different_labels():
     ids = np.zeros((200, 100), np.uint8)
+    assert rim_share(ids) == 0
     ids[:, 50:] = 13
     assert rim_share(ids) == 0
     ids[:, 50] = 6

@@ -1,5 +1,6 @@
 """Label orders and exclusion lists of face folders."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,15 @@ def test_ids_without_a_name_are_refused(faces: Path):
     (pair, *_) = find_pairs(faces, "train", few)
     with pytest.raises(InputError, match="have no name in the label order"):
         decode(pair)
+
+
+def test_jpeg_masks_are_named_with_the_reason(faces: Path, tmp_path: Path):
+    root = Path(shutil.copytree(faces, tmp_path / "jpeg"))
+    for mask in (root / "train/masks").iterdir():
+        Image.open(mask).convert("L").save(mask.with_suffix(".JPG"))
+        mask.unlink()
+    with pytest.raises(InputError, match=r"000000\.JPG is there, but its lossy .* export the labels as PNG"):
+        find_pairs(root, "train")
 
 
 def test_unknown_order_is_refused(faces: Path):
