@@ -2,7 +2,6 @@
 
 import shlex
 import sys
-import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -54,9 +53,8 @@ def main() -> int:
     ablation = Ablation(config, arguments.table)
     settle_environment()
     from lisa.console import console
-    from tune.experiment import complete, overhead_line, overheads
+    from tune.experiment import complete
 
-    started = time.time()
     with claim(config.output, arguments.recipe(), arguments.resume), open_cluster(arguments.cluster):
         check_nodes(config.data.root, config.output, MARKER)
         outcomes = _run(arguments, ablation)
@@ -66,7 +64,6 @@ def main() -> int:
     text = markdown(ablation, results, command)
     put_text(config.output, f"table{arguments.table}.md", text)
     console.print(text, highlight=False, markup=False)
-    console.print(overhead_line(overheads(outcomes, started)), highlight=False, soft_wrap=True)
     for outcome in outcomes:
         if outcome.error:
             line = f"trial {outcome.trial} failed: {outcome.error}"

@@ -2,8 +2,6 @@
 
 import os
 import signal
-import statistics
-from bisect import bisect
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -108,32 +106,6 @@ def _outcome(trial: Trial, state: str) -> Outcome:
 def complete(outcomes: Iterable[Outcome], trials: int) -> bool:
     """Whether all trials that were asked for have come to an end."""
     return sum(outcome.finished for outcome in outcomes) == trials
-
-
-def overheads(outcomes: Iterable[Outcome], since: float) -> list[float]:
-    """Seconds that Ray cost beyond training, for each trial after ``since`` that followed another.
-
-    A trial has ended when it spoke for the last time. What passes until the next training begins in its
-    place (stop, schedule, start), and what reports with their checkpoints took, is Ray's.
-    """
-    results = [outcome.result for outcome in outcomes if outcome.result.get("began", 0.0) > since]
-    ends = sorted(result["last_heard"] for result in results)
-    costs: list[float] = []
-    for result in sorted(results, key=lambda result: result["began"]):
-        position = bisect(ends, result["began"])
-        if position > 0:
-            costs.append(result["began"] - ends.pop(position - 1) + result["report_seconds"])
-    return costs
-
-
-def overhead_line(costs: list[float]) -> str:
-    """The overheads for a person."""
-    if not costs:
-        return "Ray's overhead: too few trials to tell"
-    return (
-        f"Ray's overhead per trial beyond training (stop, start, reports, checkpoints): median "
-        f"{statistics.median(costs):.1f} s, largest {max(costs):.1f} s, of {len(costs)} trials"
-    )
 
 
 def trial_resources(gpus: float, processes: int, threads: int) -> dict[str, float]:

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -94,27 +93,24 @@ def main() -> int:
     from tune.experiment import complete
     from tune.results import write_results
 
-    started = time.time()
     with claim(config.output, arguments.recipe(), arguments.resume), open_cluster(arguments.cluster):
         check_nodes(config.data.root, config.output, MARKER)
-        outcomes, line = _search(arguments, space, started)
+        outcomes = _search(arguments, space)
     if not complete(outcomes, arguments.trials):
         console.print(f"stopped: the same command with --resume goes on ({config.output})", soft_wrap=True)
         return INTERRUPTED
     path = write_results(config.output, space, outcomes, arguments.objective == "miou,latency", console)
-    console.print(line, highlight=False, soft_wrap=True)
     if arguments.then_train:
         return _train_and_export(path, config)
     console.print(f"Train it in full: ./launch.sh --config {path}", highlight=False, soft_wrap=True)
     return 0
 
 
-def _search(arguments: SearchArguments, space: Space, started: float) -> "tuple[list[Outcome], str]":
-    """Every trial's outcome, and a line on what Ray cost."""
+def _search(arguments: SearchArguments, space: Space) -> "list[Outcome]":
+    """Every trial's outcome."""
     import ray
 
     from lisa.console import console
-    from tune.experiment import overhead_line, overheads
     from tune.table import TrialTable
 
     resources = ray.cluster_resources()
@@ -126,8 +122,7 @@ def _search(arguments: SearchArguments, space: Space, started: float) -> "tuple[
         soft_wrap=True,
     )
     with TrialTable(console, arguments.epochs, arguments.trials, COLUMNS) as table:
-        outcomes = experiment.run(table, arguments.resume)
-    return outcomes, overhead_line(overheads(outcomes, started))
+        return experiment.run(table, arguments.resume)
 
 
 def _experiment(arguments: SearchArguments, space: Space, available: "Mapping[str, float]") -> "Experiment":

@@ -87,7 +87,7 @@ def _fit(config: Config, job: Job, reporter: "Reporter") -> bool:
 
 
 class Reporter:
-    """Tells Ray of each epoch: figures, the best mIoU so far epoch by epoch, and seconds spent on telling."""
+    """Tells Ray of each epoch: figures, the best mIoU so far epoch by epoch, and whether it diverged."""
 
     def __init__(self, config: Config, folder: RunFolder, latency: bool) -> None:
         self.config, self.folder = config, folder
@@ -97,20 +97,17 @@ class Reporter:
         self.wants_latency = latency
         self.reported = False
         self.began = time.time()
-        self.report_seconds = 0.0
 
     def report(self, epochs: int | None = None, diverged: bool = False) -> None:
         """Reports the last of so many epochs in the run's log, which may be ahead; None is all of them.
 
         A diverged run scores 0, whatever it reached before.
         """
-        now = time.time()
         self.folder.push()
         records = epoch_records(self.folder.path)[:epochs]
         curve = list(accumulate((record["miou"] for record in records), max))
         if self.wants_latency and self.latency_ms is None and records:
             self.latency_ms = exported_milliseconds(self._best_checkpoint(), self.config.data.size)
-            now = time.time()
         metrics = {
             "epoch": records[-1]["epoch"] if records else 0,
             "miou": 0.0 if diverged else records[-1]["miou"],
@@ -123,12 +120,10 @@ class Reporter:
             "pid": os.getpid(),
             "latency_ms": self._latency(diverged),
             "began": self.began,
-            "last_heard": now,
-            "report_seconds": self.report_seconds,
+            "last_heard": time.time(),
         }
         self.reported = True
         ray_tune.report(metrics)
-        self.report_seconds += time.time() - now
 
     def _best_checkpoint(self) -> Path:
         """best.pt, which over several processes may come a little later than the first epoch's line."""
