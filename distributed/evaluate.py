@@ -88,7 +88,7 @@ def _write(
     from lisa.evaluation.bootstrap import miou_interval
     from lisa.evaluation.metrics import figures, picture_mious
     from lisa.evaluation.table import class_table
-    from lisa.figures.worst_and_best import draw_evaluation, ranked
+    from lisa.figures.worst_and_best import draw_evaluation, order_by_miou
     from lisa.files import write_whole
 
     record = {**figures(tally), "miou_interval": miou_interval(tally)}
@@ -104,7 +104,7 @@ def _write(
         "noise": arguments.noise,
         "pictures": len(pairs),
         **record,
-        "picture_mious": {pairs[index].image.stem: mious[index] for index in ranked(tally)},
+        "picture_mious": {pairs[index].image.stem: mious[index] for index in order_by_miou(tally)},
     }
     write_whole(arguments.output, (json.dumps(content, indent=2) + "\n").encode())
     folder = arguments.output.with_name(f"{arguments.output.stem}_pictures")

@@ -21,7 +21,7 @@ from tune.storage import file_system, is_url
 MEASURED = ("best_miou", "miou", "epoch", "parameters", "latency_ms", "diverged", "node")
 
 
-def ranked(outcomes: Sequence[Outcome]) -> list[Outcome]:
+def order_by_score(outcomes: Sequence[Outcome]) -> list[Outcome]:
     """Outcomes with a result, the best first."""
     scored = [outcome for outcome in outcomes if "best_miou" in outcome.result]
     return sorted(scored, key=lambda outcome: outcome.result["best_miou"], reverse=True)
@@ -29,11 +29,11 @@ def ranked(outcomes: Sequence[Outcome]) -> list[Outcome]:
 
 def best_config(space: Space, outcomes: Sequence[Outcome], output: str) -> Config:
     """The best trial's config at the recipe's full budget. Raises InputError if no trial has a score."""
-    best = ranked(outcomes)
-    if not best or best[0].result["diverged"]:
+    ranking = order_by_score(outcomes)
+    if not ranking or ranking[0].result["diverged"]:
         failed = next((outcome.error for outcome in outcomes if outcome.error), "all diverged")
         raise InputError(f"no trial came to a score: {failed}")
-    return replace(space.config(best[0].point), output=output)
+    return replace(space.config(ranking[0].point), output=output)
 
 
 def write_results(
@@ -59,7 +59,7 @@ def write_results(
 
 def leaderboard(outcomes: Sequence[Outcome]) -> str:
     """CSV, a trial a line, the best first; trials that failed at the end, with their error."""
-    order = ranked(outcomes)
+    order = order_by_score(outcomes)
     order += [outcome for outcome in outcomes if outcome not in order]
     names = list(order[0].point)
     stream = io.StringIO()
@@ -75,7 +75,7 @@ def leaderboard(outcomes: Sequence[Outcome]) -> str:
 def _short(outcomes: Sequence[Outcome]) -> Table:
     """The ten best for the terminal."""
     table = Table("trial", "best mIoU", "epochs", "params", title="the best trials", title_justify="left")
-    for outcome in ranked(outcomes)[:10]:
+    for outcome in order_by_score(outcomes)[:10]:
         result = outcome.result
         miou = "diverged" if result["diverged"] else f"{100 * result['best_miou']:.2f}"
         table.add_row(outcome.trial, miou, str(result["epoch"]), f"{result['parameters']:,}")

@@ -36,7 +36,7 @@ class Interval(NamedTuple):
         return min(max(value, self.low), self.high)
 
 
-def strengthened(augment: AugmentConfig, strength: float) -> AugmentConfig:
+def strengthen(augment: AugmentConfig, strength: float) -> AugmentConfig:
     """The augmentation with its amounts multiplied, as far as they may go. A flip has no strength."""
     amounts = {
         name: min(getattr(augment, name) * strength, limit.high * (OPEN_END if limit.open_high else 1))
@@ -104,7 +104,7 @@ class Space:
             lovasz=point["loss.lovasz"],
         )
         changed = replace(
-            base, optim=optim, loss=loss, augment=strengthened(base.augment, point["augment.strength"])
+            base, optim=optim, loss=loss, augment=strengthen(base.augment, point["augment.strength"])
         )
         return replace(changed, model=self._model(point)) if self.architecture else changed
 

@@ -46,7 +46,7 @@ def put_text(place: str, name: str, text: str) -> None:
         write_whole(Path(place) / name, text.encode())
 
 
-class RunFolder:
+class TrialFolder:
     """A trial's run folder: ``path`` is on this machine, and mirrored where ``place`` is a URL."""
 
     def __init__(self, place: str, path: Path) -> None:
@@ -76,16 +76,16 @@ class RunFolder:
 
 
 @contextmanager
-def open_run_folder(results: str, name: str) -> Generator[RunFolder]:
+def open_trial_folder(results: str, name: str) -> Generator[TrialFolder]:
     """The folder ``trials/name`` of the search's results, with what is there already."""
     place = f"{results}/trials/{name}"
     if is_url(results):
         with tempfile.TemporaryDirectory(prefix="lisa-trial-") as scratch:
-            folder = RunFolder(place, Path(scratch))
+            folder = TrialFolder(place, Path(scratch))
             folder.fetch()
             yield folder
     else:
-        folder = RunFolder(place, Path(place))
+        folder = TrialFolder(place, Path(place))
         folder.fetch()
         yield folder
 

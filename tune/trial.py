@@ -22,7 +22,7 @@ from lisa.training.loop import fit
 from lisa.training.step import DivergedError
 from lisa.world import World
 from tune.space import Point
-from tune.storage import RunFolder, local_data, open_run_folder
+from tune.storage import TrialFolder, local_data, open_trial_folder
 from tune.torchrun import CHECKOUT, POLL_SECONDS, epoch_records, fit_in_processes, tied, tied_environment
 
 TIMED_RUNS = 15
@@ -57,7 +57,7 @@ def run_trial(point: Point, job: Job) -> None:
     """
     name = ray_tune.get_context().get_trial_id()
     assert name is not None
-    with open_run_folder(job.results, name) as folder:
+    with open_trial_folder(job.results, name) as folder:
         config = job.config(point)
         data = replace(config.data, root=local_data(config.data.root))
         config = replace(config, data=data, output=str(folder.path))
@@ -89,7 +89,7 @@ def _fit(config: Config, job: Job, reporter: "Reporter") -> bool:
 class Reporter:
     """Tells Ray of each epoch: figures, the best mIoU so far epoch by epoch, and whether it diverged."""
 
-    def __init__(self, config: Config, folder: RunFolder, latency: bool) -> None:
+    def __init__(self, config: Config, folder: TrialFolder, latency: bool) -> None:
         self.config, self.folder = config, folder
         with torch.device("meta"):
             self.parameters = count_parameters(build(config.model))

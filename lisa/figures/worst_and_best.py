@@ -23,14 +23,14 @@ def draw_evaluation(folder: Path, tally: Tally, pairs: Sequence[Pair], parser: F
     """Writes ``confusion.png``, ``worst.png`` and ``best.png``; the pictures shown are predicted again."""
     make_folders([folder])
     draw_confusion(tally.confusion, folder / "confusion.png")
-    order = ranked(tally)
+    order = order_by_miou(tally)
     for name, indices in (("worst", order[:SHOWN]), ("best", order[: -SHOWN - 1 : -1])):
         rows = [_row(pairs[index], tally, index, parser) for index in indices]
         titles = ("picture", "truth", "prediction", "error")
         save_png(sheet(titles, rows, SIDE, min(BLOCKS, len(rows))), folder / f"{name}.png")
 
 
-def ranked(tally: Tally) -> list[int]:
+def order_by_miou(tally: Tally) -> list[int]:
     """Pictures from the lowest mIoU of their own to the highest, ties in order; without labels: left out."""
     mious = picture_mious(tally)
     return [index for index in mious.argsort(stable=True).tolist() if not mious[index].isnan()]

@@ -20,7 +20,7 @@ from lisa.figures import comparison, worst_and_best
 from lisa.figures.__main__ import main
 from lisa.figures.comparison import compare, evenly, grid, read_pair
 from lisa.figures.sheet import Row
-from lisa.figures.worst_and_best import draw_evaluation, ranked
+from lisa.figures.worst_and_best import draw_evaluation, order_by_miou
 from lisa.labels import LABELS
 from lisa.models import build
 from lisa.run import checkpoint
@@ -120,7 +120,7 @@ def test_ranked_from_worst_to_best():
         prediction[:right] = 1
         tally.add(number, prediction.view(10, 10), truth)
     tally.add(3, truth, torch.full_like(truth, 255))
-    assert ranked(tally) == [2, 0, 1]
+    assert order_by_miou(tally) == [2, 0, 1]
 
 
 def test_an_evaluation_is_drawn(
@@ -144,7 +144,7 @@ def test_an_evaluation_is_drawn(
         "confusion.png",
         "worst.png",
     ]
-    order, mious = ranked(tally), picture_mious(tally)
+    order, mious = order_by_miou(tally), picture_mious(tally)
     for captions, indices in zip(drawn, (order[:2], order[:0:-1]), strict=True):
         for caption, index in zip(captions, indices, strict=True):
             assert caption.startswith(
