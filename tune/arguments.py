@@ -17,7 +17,7 @@ from lisa.config.limits import Limited, Range
 from lisa.data.folders import find_pairs
 from lisa.errors import InputError, one_line_errors
 from lisa.files import claim_folder
-from lisa.lock import lock_folder
+from lisa.lock import LOCK, lock_folder
 from tune.storage import absolute, file_system, is_url
 
 MARKER = "search.json"
@@ -113,6 +113,8 @@ def flatten(config: Config) -> dict[str, object]:
 def claim(results: str, recipe: dict[str, object], resume: bool) -> Generator[None]:
     """Makes the results folder ours and, where it has a lock, nobody else's until the end.
 
+    Bad input that is found before the first trial leaves the folder as it was.
+
     Raises InputError if it holds something else, needs --resume, or another process searches there.
     """
     if is_url(results):
@@ -123,9 +125,16 @@ def claim(results: str, recipe: dict[str, object], resume: bool) -> Generator[No
     if begun and not resume:
         raise InputError(f"{results} holds a search: go on with --resume, or choose another --output")
     if not is_url(results):
-        claim_folder(Path(results), MARKER, recipe)
-        with lock_folder(Path(results)):
-            yield
+        folder = Path(results)
+        claim_folder(folder, MARKER, recipe)
+        with lock_folder(folder):
+            try:
+                yield
+            except InputError:
+                if {item.name for item in folder.iterdir()} == {MARKER, LOCK}:  # no trial has begun
+                    (folder / MARKER).unlink()
+                    (folder / LOCK).unlink()
+                raise
         return
     content = json.dumps(recipe, indent=1, sort_keys=True)
     files, root = file_system(results)
@@ -133,4 +142,9 @@ def claim(results: str, recipe: dict[str, object], resume: bool) -> Generator[No
     if begun and files.cat_file(f"{root}/{MARKER}").decode() != content:
         raise InputError(f"{results} was begun with other settings: use the same, or choose another --output")
     files.pipe_file(f"{root}/{MARKER}", content.encode())
-    yield
+    try:
+        yield
+    except InputError:
+        if not begun:
+            files.rm_file(f"{root}/{MARKER}")
+        raise

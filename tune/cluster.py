@@ -36,6 +36,9 @@ QUIET = {
 
 CONNECT_SECONDS = 10.0
 
+SOCKET_BYTES = 107
+"""A Unix socket's path may be this long; Ray's lie in its temporary folder."""
+
 TRAVELS = ("lisa", "tune", "distributed", "deploy")
 """What of the checkout goes to a cluster's nodes; data, runs and environments stay."""
 
@@ -43,6 +46,21 @@ TRAVELS = ("lisa", "tune", "distributed", "deploy")
 def settle_environment() -> None:
     """Ray's switches; call it before the first import of Ray."""
     os.environ.update({**QUIET, **ENVIRONMENT})
+
+
+def require_short_paths(address: str) -> None:
+    """Raises InputError if Ray, started on this machine, could not open its sockets below TMPDIR."""
+    name = "RAY_TMPDIR" if "RAY_TMPDIR" in os.environ else "TMPDIR"
+    folder = os.environ.get(name)
+    if address or folder is None:
+        return
+    socket_name = f"/ray/session_2000-01-01_00-00-00_000000_{os.getpid()}/sockets/plasma_store"
+    excess = len(os.fsencode(folder)) + len(socket_name) - SOCKET_BYTES
+    if excess > 0:
+        raise InputError(
+            f"{name}={folder} is {excess} bytes too long for Ray's sockets: set RAY_TMPDIR to a shorter "
+            "folder, /tmp say"
+        )
 
 
 @contextmanager
@@ -59,7 +77,7 @@ def open_cluster(address: str) -> Generator[None]:
     _require_listener(address)
     try:
         ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, **arguments)
-    except (RayError, ConnectionError, RuntimeError, ValueError) as error:
+    except (RayError, OSError, RuntimeError, ValueError) as error:
         first = str(error).strip().splitlines()[0]
         raise InputError(
             f"no Ray cluster at {address or 'this machine'}: {first} "

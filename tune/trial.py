@@ -82,6 +82,10 @@ def _fit(config: Config, job: Job, reporter: "Reporter") -> bool:
     torch.set_num_threads(job.threads)
     torch.set_flush_denormal(True)  # the first steps are several times slower with them
     device = torch.device("cuda", 0) if job.gpus > 0 else torch.device("cpu")
+    if (
+        0 < job.gpus < 1
+    ):  # trials share the GPU: none takes the memory of another, and --auto-batch sees its own
+        torch.cuda.set_per_process_memory_fraction(job.gpus, device)
     fit(config, World(device=device), resume=True, on_epoch=lambda record: reporter.report())
     return True
 

@@ -18,6 +18,7 @@ from deploy_helpers import write_checkpoint
 
 from lisa.config import Config, DataConfig, ModelConfig, OptimConfig, TrainConfig
 from lisa.errors import InputError
+from lisa.world import World
 from tune import trial
 from tune.experiment import Experiment
 from tune.space import Point
@@ -102,6 +103,28 @@ def test_a_diverged_trial_scores_0(
     )
     run_trial({"lr": 1e-3}, job(str(make_faces(train=24)), str(tmp_path / "s")))
     assert [(report["best_miou"], report["diverged"]) for report in reports] == [(0.0, True)]
+
+
+@pytest.mark.parametrize(("gpus", "shares"), [(0.25, [(0.25, torch.device("cuda", 0))]), (1, []), (0, [])])
+def test_trials_that_share_a_gpu_have_a_share_of_its_memory(
+    gpus: float,
+    shares: list[Any],
+    tmp_path: Path,
+    reports: list[dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+):
+    asked: list[Any] = []
+
+    def fit(config: Config, world: World, resume: bool, on_epoch: Callable[..., None]) -> None:
+        assert world.device.type == ("cuda" if gpus else "cpu")
+        log = Path(config.output, "metrics.jsonl")
+        log.write_text(json.dumps({"event": "epoch", "epoch": 1, "miou": 0.1, "report_f1": 0.2}) + "\n")
+
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", lambda *share: asked.append(share))
+    monkeypatch.setattr(trial, "fit", fit)
+    run_trial({"lr": 1e-3}, job("data", str(tmp_path), gpus=gpus))
+    assert asked == shares
+    assert len(reports) == 1
 
 
 def test_what_can_not_run_is_an_error_and_no_score(tmp_path: Path, reports: list[dict[str, Any]]):
