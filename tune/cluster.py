@@ -48,11 +48,22 @@ def settle_environment() -> None:
     os.environ.update({**QUIET, **ENVIRONMENT})
 
 
-def require_short_paths(address: str) -> None:
-    """Raises InputError if Ray, started on this machine, could not open its sockets below TMPDIR."""
+def check_address(address: str) -> None:
+    """Refuses at once what Ray would take long to refuse.
+
+    Raises:
+        InputError: nobody listens at the address, or, without one, TMPDIR is too long for Ray's sockets.
+    """
+    if address:
+        _require_listener(address)
+    else:
+        _require_short_paths()
+
+
+def _require_short_paths() -> None:
     name = "RAY_TMPDIR" if "RAY_TMPDIR" in os.environ else "TMPDIR"
     folder = os.environ.get(name)
-    if address or folder is None:
+    if folder is None:
         return
     socket_name = f"/ray/session_2000-01-01_00-00-00_000000_{os.getpid()}/sockets/plasma_store"
     excess = len(os.fsencode(folder)) + len(socket_name) - SOCKET_BYTES
@@ -74,7 +85,6 @@ def open_cluster(address: str) -> Generator[None]:
         excludes = ["/*", *(f"!/{room}/" for room in TRAVELS), "__pycache__/"]
         environment = {"working_dir": str(CHECKOUT), "excludes": excludes, "env_vars": ENVIRONMENT}
         arguments = {"runtime_env": environment}
-    _require_listener(address)
     try:
         ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, **arguments)
     except (RayError, OSError, RuntimeError, ValueError) as error:
@@ -92,7 +102,7 @@ def open_cluster(address: str) -> Generator[None]:
 
 
 def _require_listener(address: str) -> None:
-    """Refuses at once an address where nobody listens: Ray itself tries for five minutes."""
+    """Ray itself tries for five minutes."""
     host, colon, port = address.rpartition(":")
     if not colon or "://" in address or not port.isdigit():
         return

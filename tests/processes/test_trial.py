@@ -23,7 +23,7 @@ from tune import trial
 from tune.experiment import Experiment
 from tune.space import Point
 from tune.storage import local_data
-from tune.torchrun import epoch_records, tied_environment
+from tune.torchrun import DIVERGED, epoch_records, tied_environment
 from tune.trial import Job, exported_milliseconds, run_trial
 
 NARROW = ModelConfig(widths=(4, 6, 8, 10, 12), depths=(1, 1, 1, 1, 1))
@@ -137,14 +137,20 @@ def test_what_can_not_run_is_an_error_and_no_score(tmp_path: Path, reports: list
 def test_a_trial_over_two_processes(
     make_faces: Callable[..., Path], tmp_path: Path, reports: list[dict[str, Any]]
 ):
-    """The whole way of a torchrun trial: epochs are heard, divergence is told from a failure."""
+    """The whole way of a torchrun trial: epochs are heard."""
     root, results = make_faces(train=4), str(tmp_path / "s")
     run_trial({"lr": 1e-3}, job(str(root), results, processes=2))
     assert [report["epoch"] for report in reports] == [1, 2]
     assert "2 x cpu" in (tmp_path / "s/trials/t/torchrun.log").read_text()
 
-    run_trial({"lr": 1e30}, job(str(make_faces(train=24, name="more")), f"{results}2", processes=2))
-    assert [(report["best_miou"], report["diverged"]) for report in reports[2:]] == [(0.0, True)]
+
+def test_divergence_over_processes_is_told_from_a_failure(
+    tmp_path: Path, reports: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+):
+    words = f"import os; open(os.environ['LISA_STATUS_FILE'], 'w').write('{DIVERGED}\\n')"
+    monkeypatch.setattr("tune.torchrun._torchrun", lambda processes: [sys.executable, "-c", words])
+    run_trial({"lr": 1e-3}, job(str(tmp_path), str(tmp_path / "s"), processes=2))
+    assert [(report["best_miou"], report["diverged"]) for report in reports] == [(0.0, True)]
 
 
 def test_epochs_that_come_together_are_reported_one_by_one(

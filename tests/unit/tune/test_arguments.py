@@ -1,12 +1,23 @@
-"""A search's folder is claimed, and free again if the command was wrong."""
+"""A search's command line; its folder is claimed, and free again if the command was wrong."""
 
 import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from lisa.config import best
+from lisa.config.command_line import parse
 from lisa.errors import InputError
-from tune.arguments import MARKER, Options, claim
+from tune import search
+from tune.arguments import MARKER, Options, claim, run_entry
+from tune.search import SearchArguments, with_own_output
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.mark.parametrize("kind", ["folder", "url"])
@@ -55,3 +66,53 @@ def test_a_folder_with_trials_stays_claimed(tmp_path: Path):
 def test_options_that_can_not_be_are_refused(options: dict[str, float], message: str):
     with pytest.raises(InputError, match=message):
         Options(**options)  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--data", "/nowhere"], "no split 'train' here"),
+        (["--objective", "miou,latency"], "needs --architecture"),
+        (["--gpus-per-trial", "1.5"], "a part of one GPU"),
+        (["--trials", "0"], "--trials 0: at least 1"),
+        (["--init", "gone.pt"], "gone.pt: no such file"),
+        (["--address", "127.0.0.1:1"], "no Ray cluster at 127.0.0.1:1"),
+        (["--output", "here"], "holds a search: go on with --resume"),
+    ],
+)
+def test_bad_input_is_one_line(
+    arguments: list[str],
+    message: str,
+    make_faces: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here/search.json").write_text("{}")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["search", "--data", str(make_faces()), "--output", "runs", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        run_entry(search.main)
+    assert ended.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_one_search_in_a_folder(tmp_path: Path):
+    code = f"from tune.arguments import claim\nwith claim({str(tmp_path / 's')!r}, {{}}, True): print('in')"
+    command = [sys.executable, "-c", code]
+    with claim(str(tmp_path / "s"), {}, resume=False):
+        other = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert re.search(rf"InputError: .*process {os.getpid()} on .* trains into it", other.stderr)
+    assert subprocess.run(command, capture_output=True, text=True, cwd=ROOT).stdout == "in\n"
+
+
+def test_the_recipe_may_stand_anywhere():
+    def parsed(*words: str) -> SearchArguments:
+        return parse(words, with_own_output, best, "search", "")
+
+    assert parsed("--data", "x", "--trials", "3", "demo", "--size", "32").config.train.epochs == 6
+    assert parsed("--architecture", "demo").config.train.epochs == 6
+    arguments = parsed("--data", "demo", "--lr", "1e-3")
+    assert (arguments.config.data.root, arguments.config.train.epochs) == ("demo", 300)
+    assert (arguments.config.optim.lr, arguments.epochs) == (1e-3, 30)
