@@ -21,7 +21,7 @@ from lisa.lock import LOCK, lock_folder
 from tune.storage import absolute, file_system, is_url
 
 MARKER = "search.json"
-"""In the results folder: what was asked for."""
+"""The file in the results folder that holds the search's settings."""
 
 INTERRUPTED = 75
 """Exit code of a search that was stopped and can be gone on with (sysexits' EX_TEMPFAIL)."""

@@ -40,7 +40,7 @@ SOCKET_BYTES = 107
 """A Unix socket's path may be this long; Ray's lie in its temporary folder."""
 
 TRAVELS = ("lisa", "tune", "distributed", "deploy")
-"""What of the checkout goes to a cluster's nodes; data, runs and environments stay."""
+"""The checkout's folders that are sent to a cluster's nodes; data, runs and environments are not."""
 
 
 def settle_environment() -> None:

@@ -1,4 +1,4 @@
-"""What search and ablate share: a Ray Tune experiment that can be stopped and gone on with."""
+"""The Ray Tune experiment under search and ablate: it can be stopped and resumed."""
 
 import os
 import signal
@@ -19,7 +19,7 @@ EXPERIMENT = "ray"
 """Ray's own folder inside the results."""
 
 RETRIES = 3
-"""So often a trial whose process died goes on from its last epoch."""
+"""How many times a trial whose process died is started again, from its last epoch."""
 
 
 class Outcome(NamedTuple):

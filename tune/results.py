@@ -1,4 +1,4 @@
-"""What a search leaves: the best config, a leaderboard, plots."""
+"""Writes what a search found: the best config, a leaderboard, plots."""
 
 import csv
 import io

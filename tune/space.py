@@ -1,4 +1,4 @@
-"""What is searched: every point is a config that may be trained, under the parameter cap by construction."""
+"""The search space: every point is a config that may be trained, under the parameter cap by construction."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace

@@ -14,7 +14,7 @@ from lisa.errors import InputError
 from lisa.files import make_folders, write_whole
 
 KEPT = ("best.pt", "metrics.jsonl", "config.json", "last.pt")
-"""What of a run folder travels to a URL, in this order: last.pt never speaks of files that are not there."""
+"""A trial's files that are mirrored to a URL, in this order: last.pt never refers to a missing file."""
 
 
 def is_url(place: str) -> bool:

@@ -1,4 +1,4 @@
-"""What a person sees of a running search: a table that is redrawn, or lines where there is no terminal."""
+"""Shows a running search: a table that is redrawn, or lines where there is no terminal."""
 
 import time
 from datetime import timedelta
@@ -73,14 +73,14 @@ class TrialTable(Callback):
             self.live.update(self.render(trials), refresh=True)
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """A line."""
+        """Prints the trial's id and its point."""
         shown = "  ".join(f"{header} {self._value(trial, name)}" for header, name in self.columns.items())
         self._say(f"trial {trial.trial_id} starts  {shown}")
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
-        """A line with the epoch's figures."""
+        """Prints the epoch's figures."""
         if result["diverged"]:
             self._say(f"trial {trial.trial_id} diverged: it scores 0")
             return
@@ -90,20 +90,20 @@ class TrialTable(Callback):
         )
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """A line; how far the search is."""
+        """Prints that the trial ended, and how many have."""
         done = sum(other.status in ("TERMINATED", "ERROR") or other is trial for other in trials)
         self._say(f"trial {trial.trial_id} ends ({done} of {self.total})")
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """A line."""
+        """Prints the trial's error."""
         self._say(f"trial {trial.trial_id} failed: {last_words(trial)}")
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """A line."""
+        """Prints that the trial is tried again."""
         self._say(f"trial {trial.trial_id} failed, and is tried again from its last epoch")
 
     def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
-        """An experiment that was complete when it was restored took no step."""
+        """Notes the states where no step did: of an experiment that was complete when it was restored."""
         if not self.states:
             self.states = [(trial, trial.status) for trial in trials]
 

@@ -22,7 +22,7 @@ DIVERGED = 3
 
 POLL_SECONDS = 0.2
 PATIENCE_SECONDS = 10.0
-"""So long may torchrun and its workers take to save and leave before they are killed."""
+"""How long torchrun and its workers may take to save and exit before they are killed."""
 
 
 def epoch_records(folder: Path) -> list[dict[str, Any]]:

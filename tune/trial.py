@@ -28,7 +28,7 @@ from tune.torchrun import CHECKOUT, POLL_SECONDS, epoch_records, fit_in_processe
 TIMED_RUNS = 15
 
 WRITTEN_SECONDS = 60
-"""Within so many seconds an epoch's checkpoints follow its line in the log."""
+"""How long an epoch's checkpoints may come after its line in the log."""
 
 
 @dataclass(frozen=True)
