@@ -24,6 +24,9 @@ ORDERS: Mapping[str, tuple[str, ...]] = MappingProxyType({
 })  # fmt: skip
 """Known orders: index in the tuple is the id in a mask of that order."""
 
+OLD_NAMES: Mapping[str, str] = MappingProxyType({"zllrunning": FACE_PARSING, "celebamask": CELEBAMASK})
+"""Orders by the names that the predictor had for them before."""
+
 UNKNOWN = 254
 """What a table gives for an id that its order doesn't have."""
 
@@ -35,7 +38,8 @@ def label_names(order: str | Sequence[str]) -> tuple[str, ...]:
         InputError: an unknown order or name, or a name that comes twice.
     """
     if isinstance(order, str):
-        known = ORDERS.get(order.lower())
+        name = order.lower()
+        known = ORDERS.get(OLD_NAMES.get(name, name))
         if known is not None:
             return known
         if "," not in order:

@@ -34,7 +34,7 @@ from .gallery import GALLERY, write_gallery
 from .inputs import Job, find_pictures
 from .machine import choose_devices, choose_precision, cores, keep_freed_memory
 from .model import Parser, check_sha256, read_metadata
-from .outputs import Writer, already_done
+from .outputs import FACE_PARSING, OLD_NAMES, Writer, already_done
 from .pictures import MAX_PIXELS
 from .streams import Batches, Outcome, Report, Stream, run
 
@@ -87,7 +87,13 @@ def common_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="also OUTPUT/probabilities: fp16 npz at the network's size",
     )
-    add("--labels", choices=("celebamask", "zllrunning"), default="celebamask", help="the ids' order")
+    add(
+        "--labels",
+        type=lambda name: OLD_NAMES.get(name, name),
+        choices=("celebamask", FACE_PARSING),
+        default="celebamask",
+        help="the ids' order",
+    )
     add(
         "--fit",
         choices=("stretch", "pad", "crop"),

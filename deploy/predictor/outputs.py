@@ -19,11 +19,15 @@ from .pictures import Pixels, encode_picture
 PNG_LEVEL = 1
 """zlib's level: 9 makes the label maps a little smaller and takes many times as long."""
 
-ZLLRUNNING = (
+FACE_PARSING = "face-parsing.pytorch"
+OLD_NAMES = {"zllrunning": FACE_PARSING}
+"""Orders by the names that --labels had for them before."""
+
+FACE_PARSING_NAMES = (
     *("background", "skin", "l_brow", "r_brow", "l_eye", "r_eye", "eye_g", "l_ear", "r_ear", "ear_r", "nose"),
     *("mouth", "u_lip", "l_lip", "neck", "neck_l", "cloth", "hair", "hat"),
 )
-"""The order of ids in zllrunning/face-parsing.PyTorch, which many tools expect."""
+"""Names by id in https://github.com/zllrunning/face-parsing.PyTorch, whose order many tools expect."""
 
 
 class Writer:
@@ -41,7 +45,7 @@ class Writer:
         for part in self.parts:
             if part not in self.names:
                 raise CannotStartError(f"--parts {part}: one of {', '.join(self.names)}")
-        order = ZLLRUNNING if options.labels == "zllrunning" else self.names
+        order = FACE_PARSING_NAMES if options.labels == FACE_PARSING else self.names
         if sorted(order) != sorted(self.names):
             raise CannotStartError(f"--labels {options.labels}: this model has other labels")
         self.renumbered = np.array([order.index(name) for name in self.names], np.uint8)

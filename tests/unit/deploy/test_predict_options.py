@@ -1,3 +1,4 @@
+import json
 import os
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from PIL import Image
 
 from deploy.predictor.inputs import find_pictures
 from deploy.predictor.model import Parser
+from deploy.predictor.outputs import FACE_PARSING
 from deploy.predictor.pictures import from_frame, middle, read_picture, to_frame
 from lisa import label_orders
 from lisa.labels import FLIPPED_IDS, IDS, PALETTE
@@ -44,9 +46,12 @@ def test_unknown_part_is_refused(
 
 def test_other_order_changes_ids_and_keeps_colours(model: Path, faces: Path, tmp_path: Path) -> None:
     assert parse(model, faces, tmp_path / "ours") == 0
-    assert parse(model, faces, tmp_path / "theirs", "--labels", "zllrunning") == 0
+    assert parse(model, faces, tmp_path / "theirs", "--labels", FACE_PARSING) == 0
+    assert parse(model, faces, tmp_path / "old", "--labels", "zllrunning") == 0
+    assert (tmp_path / "old/face0.png").read_bytes() == (tmp_path / "theirs/face0.png").read_bytes()
+    assert json.loads((tmp_path / "old/report.json").read_text())["settings"]["labels"] == FACE_PARSING
     ours, theirs = (tmp_path / name / "face0.png" for name in ("ours", "theirs"))
-    assert np.array_equal(label_orders.lookup_table("face-parsing.pytorch")[read_ids(theirs)], read_ids(ours))
+    assert np.array_equal(label_orders.lookup_table(FACE_PARSING)[read_ids(theirs)], read_ids(ours))
     with Image.open(ours) as left, Image.open(theirs) as right:
         assert np.array_equal(np.asarray(left.convert("RGB")), np.asarray(right.convert("RGB")))
 
@@ -54,13 +59,13 @@ def test_other_order_changes_ids_and_keeps_colours(model: Path, faces: Path, tmp
 def test_channels_of_probabilities_are_in_the_order_of_the_ids(model: Path, tmp_path: Path) -> None:
     write_faces(tmp_path / "in", 1, (SIZE, SIZE))
     found: dict[str, np.ndarray] = {}
-    for order in ("celebamask", "zllrunning"):
+    for order in ("celebamask", FACE_PARSING):
         output = tmp_path / order
         assert parse(model, tmp_path / "in", output, "--labels", order, "--probabilities") == 0
         found[order] = np.load(output / "probabilities" / "face0.npz")["probabilities"]
-    theirs_to_ours = label_orders.lookup_table("face-parsing.pytorch")[:19]
-    assert np.array_equal(found["zllrunning"], found["celebamask"][theirs_to_ours])
-    assert not np.array_equal(found["zllrunning"], found["celebamask"])
+    theirs_to_ours = label_orders.lookup_table(FACE_PARSING)[:19]
+    assert np.array_equal(found[FACE_PARSING], found["celebamask"][theirs_to_ours])
+    assert not np.array_equal(found[FACE_PARSING], found["celebamask"])
 
 
 def test_inputs_are_never_replaced(

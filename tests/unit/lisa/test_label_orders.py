@@ -25,11 +25,16 @@ def test_face_parsing_order_maps_by_name():
     assert set(table[19:255].tolist()) == {UNKNOWN}
 
 
-@pytest.mark.parametrize("order", [*ORDERS, "hair,skin,background", "Face-Parsing.PyTorch"])
+@pytest.mark.parametrize("order", [*ORDERS, "hair,skin,background", "Face-Parsing.PyTorch", "zllrunning"])
 def test_table_and_inverse_undo_each_other(order: str):
     ids = np.arange(len(label_names(order)), dtype=np.uint8)
     assert np.array_equal(inverse_table(order)[lookup_table(order)[ids]], ids)
     assert inverse_table(order)[255] == 255
+
+
+def test_old_names_of_orders_are_read():
+    assert label_names("zllrunning") == label_names("face-parsing.pytorch")
+    assert label_names("celebamask") == label_names("celebamask-hq")
 
 
 def test_own_order_is_the_identity():
