@@ -1,4 +1,4 @@
-"""The whole way from a picture to its label map: training evaluates it, the exported file runs it."""
+"""From a picture to its label map: training evaluates this module, and the exported file runs it."""
 
 from typing import Self
 
@@ -12,7 +12,7 @@ STD = (0.229, 0.224, 0.225)
 
 
 class FaceParser(nn.Module):
-    """uint8 RGB in, uint8 label ids out at the same size; everything between is inside.
+    """Takes uint8 RGB and returns uint8 label ids at the same size; resizing and normalising are inside.
 
     ``network`` maps normalised (B,3,size,size) to logits (B,classes,size,size). Pictures of any size and
     aspect are stretched to the ``size`` x ``size`` pixels that the network was trained at.

@@ -10,7 +10,7 @@ SEED = 0
 
 
 def miou_interval(tally: Tally, confidence: float = 0.95) -> tuple[float, float]:
-    """Percentile interval of mIoU had other pictures of the same kind been drawn.
+    """Percentile interval of mIoU: where it would lie had other pictures of the same kind been drawn.
 
     Each resample draws as many pictures as there are, with replacement, and sums their integer counts before
     any ratio: the same bits whatever the number of ranks. With few pictures a rare class is missing from some

@@ -9,7 +9,7 @@ from lisa.labels import NAMES
 
 
 def class_table(record: dict[str, Any], title: str) -> Table:
-    """IoU, F1 and boundary IoU of each class, and the means, as a rich table of two halves side by side."""
+    """Lays out IoU, F1 and boundary IoU of each class, and their means, in two halves side by side."""
     columns = ("iou", "f1", "boundary_iou")
     table = Table(title=escape(title), title_justify="left", caption_justify="left")
     for _ in range(2):

@@ -1,4 +1,4 @@
-"""Networks around a network, for evaluation: flip averaging, and grain on every picture."""
+"""Wrappers of a network for evaluation: flip averaging, and noise on every picture."""
 
 import torch
 from torch import Tensor, nn

@@ -18,7 +18,7 @@ from lisa.figures.comparison import compare, grid
 def augmentation(
     source: SourceFlags, output: Path, recipe: str = "best", size: int = 192, seed: int = 0
 ) -> None:
-    """What a network sees: six pictures, each as it is and then augmented, in turn with its labels.
+    """Draws six training pictures, each as it is and then augmented, every second view with its labels.
 
     Args:
         source: Which pictures; those of the training split are drawn.

@@ -1,4 +1,4 @@
-"""What a network sees in training: pictures as they are, then augmented."""
+"""A sheet of training pictures: as they are, then augmented, as the network sees them."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +20,7 @@ SHEET_ROWS, SHEET_VIEWS = 6, 6
 
 
 def draw_sheet(config: AugmentConfig, pairs: Sequence[Pair], output: Path, size: int) -> None:
-    """Six of the pairs, one a row: as they are, then augmented, without and with labels in turn."""
+    """Draws six of the pairs, one a row: as they are, then augmented, every second view with its labels."""
     chosen = evenly(pairs, SHEET_ROWS)
     dataset = FaceDataset(chosen, size)
     images, masks = collate_same_size([dataset[index] for index in range(len(chosen))])

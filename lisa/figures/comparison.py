@@ -1,4 +1,4 @@
-"""Predictions beside the truth: a run's grid, and the report's Figures 4 and 5."""
+"""Draws predictions beside the truth: a run's grid, and the report's Figures 4 and 5."""
 
 from collections.abc import Sequence
 from io import BytesIO

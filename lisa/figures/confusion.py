@@ -12,7 +12,7 @@ from lisa.labels import NAMES
 
 
 def draw_confusion(confusion: Tensor, path: Path) -> None:
-    """The matrix as percentages of each true class's pixels, (C,C) integers, rows truth."""
+    """Draws a confusion matrix, (C,C) pixel counts with truth in rows, in % of each true class's pixels."""
     mpl.use("agg")
     from matplotlib import pyplot as plt
 

@@ -11,7 +11,7 @@ from lisa.files import write_whole
 
 
 def draw_curves(log: Path, path: Path) -> None:
-    """Losses, and mIoU with mean F1, against the epoch."""
+    """Draws losses, and mIoU with mean F1, against the epoch; ``log`` is a run's metrics.jsonl."""
     mpl.use("agg")
     from matplotlib import pyplot as plt
 

@@ -1,4 +1,4 @@
-"""What a finished run's folder gets: curves and a grid."""
+"""The figures of a finished run: curves and a grid."""
 
 from pathlib import Path
 

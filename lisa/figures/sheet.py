@@ -1,4 +1,4 @@
-"""What pictures for people are made of: coloured label maps, overlays, errors, and sheets of them."""
+"""Parts of a figure: coloured label maps, overlays, error pictures, and sheets of them with a legend."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -33,7 +33,7 @@ class Row(NamedTuple):
 
 
 def colored(mask: np.ndarray) -> np.ndarray:
-    """Ids (H,W) uint8 to the label contract's colours (H,W,3) uint8; ignored pixels are grey."""
+    """Gives each id of (H,W) uint8 its colour, (H,W,3) uint8; ignored pixels are grey."""
     return _COLORS[mask]
 
 
@@ -49,7 +49,7 @@ def overlay(
 
 
 def errors(image: np.ndarray, truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
-    """The picture in grey, wrong pixels reddened, ignored ones flat grey: (H,W,3) uint8."""
+    """Shows the picture in grey with wrong pixels in red; ignored ones are flat grey: (H,W,3) uint8."""
     shown = np.repeat(image.mean(2, keepdims=True) * 0.7, 3, axis=2)
     wrong = prediction != truth
     shown[wrong] = 0.3 * shown[wrong] + 0.7 * np.array(ERROR_COLOR)
@@ -58,17 +58,17 @@ def errors(image: np.ndarray, truth: np.ndarray, prediction: np.ndarray) -> np.n
 
 
 def photo_panel(image: np.ndarray, side: int) -> Image.Image:
-    """A picture (H,W,3) uint8 that fits into a square of this side, aspect kept."""
+    """Resizes a picture (H,W,3) uint8 to fit a square of ``side`` pixels; its aspect stays."""
     return ImageOps.contain(Image.fromarray(image), (side, side), Image.Resampling.LANCZOS)
 
 
 def flat_panel(colors: np.ndarray, side: int) -> Image.Image:
-    """Like :func:`photo_panel`, for label colours: no colour is mixed from two."""
+    """Like :func:`photo_panel`, but to the nearest pixel: label colours are never blended."""
     return ImageOps.contain(Image.fromarray(colors), (side, side), Image.Resampling.NEAREST)
 
 
 def sheet(titles: Sequence[str], rows: Sequence[Row], side: int, blocks: int = 1) -> Image.Image:
-    """Rows of panels under their titles, in ``blocks`` columns filled one after the other, a legend below."""
+    """Draws rows of panels under their titles, in ``blocks`` columns filled in turn, above a legend."""
     per_block = -(-len(rows) // blocks)
     caption = CAPTION if any(row.caption for row in rows) else 0
     cell, step = side + GAP, side + GAP + caption

@@ -31,7 +31,7 @@ def draw_evaluation(folder: Path, tally: Tally, pairs: Sequence[Pair], parser: F
 
 
 def order_by_miou(tally: Tally) -> list[int]:
-    """Pictures from the lowest mIoU of their own to the highest, ties in order; without labels: left out."""
+    """Sorts pictures by their own mIoU, lowest first, ties by index; leaves out those without labels."""
     mious = picture_mious(tally)
     return [index for index in mious.argsort(stable=True).tolist() if not mious[index].isnan()]
 

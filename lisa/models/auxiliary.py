@@ -29,5 +29,5 @@ class AuxiliaryHeads(nn.Module):
 
 
 def deployable(network: nn.Module) -> nn.Module:
-    """What is evaluated and exported: the network without its auxiliary heads."""
+    """Returns the network without its auxiliary heads, which is evaluated and exported."""
     return network.network if isinstance(network, AuxiliaryHeads) else network

@@ -1,6 +1,6 @@
 """Activation checkpointing (Chen et al., https://arxiv.org/abs/1604.06174): memory for a second forward pass.
 
-A block keeps its input alone; the backward pass computes what lies between once more. Gradients are the same.
+A block keeps only its input; the backward pass runs the block again. Gradients are the same.
 """
 
 from collections.abc import Callable, Generator
@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 
 
 def recompute_blocks(network: nn.Module) -> None:
-    """Each module of the network that has ``recomputable = True`` forgets its activations in training."""
+    """Makes each module with ``recomputable = True`` compute its activations again in the backward pass."""
     for module in network.modules():
         if getattr(module, "recomputable", False):
             module.forward = partial(_recomputed, module, module.forward)
@@ -34,7 +34,7 @@ def _contexts(block: nn.Module) -> tuple[AbstractContextManager[None], AbstractC
 
 @contextmanager
 def _statistics_kept(block: nn.Module) -> Generator[None]:
-    """BatchNorm's running statistics have seen this batch in the first pass already."""
+    """Leaves BatchNorm's running statistics alone: the first pass has counted this batch already."""
     norms = [module for module in block.modules() if isinstance(module, nn.BatchNorm2d | nn.SyncBatchNorm)]
     momenta = [norm.momentum for norm in norms]
     counts = [norm.num_batches_tracked for norm in norms]

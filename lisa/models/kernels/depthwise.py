@@ -1,11 +1,11 @@
 """Depthwise convolution whose gradients are fast on the CPU.
 
 oneDNN's weight gradient of a depthwise kernel wider than three columns is 10 to 60 times slower than that
-of the transposed kernel. Here a 1xk kernel's is that of a kx1 kernel over each row of pixels as a picture of
-its own, one pixel wide, which in channels_last is the same memory. A kxk kernel's is taken apart: the three
-columns in its middle, and each other column as a kx1 kernel over the shifted input. A strip longer than the
-map, where oneDNN is slow again, is a matrix product per channel. The input's gradient is a forward pass with
-the kernel turned around, in 30 to 90 % of oneDNN's time for it. On other devices, and under TorchScript, the
+of the transposed kernel. So a 1xk kernel is treated as kx1: each row of pixels is viewed as a picture one
+pixel wide, which in channels_last is the same memory. A kxk kernel is split into its three middle columns,
+and each other column as a kx1 kernel over the shifted input. For a strip longer than the map, where oneDNN is
+slow again, the gradient is one matrix product per channel. The input's gradient is a forward pass with the
+flipped kernel, in 30 to 90 % of oneDNN's time. On other devices, and under TorchScript, the
 module is a plain ``nn.Conv2d``.
 """
 
@@ -104,7 +104,7 @@ def depthwise_weight_gradient(input: Tensor, grad: Tensor, weight: Tensor) -> Te
 def _long_strip_gradient(input: Tensor, grad: Tensor, length: int) -> Tensor:
     """Gradient (C,length) float32 or wider of a 1xlength kernel, from the products of all pairs of columns.
 
-    The kernel's entry k has met those pairs whose columns lie k - length // 2 apart: a diagonal of them.
+    Entry k of the kernel sums the products of columns that lie k - length // 2 apart, which form a diagonal.
     """
     channels, width, padding = input.shape[1], input.shape[3], length // 2
     products = torch.bmm(_columns(input), _columns(grad).transpose(1, 2))

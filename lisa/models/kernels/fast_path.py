@@ -1,4 +1,4 @@
-"""Where a module may leave torch's own kernels, the condition that all fast paths share, and their switch."""
+"""When the fast paths replace torch's kernels: the condition that all share, and a switch for comparisons."""
 
 from collections.abc import Generator
 from contextlib import contextmanager

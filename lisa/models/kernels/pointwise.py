@@ -1,8 +1,9 @@
 """1x1 convolution that reaches oneDNN from a single CPU thread.
 
 torch sends a 1x1 convolution of fewer than 16 pictures on one thread to the BLAS library, at less than half
-of oneDNN's rate. Pixels don't know which picture they belong to: seen as 16 pictures, the same map goes to
-oneDNN, forward and backward. On other devices, and under TorchScript, the module is a plain ``nn.Conv2d``.
+of oneDNN's rate. A 1x1 convolution treats all pixels alike, so the same map is viewed as 16 smaller pictures,
+which go to oneDNN, forward and backward. On other devices, and under TorchScript, the module is a plain
+``nn.Conv2d``.
 """
 
 import torch

@@ -1,8 +1,8 @@
 """Bilinear upsampling whose backward pass is fast on the CPU.
 
-torch's backward works plane by plane on copies in the other memory layout. Upsampling is linear: its backward
-is one sparse matrix, four entries for each pixel of the large map, times the map's pixels, all channels at
-once, in an eighth of the time. On other devices, and under TorchScript, it is plain ``F.interpolate``.
+torch's backward works plane by plane on copies in the other memory layout. Upsampling is linear, so its
+backward is a product with one sparse matrix (four entries for each pixel of the large map), for all channels
+at once, in an eighth of the time. On other devices, and under TorchScript, it is plain ``F.interpolate``.
 """
 
 import warnings
