@@ -268,9 +268,12 @@ def ray_cluster() -> Generator[None]:
     code: dict[str, Any] = {"py_modules": [str(Path(__file__).parent)]}
     try:
         ray.init(log_to_driver=False, logging_level=logging.ERROR, runtime_env=code)
-    except (ray.exceptions.RayError, ConnectionError, RuntimeError, ValueError) as error:
+    except (ray.exceptions.RayError, OSError, RuntimeError, ValueError) as error:
         reason = str(error).strip().partition("\n")[0]
-        raise CannotStartError(f"RAY_ADDRESS {address}: {reason}") from None
+        if "AF_UNIX path length" in reason:
+            reason += ": set RAY_TMPDIR to a shorter folder, such as /tmp"
+        place = f"RAY_ADDRESS {address}" if address else "Ray on this machine"
+        raise CannotStartError(f"{place}: {reason}") from None
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ray's own would leave without a report
     try:
         yield

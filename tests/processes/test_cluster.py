@@ -116,6 +116,18 @@ def test_cluster_that_does_not_answer_is_one_line(
     assert "refused" in error
 
 
+def test_a_temporary_folder_too_long_for_sockets_is_one_line(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_faces(tmp_path / "in", 1)
+    (tmp_path / (60 * "x")).mkdir()
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path / (60 * "x")))
+    error = refused(capsys, options(model, tmp_path / "in", tmp_path / "out"))
+    assert "Ray on this machine: " in error
+    assert "set RAY_TMPDIR to a shorter folder" in error
+
+
 def test_other_options_are_refused_and_nothing_to_do_needs_no_cluster(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -23,7 +23,7 @@ from tune import trial
 from tune.experiment import Experiment
 from tune.space import Point
 from tune.storage import local_data
-from tune.torchrun import DIVERGED, epoch_records, tied_environment
+from tune.torchrun import epoch_records, tied_environment
 from tune.trial import Job, exported_milliseconds, run_trial
 
 NARROW = ModelConfig(widths=(4, 6, 8, 10, 12), depths=(1, 1, 1, 1, 1))
@@ -147,7 +147,7 @@ def test_a_trial_over_two_processes(
 def test_divergence_over_processes_is_told_from_a_failure(
     tmp_path: Path, reports: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ):
-    words = f"import os; open(os.environ['LISA_STATUS_FILE'], 'w').write('{DIVERGED}\\n')"
+    words = "import os; open(os.environ['LISA_STATUS_FILE'], 'w').write('3\\n')"
     monkeypatch.setattr("tune.torchrun._torchrun", lambda processes: [sys.executable, "-c", words])
     run_trial({"lr": 1e-3}, job(str(tmp_path), str(tmp_path / "s"), processes=2))
     assert [(report["best_miou"], report["diverged"]) for report in reports] == [(0.0, True)]
