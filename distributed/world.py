@@ -209,7 +209,7 @@ def _settle_process(world: ProcessGroupWorld) -> None:
     for number in STOP_SIGNALS:
         signal.signal(number, ask)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
-    if "TORCHELASTIC_RUN_ID" in os.environ:
+    if "TORCHELASTIC_RUN_ID" in os.environ and sys.platform == "linux":
         # torchrun's agent killed with -9 would leave its workers training.
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     torch.set_flush_denormal(True)  # the first steps are several times slower with them

@@ -1,6 +1,5 @@
 """Folders of faces: layouts, bad files, odd pictures, the order of an epoch."""
 
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from face_helpers import save_mask
 from PIL import Image
 
 from lisa.data.checking import check_pairs
-from lisa.data.faces import EpochBatches, FaceDataset
+from lisa.data.faces import FaceDataset
 from lisa.data.folders import find_pairs
 from lisa.data.pairs import Pair, PairFault, read_image
 from lisa.errors import InputError
@@ -21,39 +20,6 @@ from lisa.world import World
 
 def check(root: Path) -> None:
     check_pairs(find_pairs(root, "train"), World().all_gather, 0, 1)
-
-
-def test_both_layouts_give_the_same_pairs(make_faces: Callable[..., Path], tmp_path: Path):
-    root = make_faces()
-    other = tmp_path / "other"
-    for split in ("train", "val"):
-        for kind in ("image", "mask"):
-            (other / f"{split}_{kind}").parent.mkdir(exist_ok=True)
-            (root / split / f"{kind}s").rename(other / f"{split}_{kind}")
-        assert len(find_pairs(other, split)) == {"train": 4, "val": 2}[split]
-    pair = find_pairs(other, "train")[0]
-    assert pair.image.stem == pair.mask.stem
-
-
-def test_missing_split_and_empty_folder(make_faces: Callable[..., Path], tmp_path: Path):
-    with pytest.raises(InputError, match="no split 'train' here"):
-        find_pairs(tmp_path / "nothing", "train")
-    root = make_faces(train=0)
-    with pytest.raises(InputError, match="no pictures"):
-        find_pairs(root, "train")
-
-
-def test_unpaired_files_are_listed(make_faces: Callable[..., Path]):
-    root = make_faces()
-    (root / "train/masks/0.png").unlink()
-    (root / "train/images/1.png").unlink()
-    Image.new("RGB", (4, 4)).save(root / "train/images/2.jpg")
-    with pytest.raises(InputError) as caught:
-        find_pairs(root, "train")
-    message = str(caught.value)
-    assert "images/0.png: no mask" in message
-    assert "masks/1.png: no picture" in message
-    assert "2.png: second file of this stem" in message
 
 
 def test_every_kind_of_bad_file_is_named(make_faces: Callable[..., Path]):
@@ -128,38 +94,3 @@ def test_ids_survive_resizing_and_255_passes(tmp_path: Path):
     assert face.image.dtype == face.mask.dtype == torch.uint8
     assert set(face.mask.unique().tolist()) == {0, 18, 255}
     assert FaceDataset([pair], size=None)[0].mask.shape == (37, 51)
-
-
-@pytest.mark.parametrize(
-    ("pictures", "batch", "size"), [(730, 16, 2), (730, 40, 3), (5, 4, 4), (7, 100, 3), (8, 8, 1)]
-)
-def test_an_epoch_shows_each_picture_once(pictures: int, batch: int, size: int):
-    samplers = [EpochBatches(pictures, batch, seed=3, rank=rank, size=size) for rank in range(size)]
-    for epoch in (0, 1):
-        for sampler in samplers:
-            sampler.set_position(epoch)
-        shares = [list(sampler) for sampler in samplers]
-        assert Counter(number for share in shares for batch in share for number in batch) == Counter(
-            range(pictures)
-        )
-        assert len({len(share) for share in shares}) == 1
-        sizes = [[len(batch) for batch in share] for share in shares]
-        assert min(map(min, sizes)) >= 1
-        assert max(map(max, sizes)) - min(map(min, sizes)) <= 1 + (size > 1)
-
-
-def test_the_order_depends_on_seed_and_epoch_and_can_be_entered_anywhere():
-    sampler = EpochBatches(20, 4, seed=1)
-    first = list(sampler)
-    sampler.set_position(1)
-    assert list(sampler) != first
-    sampler.set_position(0, start=3)
-    assert list(sampler) == first[3:]
-    assert list(EpochBatches(20, 4, seed=2)) != first
-
-
-def test_too_few_pictures_for_the_ranks():
-    with pytest.raises(InputError, match="2 training pictures can't be shared by 3"):
-        EpochBatches(2, 4, seed=0, rank=0, size=3)
-    with pytest.raises(InputError, match=r"batch_size = 2: at least one picture per process \(3\)"):
-        EpochBatches(9, 2, seed=0, rank=0, size=3)
