@@ -10,7 +10,6 @@ doesn't look whether a picture changed since. Exit codes are those of ``predict.
 """
 
 import argparse
-import io
 import json
 import logging
 import os
@@ -20,23 +19,20 @@ import socket
 import sys
 import tempfile
 import time
-import uuid
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import fsspec
 import numpy as np
 import torch
-from fsspec.implementations.local import LocalFileSystem
 from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
 from deploy.predictor.command import GPU_BATCH, automatic, common_options, conclude, settings_of
-from deploy.predictor.errors import BadPictureError, CannotStartError
+from deploy.predictor.errors import CannotStartError
 from deploy.predictor.files import (
     SETTINGS_FILE,
     TEMPORARY,
@@ -44,100 +40,21 @@ from deploy.predictor.files import (
     refuse_collisions,
     refuse_foreign,
     refuse_replacing,
-    write_whole,
 )
-from deploy.predictor.inputs import SUFFIXES, Job, named
+from deploy.predictor.inputs import SUFFIXES, Job, name_outputs
 from deploy.predictor.machine import keep_freed_memory
-from deploy.predictor.model import Parser, Probabilities, check_sha256, read_metadata
-from deploy.predictor.outputs import Writer
-from deploy.predictor.pictures import Pixels, read_picture
-from deploy.predictor.streams import Report, Seconds, Stream
+from deploy.predictor.model import ExportedModel, check_sha256, read_metadata
+from deploy.predictor.streams import Report, Seconds
+from deploy.store import Store, StoreStream, StoreWriter
 
 BLOCK = 64
 """Pictures that a worker is given at once."""
 
 
-class Store:
-    """A folder that fsspec reaches. Raises CannotStartError if it doesn't."""
-
-    def __init__(self, option: str, uri: str) -> None:
-        self.label, self._uri = f"{option} {uri}", uri
-        with self.reached():
-            self.files, self.root = cast(tuple[Any, str], fsspec.url_to_fs(uri))
-            if isinstance(self.files, LocalFileSystem):  # one folder may have many names
-                self.root = os.path.realpath(self.root)
-
-    @contextmanager
-    def reached(self) -> Generator[None]:
-        """Each file system fails in its own ways: all are one line for the user."""
-        try:
-            yield
-        except CannotStartError:
-            raise
-        except Exception as error:  # botocore, aiohttp, paramiko, ... raise classes of their own
-            reason = getattr(error, "strerror", None) or str(error).strip() or type(error).__name__
-            raise CannotStartError(f"{self.label}: {reason.splitlines()[0][:300]}") from None
-
-    @property
-    def uri(self) -> str:
-        """Its name on all machines: a relative path is of one's own folder."""
-        return self.root if isinstance(self.files, LocalFileSystem) else self._uri
-
-    def names(self) -> list[str]:
-        """Files below it, as paths relative to it, sorted."""
-        with self.reached():
-            return sorted(posixpath.relpath(path, self.root) for path in self.files.find(self.root))
-
-    def path(self, name: str) -> str:
-        """A file's path in its file system."""
-        return posixpath.join(self.root, name)
-
-    def write(self, name: str, content: bytes) -> None:
-        """The file appears whole or not at all. Raises OSError."""
-        path = self.path(name)
-        if isinstance(self.files, LocalFileSystem):
-            write_whole(Path(path), content)
-            return
-        folder = posixpath.dirname(path)
-        self.files.makedirs(folder, exist_ok=True)
-        temporary = posixpath.join(folder, f"{TEMPORARY}{uuid.uuid4().hex}")
-        self.files.pipe_file(temporary, content)
-        self.files.mv(temporary, path)
-
-
-class StoreWriter(Writer):
-    """The predictor's writer, into a store."""
-
-    def __init__(self, metadata: dict[str, Any], options: argparse.Namespace, store: Store) -> None:
-        super().__init__(metadata, options)
-        self.store = store
-
-    def write(self, job: Job, picture: Pixels, labels: Pixels, probabilities: Probabilities | None) -> None:
-        """Raises OSError."""
-        contents = self.contents(job, picture, labels, probabilities)
-        for name, content in zip(self.outputs(job), contents, strict=True):
-            self.store.write(name, content)
-
-
-@dataclass(frozen=True)
-class StoreStream(Stream):
-    """The predictor's stream, out of a store."""
-
-    source: Store
-
-    def read(self, job: Job) -> Pixels:
-        """Raises BadPictureError."""
-        try:
-            content = self.source.files.cat_file(str(job.source))
-        except OSError as error:
-            raise BadPictureError(error.strerror or str(error)) from None
-        return read_picture(io.BytesIO(content), self.max_pixels)
-
-
 class Worker:
     """One actor: loads the model once, then parses a block of pictures at each call."""
 
-    def __init__(self, model: Any, options: argparse.Namespace, device: str) -> None:
+    def __init__(self, content: Any, options: argparse.Namespace, device: str) -> None:
         import ray
 
         keep_freed_memory()
@@ -145,16 +62,16 @@ class Worker:
         torch.set_num_threads(1)  # there is one worker per core
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "model.ts"
-            path.write_bytes(ray.get(model))
-            parser = Parser(
+            path.write_bytes(ray.get(content))
+            model = ExportedModel(
                 path, torch.device(device), options.precision, options.tta == "flip", options.probabilities
             )
-        parser.warm_up()
-        writer = StoreWriter(parser.metadata, options, Store("--output", options.output))
+        model.warm_up()
+        writer = StoreWriter(model.metadata, options, Store("--output", options.output))
         source = Store("--input", options.input)
         self.batch = options.batch_size or (1 if device == "cpu" else GPU_BATCH)
         self.stream = StoreStream(
-            parser, writer, nullcontext(), 1, options.fit, options.max_pixels, source=source
+            model, writer, nullcontext(), 1, options.fit, options.max_pixels, source=source
         )
 
     def __call__(self, block: dict[str, Any]) -> dict[str, Any]:
@@ -208,7 +125,7 @@ def find_pictures(source: Store, target: Store) -> list[Job]:
     ]
     if not found:
         raise CannotStartError(f"{source.label}: no such folder, or no pictures there")
-    return named(found, Path(source.root))
+    return name_outputs(found, Path(source.root))
 
 
 def claim(target: Store, settings: dict[str, Any], outputs: list[list[str]], overwrite: bool) -> set[str]:
@@ -325,7 +242,7 @@ def predict_folder(options: argparse.Namespace, console: Console) -> Report:
     todo = [job for job, names in zip(jobs, outputs, strict=True) if not done.issuperset(names)]
     report = Report(total=len(jobs), skipped=len(jobs) - len(todo))
     if todo:
-        Parser(options.model, torch.device("cpu"), options.precision)  # damaged: better said here
+        ExportedModel(options.model, torch.device("cpu"), options.precision)  # damaged: better said here
         with ray_cluster():
             _drive(options, todo, report, console)
     content = {"model": str(options.model), "settings": settings, **report.content()}

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from deploy.gate import Runner, Save, export_gated
+from deploy.gate import ExportedFormat, Runner
 from deploy.predictor.model import METADATA_FILE
 from deploy.rewrite import for_inference
 from lisa.face_parser import FaceParser, argmax_resized
@@ -44,17 +44,6 @@ class Traced(nn.Module):
         return argmax_resized(logits, images.shape[2], images.shape[3]), logits
 
 
-def export_as(kind: Format, checkpoint: Path, output: Path, images: Path | None = None) -> dict[str, Any]:
-    """Writes the file and returns its metadata, which it holds under the name ``lisa.json``; see the gate."""
-    save_as, run = {"onnx": (_onnx, run_onnx), "pt2": (_pt2, run_pt2)}[kind]
-
-    def make(trained: Trained) -> Save:
-        parser = FaceParser.for_prediction(for_inference(trained.network), trained.config.data.size)
-        return save_as(trace(parser))
-
-    return export_gated(checkpoint, output, images, make, lambda path: {"fp32": run(path)})
-
-
 def trace(parser: FaceParser) -> ExportedProgram:
     """One graph for any number of pictures of any height and width."""
     dynamic = {0: Dim("batch", max=BATCH), 2: Dim("height", max=SIDE), 3: Dim("width", max=SIDE)}
@@ -62,44 +51,59 @@ def trace(parser: FaceParser) -> ExportedProgram:
     return torch.export.export(Traced(parser), (example,), dynamic_shapes=(dynamic,))
 
 
-def _pt2(program: ExportedProgram) -> Save:
-    def save(path: Path, metadata: dict[str, Any]) -> None:
+def _program(trained: Trained) -> ExportedProgram:
+    return trace(FaceParser.for_prediction(for_inference(trained.network), trained.config.data.size))
+
+
+class Pt2(ExportedFormat):
+    """torch.export's .pt2."""
+
+    def __init__(self, trained: Trained) -> None:
+        self.program = _program(trained)
+
+    def write(self, path: Path, metadata: dict[str, Any]) -> None:
+        """Raises OSError."""
         with path.open("wb") as stream:  # by its name torch would insist on .pt2
-            torch.export.save(program, stream, extra_files={METADATA_FILE: json.dumps(metadata, indent=1)})
+            extra = {METADATA_FILE: json.dumps(metadata, indent=1)}
+            torch.export.save(self.program, stream, extra_files=extra)
 
-    return save
-
-
-def run_pt2(path: Path) -> Runner:
-    """A .pt2 file at work."""
-    with path.open("rb") as stream:
-        return torch.export.load(stream).module()
-
-
-def _onnx(program: ExportedProgram) -> Save:
-    made = torch.onnx.export(
-        program,
-        dynamo=True,
-        verbose=False,
-        input_names=["images"],
-        output_names=["labels", "logits"],
-        dynamic_shapes=({0: "batch", 2: "height", 3: "width"},),  # names only: the program has the ranges
-    )
-    assert made is not None
-
-    def save(path: Path, metadata: dict[str, Any]) -> None:
-        made.model.metadata_props[METADATA_FILE] = json.dumps(metadata, indent=1)
-        made.save(path)
-
-    return save
+    @staticmethod
+    def load(path: Path) -> dict[str, Runner]:
+        """The written file at work."""
+        with path.open("rb") as stream:
+            return {"fp32": torch.export.load(stream).module()}
 
 
-def run_onnx(path: Path) -> Runner:
-    """An ONNX file at work."""
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+class Onnx(ExportedFormat):
+    """ONNX, run by onnxruntime."""
 
-    def run(images: Tensor) -> tuple[Tensor, Tensor]:
-        labels, logits = session.run(["labels", "logits"], {"images": images.numpy()})
-        return torch.from_numpy(labels), torch.from_numpy(logits)
+    def __init__(self, trained: Trained) -> None:
+        made = torch.onnx.export(
+            _program(trained),
+            dynamo=True,
+            verbose=False,
+            input_names=["images"],
+            output_names=["labels", "logits"],
+            dynamic_shapes=({0: "batch", 2: "height", 3: "width"},),  # names only: the program has the ranges
+        )
+        assert made is not None
+        self.made = made
 
-    return run
+    def write(self, path: Path, metadata: dict[str, Any]) -> None:
+        """Raises OSError."""
+        self.made.model.metadata_props[METADATA_FILE] = json.dumps(metadata, indent=1)
+        self.made.save(path)
+
+    @staticmethod
+    def load(path: Path) -> dict[str, Runner]:
+        """The written file at work."""
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+
+        def run(images: Tensor) -> tuple[Tensor, Tensor]:
+            labels, logits = session.run(["labels", "logits"], {"images": images.numpy()})
+            return torch.from_numpy(labels), torch.from_numpy(logits)
+
+        return {"fp32": run}
+
+
+FORMATS: dict[Format, type[ExportedFormat]] = {"onnx": Onnx, "pt2": Pt2}

@@ -1,6 +1,7 @@
 """The one way to an exported file: written whole or not at all, compared with the trained network."""
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from importlib.metadata import version
@@ -26,9 +27,6 @@ from lisa.run.checkpoint import Trained, load_network
 Runner = Callable[[Tensor], tuple[Tensor, Tensor]]
 """An exported file at work: (1,3,H,W) uint8 to (1,H,W) uint8 labels and (1,C,size,size) logits."""
 
-Save = Callable[[Path, dict[str, Any]], None]
-"""Writes a file with this metadata."""
-
 MIN_EQUAL_LABELS = 0.9999
 """An exported file that agrees with the trained network on fewer labels is not written."""
 
@@ -36,18 +34,32 @@ MAX_PICTURES = 8
 """As many pictures, evenly spaced over those given, go through the parity gate."""
 
 
+class ExportedFormat(ABC):
+    """A trained network in one file format. Its constructor takes a :class:`Trained`."""
+
+    @abstractmethod
+    def __init__(self, trained: Trained) -> None: ...
+
+    @abstractmethod
+    def write(self, path: Path, metadata: dict[str, Any]) -> None:
+        """Raises OSError."""
+
+    @staticmethod
+    @abstractmethod
+    def load(path: Path) -> dict[str, Runner]:
+        """The written file at work, by precision; "fp32" is the one that must agree."""
+
+    def try_out(self, path: Path, pictures: list[Tensor], run: Runner) -> None:  # noqa: B027 - not all need it
+        """Runs the finished file as its user does; ``run`` is it at work in fp32. Raises InputError."""
+
+
 def export_gated(
-    checkpoint: Path,
-    output: Path,
-    images: Path | None,
-    make: Callable[[Trained], Save],
-    run: Callable[[Path], dict[str, Runner]],
+    kind: type[ExportedFormat], checkpoint: Path, output: Path, images: Path | None
 ) -> dict[str, Any]:
     """Makes, writes and runs the file; returns its metadata, which then holds the figures too.
 
-    ``run`` gives the written file at work, by precision; "fp32" is the one that must agree. Raises InputError
-    for a bad checkpoint, bad pictures, an output that can't be written, and for an exported network that
-    doesn't give the trained one's labels.
+    Raises InputError for a bad checkpoint, bad pictures, an output that can't be written, and for an exported
+    network that doesn't give the trained one's labels.
     """
     trained = load_network(checkpoint)
     data = trained.config.data
@@ -58,11 +70,13 @@ def export_gated(
         output.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(output) as temporary:
             temporary.touch()  # torch reports a folder that can't be written as a RuntimeError of many lines
-            save = make(trained)
-            save(temporary, metadata)
-            metadata["parity"] = compare(reference, run(temporary), pictures)
+            exported = kind(trained)
+            exported.write(temporary, metadata)
+            runners = exported.load(temporary)
+            metadata["parity"] = compare(reference, runners, pictures)
             require_equal(metadata["parity"], checkpoint, output)
-            save(temporary, metadata)
+            exported.write(temporary, metadata)
+            exported.try_out(temporary, pictures, runners["fp32"])
     except OSError as error:
         raise InputError(f"{output}: can't be written ({error.strerror or error})") from None
     return metadata

@@ -33,7 +33,7 @@ from .files import (
 from .gallery import GALLERY, write_gallery
 from .inputs import Job, find_pictures
 from .machine import choose_devices, choose_precision, cores, keep_freed_memory
-from .model import Parser, check_sha256, read_metadata
+from .model import ExportedModel, check_sha256, own_model, read_metadata
 from .outputs import FACE_PARSING, OLD_NAMES, Writer, already_done
 from .pictures import MAX_PIXELS
 from .streams import Batches, Outcome, Report, Stream, run
@@ -59,7 +59,9 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
         epilog="A model file is a program: run only those that you trust.",
     )
     add = parser.add_argument
-    add("--model", type=Path, required=True, help="file made by deploy.export")
+    own = own_model()
+    known = "" if own is None else " (default: this one)"
+    add("--model", type=Path, default=own, required=own is None, help=f"file made by deploy.export{known}")
     add("--input", required=True, help="folder, picture, quoted pattern, or .txt file with a path per line")
     add("--output", type=Path, required=True, help="folder for the label maps")
     add("--gallery", action="store_true", help="also OUTPUT/gallery.html: one page that shows them all")
@@ -116,11 +118,11 @@ def make_streams(
     made: list[Stream] = []
     for device in devices:
         precision = choose_precision(options.precision, device)
-        parser = Parser(options.model, device, precision, options.tta == "flip", options.probabilities)
+        model = ExportedModel(options.model, device, precision, options.tta == "flip", options.probabilities)
         torch.set_num_threads(threads)
-        parser.warm_up()
+        model.warm_up()
         turn = contextlib.nullcontext() if device.type == "cpu" else threading.Lock()
-        stream = Stream(parser, writer, turn, threads, options.fit, options.max_pixels)
+        stream = Stream(model, writer, turn, threads, options.fit, options.max_pixels)
         made += [stream] * streams
     return made
 

@@ -50,7 +50,7 @@ def find_pictures(source: str, output: Path) -> list[Job]:
         raise CannotStartError(f"--input {source}: {reason}") from None
     if not sources:
         raise CannotStartError(f"--input {source}: no pictures there ({', '.join(sorted(SUFFIXES))})")
-    return named(sources, base)
+    return name_outputs(sources, base)
 
 
 def _matches(pattern: str) -> list[Path]:
@@ -89,7 +89,7 @@ def _walk(root: Path, output: Path) -> Iterator[Path]:
                     yield path  # reading it as a picture fails too, and that is what the report will say
 
 
-def named(sources: list[Path], base: Path) -> list[Job]:
+def name_outputs(sources: list[Path], base: Path) -> list[Job]:
     """Output names: the stem, or the whole file name where another output would have the same name."""
     whole = [Path(os.path.relpath(path, base)) for path in sources]
     names = [name.with_suffix("").as_posix() for name in whole]

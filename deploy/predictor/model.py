@@ -26,11 +26,15 @@ FORMAT = 1
 _REQUIRED = {"format": int, "size": int, "labels": list, "palette": list, "flip_pairs": list}
 
 
+def _metadata_names(archive: zipfile.ZipFile) -> list[str]:
+    return [name for name in archive.namelist() if name.endswith(f"/extra/{METADATA_FILE}")]
+
+
 def read_metadata(path: Path) -> dict[str, Any]:
     """The metadata inside a model file, read without running anything of it. Raises CannotStartError."""
     try:
         with zipfile.ZipFile(path) as archive:
-            names = [name for name in archive.namelist() if name.endswith(f"/extra/{METADATA_FILE}")]
+            names = _metadata_names(archive)
             text = archive.read(names[0]) if names else b"null"
     except OSError as error:
         raise CannotStartError(f"{path}: {error.strerror or error}") from None
@@ -44,13 +48,23 @@ def read_metadata(path: Path) -> dict[str, Any]:
         raise CannotStartError(f"{path}: not made by deploy.export (it holds no {METADATA_FILE})")
     if metadata["format"] > FORMAT:
         raise CannotStartError(
-            f"{path}: model format {metadata['format']}, this predict.py reads up to {FORMAT}: "
-            "take the predict.py that came with the model"
+            f"{path}: model format {metadata['format']}, this program reads up to {FORMAT}: "
+            f"run the model file itself: python {path}"
         )
     for key, kind in _REQUIRED.items():
         if not isinstance(metadata.get(key), kind):
             raise CannotStartError(f"{path}: its metadata lacks {key!r}")
     return metadata
+
+
+def own_model() -> Path | None:
+    """The model file that this program lies in, if it lies in one."""
+    path = Path(__file__).parents[1]
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return path if _metadata_names(archive) else None
+    except (OSError, zipfile.BadZipFile):  # a folder
+        return None
 
 
 def check_sha256(path: Path, expected: str | None) -> str:
@@ -65,7 +79,7 @@ def check_sha256(path: Path, expected: str | None) -> str:
     return digest
 
 
-class Parser:
+class ExportedModel:
     """An exported model on one device: a batch of pictures of one size in, their class ids out.
 
     ``flip`` averages the logits with those of the mirrored pictures, left and right labels swapped back.
@@ -97,7 +111,7 @@ class Parser:
                     model.network.to(torch.bfloat16)
                 if device.type == "cpu" and torch.backends.mkldnn.is_available():
                     _prefer_onednn(model)
-                self.model = torch.jit.freeze(model, preserved_attrs=["logits", "labels"])
+                self.script = torch.jit.freeze(model, preserved_attrs=["logits", "labels"])
         except (RuntimeError, OSError, ValueError) as error:
             reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
             raise CannotStartError(f"{path}: can't be loaded ({reason[:200]})") from None
@@ -107,12 +121,12 @@ class Parser:
         """(B,H,W,3) uint8 RGB to (B,H,W) uint8 ids, and (B,C,size,size) probabilities if asked for."""
         images = torch.from_numpy(pictures).to(self.device).permute(0, 3, 1, 2)
         if not (self.flip or self.probabilities):
-            return self.model(images).cpu().numpy(), None
-        logits = self.model.logits(images)
+            return self.script(images).cpu().numpy(), None
+        logits = self.script.logits(images)
         if self.flip:
-            mirrored = self.model.logits(images.flip(3)).flip(3)
+            mirrored = self.script.logits(images.flip(3)).flip(3)
             logits = (logits + mirrored[:, self.swapped]) / 2
-        labels = self.model.labels(logits, images.shape[2], images.shape[3]).cpu().numpy()
+        labels = self.script.labels(logits, images.shape[2], images.shape[3]).cpu().numpy()
         return labels, logits.softmax(1).half().cpu().numpy() if self.probabilities else None
 
     def warm_up(self) -> None:

@@ -13,7 +13,7 @@ import torch
 
 from .errors import BadPictureError
 from .inputs import Job
-from .model import Parser
+from .model import ExportedModel
 from .outputs import Writer
 from .pictures import Pixels, from_frame, read_picture, to_frame
 
@@ -74,7 +74,7 @@ class Stream:
     ``turn`` lets one of them at a time onto the device; on the CPU each has its own threads.
     """
 
-    parser: Parser
+    model: ExportedModel
     writer: Writer
     turn: contextlib.AbstractContextManager[Any]
     threads: int
@@ -117,7 +117,7 @@ class Stream:
         try:
             with self.turn, seconds.spent_on("network"):
                 frames = np.stack([to_frame(picture, self.fit) for _, picture in group])
-                maps, probabilities = self.parser(frames)
+                maps, probabilities = self.model(frames)
         except (RuntimeError, MemoryError) as error:  # torch reports missing memory as a RuntimeError
             if len(group) > 1:
                 for pair in group:

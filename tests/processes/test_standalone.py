@@ -1,4 +1,4 @@
-"""The files that leave the project work without it: predict.py beside a model, and a C++ program."""
+"""The files that leave the project work without it: a model, which is the program too, and a C++ program."""
 
 import os
 import shutil
@@ -26,7 +26,7 @@ def run(*command: str | Path, folder: Path | None = None) -> str:
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("uv") is None, reason="builds an environment with uv")
-def test_copied_beside_a_model_it_needs_four_packages(model: Path, tmp_path: Path) -> None:
+def test_model_needs_four_packages_and_nothing_else(model: Path, tmp_path: Path) -> None:
     python = tmp_path / "venv" / "bin" / "python"
     run("uv", "venv", "--python", sys.executable, tmp_path / "venv")
     pinned = [f"{name}=={version(name).split('+')[0]}" for name in ("torch", "numpy", "pillow", "rich")]
@@ -34,11 +34,10 @@ def test_copied_beside_a_model_it_needs_four_packages(model: Path, tmp_path: Pat
     installed = run("uv", "pip", "list", "--python", python)
     assert "timm" not in installed
     assert "lisa" not in installed
-    shutil.copytree(Path(predict.__file__).parent, tmp_path / "deploy")
     shutil.copy(model, tmp_path)
     write_faces(tmp_path / "in", 2)
-    options = ["--model", "lisa.ts", "--input", "in", "--output", "alone", "--device", "cpu", "--overlay"]
-    assert "2 done" in run(python, "-I", "deploy/predict.py", *options, folder=tmp_path)
+    options = ["--input", "in", "--output", "alone", "--device", "cpu", "--overlay"]
+    assert "2 done" in run(python, "-I", "lisa.ts", *options, folder=tmp_path)
     assert parse(model, tmp_path / "in", tmp_path / "here") == 0
     assert files(tmp_path / "alone") == ["face0.png", "face1.png", "overlay/face0.jpg", "overlay/face1.jpg"]
     for name in ("face0.png", "face1.png"):

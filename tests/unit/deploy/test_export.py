@@ -5,11 +5,12 @@ import torch
 from deploy_helpers import SIZE, write_checkpoint, write_faces
 from published_helpers import write_published
 
-import deploy.export
+import deploy.bundle
+import deploy.torchscript
 import lisa
 from deploy.export import export, main
 from deploy.gate import gate_pictures
-from deploy.predictor.model import Parser, read_metadata
+from deploy.predictor.model import ExportedModel, read_metadata
 from lisa.config import Config
 from lisa.config.parameter_count import count_lisa
 from lisa.errors import InputError
@@ -47,12 +48,12 @@ def test_file_alone_gives_the_trained_labels(
 
 def test_predictors_way_of_running_it_gives_the_same(exported: Path) -> None:
     images = torch.cat(gate_pictures(None, Path("nowhere")))
-    parser = Parser(exported, torch.device("cpu"), "fp32")
+    parser = ExportedModel(exported, torch.device("cpu"), "fp32")
     with torch.no_grad():
         plain = torch.jit.load(exported)(images)
     labels = torch.from_numpy(parser(images.permute(0, 2, 3, 1).contiguous().numpy())[0])
     assert (labels == plain).float().mean() > 0.9995
-    assert torch.equal(parser.model.labels(parser.model.logits(images), 256, 256), labels)
+    assert torch.equal(parser.script.labels(parser.script.logits(images), 256, 256), labels)
 
 
 def test_file_says_what_it_is(checkpoint: Path, exported: Path) -> None:
@@ -115,14 +116,35 @@ def test_published_file_is_exported_as_the_authors(
 def test_different_network_is_not_written(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Mirrored(deploy.export.Exported):
+    class Mirrored(deploy.torchscript.Exported):
         def normalise(self, images: torch.Tensor) -> torch.Tensor:
             return (images.flip(3).float() - self.mean) / self.std
 
-    monkeypatch.setattr(deploy.export, "Exported", Mirrored)
+    monkeypatch.setattr(deploy.torchscript, "Exported", Mirrored)
     with pytest.raises(InputError, match=r"agree on .* is not written"):
         export(checkpoint, tmp_path / "lisa.ts")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("program", "reason"),
+    [
+        ("import sys; sys.exit('nothing works')", "fails: nothing works: it is not written"),
+        (  # gives other ids
+            "import runpy, sys; sys.argv += ['--labels', 'zllrunning']; "
+            "runpy.run_module('predictor', run_name='__main__')",
+            "of its labels: it is not written",
+        ),
+    ],
+)
+def test_file_that_does_not_work_as_a_program_is_not_written(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, reason: str
+) -> None:
+    write_faces(tmp_path / "faces", 1)
+    monkeypatch.setattr(deploy.bundle, "MAIN", program)
+    with pytest.raises(InputError, match=reason):
+        export(checkpoint, tmp_path / "lisa.ts", tmp_path / "faces")
+    assert [path.name for path in tmp_path.iterdir()] == ["faces"]
 
 
 def test_given_pictures_go_through_the_gate(checkpoint: Path, tmp_path: Path) -> None:

@@ -10,14 +10,13 @@ from deploy_helpers import SIZE, write_checkpoint, write_faces
 from torch import Tensor
 
 import deploy.formats
-from deploy.export import main
-from deploy.formats import export_as, run_onnx, run_pt2
+from deploy.export import export_as, main
+from deploy.formats import FORMATS, Format
 from lisa.errors import InputError
 from lisa.face_parser import FaceParser
 from lisa.labels import NAMES
 from lisa.run.checkpoint import load_network
 
-RUN = {"onnx": run_onnx, "pt2": run_pt2}
 SHAPES = [(1, 3, SIZE, SIZE), (2, 3, SIZE, 50), (3, 3, 37, 501), (1, 3, 1, 1)]
 
 pytestmark = pytest.mark.slow
@@ -38,10 +37,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("kind", list(RUN))
-def test_any_number_of_pictures_of_any_size(folder: Path, kind: str) -> None:
+@pytest.mark.parametrize("kind", list(FORMATS))
+def test_any_number_of_pictures_of_any_size(folder: Path, kind: Format) -> None:
     trained = FaceParser(load_network(folder / "best.pt").network, SIZE)
-    run = RUN[kind](folder / f"lisa.{kind}")
+    run = FORMATS[kind].load(folder / f"lisa.{kind}")["fp32"]
     for shape in SHAPES:
         images = torch.randint(0, 256, shape, dtype=torch.uint8)
         labels, logits = run(images)

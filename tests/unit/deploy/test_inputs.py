@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy.predictor.inputs import named
+from deploy.predictor.inputs import name_outputs
 
 stems = st.lists(st.sampled_from(["a", "b", ".jpg", ".png"]), min_size=1, max_size=4).map("".join)
 paths = st.builds(
@@ -16,7 +16,7 @@ pictures = st.sets(paths, max_size=16).map(sorted)
 
 
 def outputs(*sources: str) -> list[str]:
-    return [job.name for job in named([Path("in", source) for source in sources], Path("in"))]
+    return [job.name for job in name_outputs([Path("in", source) for source in sources], Path("in"))]
 
 
 @given(pictures)

@@ -9,7 +9,7 @@ from deploy_helpers import SIZE, face, files, parse, read_ids, write_faces
 from PIL import Image
 
 from deploy.predictor.inputs import find_pictures
-from deploy.predictor.model import Parser
+from deploy.predictor.model import ExportedModel
 from deploy.predictor.outputs import FACE_PARSING
 from deploy.predictor.pictures import from_frame, middle, read_picture, to_frame
 from lisa import label_orders
@@ -112,11 +112,11 @@ def test_probabilities_sum_to_one_and_lead_to_the_labels(model: Path, tmp_path: 
 def test_flip_averages_with_the_mirrored_picture(model: Path) -> None:
     cpu = torch.device("cpu")
     picture = np.array(face())[None]
-    both = Parser(model, cpu, "fp32", flip=True)
+    both = ExportedModel(model, cpu, "fp32", flip=True)
     labels, _ = both(picture)
     mirrored, _ = both(np.ascontiguousarray(picture[:, :, ::-1]))
     assert (np.array(FLIPPED_IDS)[mirrored[:, :, ::-1]] == labels).mean() > 0.999  # no side is preferred
-    once, _ = Parser(model, cpu, "fp32")(picture)
+    once, _ = ExportedModel(model, cpu, "fp32")(picture)
     assert (once != labels).any()
 
 
@@ -142,7 +142,7 @@ def test_fit_reaches_the_network(model: Path, tmp_path: Path, fit: str) -> None:
     write_faces(tmp_path / "in", 1, (96, 48))
     assert parse(model, tmp_path / "in", tmp_path / "out", "--fit", fit) == 0
     picture = read_picture(tmp_path / "in" / "face0.jpg")
-    labels, _ = Parser(model, torch.device("cpu"), "fp32")(to_frame(picture, fit)[None])
+    labels, _ = ExportedModel(model, torch.device("cpu"), "fp32")(to_frame(picture, fit)[None])
     expected = from_frame(labels[0], picture.shape, fit)
     assert (read_ids(tmp_path / "out" / "face0.png") == expected).mean() > 0.9995
 

@@ -1,0 +1,100 @@
+"""Folders that fsspec reaches, as the predictor's source and target."""
+
+import argparse
+import io
+import os
+import posixpath
+import uuid
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from deploy.predictor.errors import BadPictureError, CannotStartError
+from deploy.predictor.files import TEMPORARY, write_whole
+from deploy.predictor.inputs import Job
+from deploy.predictor.model import Probabilities
+from deploy.predictor.outputs import Writer
+from deploy.predictor.pictures import Pixels, read_picture
+from deploy.predictor.streams import Stream
+
+
+class Store:
+    """A folder that fsspec reaches. Raises CannotStartError if it doesn't."""
+
+    def __init__(self, option: str, uri: str) -> None:
+        self.label, self._uri = f"{option} {uri}", uri
+        with self.reached():
+            self.files, self.root = cast(tuple[Any, str], fsspec.url_to_fs(uri))
+            if isinstance(self.files, LocalFileSystem):  # one folder may have many names
+                self.root = os.path.realpath(self.root)
+
+    @contextmanager
+    def reached(self) -> Generator[None]:
+        """Each file system fails in its own ways: all are one line for the user."""
+        try:
+            yield
+        except CannotStartError:
+            raise
+        except Exception as error:  # botocore, aiohttp, paramiko, ... raise classes of their own
+            reason = getattr(error, "strerror", None) or str(error).strip() or type(error).__name__
+            raise CannotStartError(f"{self.label}: {reason.splitlines()[0][:300]}") from None
+
+    @property
+    def uri(self) -> str:
+        """Its name on all machines: a relative path is of one's own folder."""
+        return self.root if isinstance(self.files, LocalFileSystem) else self._uri
+
+    def names(self) -> list[str]:
+        """Files below it, as paths relative to it, sorted."""
+        with self.reached():
+            return sorted(posixpath.relpath(path, self.root) for path in self.files.find(self.root))
+
+    def path(self, name: str) -> str:
+        """A file's path in its file system."""
+        return posixpath.join(self.root, name)
+
+    def write(self, name: str, content: bytes) -> None:
+        """The file appears whole or not at all. Raises OSError."""
+        path = self.path(name)
+        if isinstance(self.files, LocalFileSystem):
+            write_whole(Path(path), content)
+            return
+        folder = posixpath.dirname(path)
+        self.files.makedirs(folder, exist_ok=True)
+        temporary = posixpath.join(folder, f"{TEMPORARY}{uuid.uuid4().hex}")
+        self.files.pipe_file(temporary, content)
+        self.files.mv(temporary, path)
+
+
+class StoreWriter(Writer):
+    """The predictor's writer, into a store."""
+
+    def __init__(self, metadata: dict[str, Any], options: argparse.Namespace, store: Store) -> None:
+        super().__init__(metadata, options)
+        self.store = store
+
+    def write(self, job: Job, picture: Pixels, labels: Pixels, probabilities: Probabilities | None) -> None:
+        """Raises OSError."""
+        contents = self.contents(job, picture, labels, probabilities)
+        for name, content in zip(self.outputs(job), contents, strict=True):
+            self.store.write(name, content)
+
+
+@dataclass(frozen=True)
+class StoreStream(Stream):
+    """The predictor's stream, out of a store."""
+
+    source: Store
+
+    def read(self, job: Job) -> Pixels:
+        """Raises BadPictureError."""
+        try:
+            content = self.source.files.cat_file(str(job.source))
+        except OSError as error:
+            raise BadPictureError(error.strerror or str(error)) from None
+        return read_picture(io.BytesIO(content), self.max_pixels)
