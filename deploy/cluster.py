@@ -5,8 +5,8 @@
 Input and output are folders that fsspec reaches: local paths, file://, and s3://, gs://, ... where their
 packages (s3fs, gcsfs) are installed on every node, beside this project's own. Ray is the cluster that
 RAY_ADDRESS names, or else this machine. A picture whose outputs exist is skipped, whichever of the two
-predictors made them, so that the same command goes on after an interruption; unlike ``predict.py`` this one
-doesn't look whether a picture changed since. Exit codes are those of ``predict.py``.
+predictors made them, so that the same command goes on after an interruption; unlike ``python lisa.ts`` this
+one doesn't look whether a picture changed since. Exit codes are the same.
 """
 
 import argparse
@@ -19,7 +19,7 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -31,7 +31,7 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
-from deploy.predictor.command import GPU_BATCH, automatic, common_options, conclude, settings_of
+from deploy.predictor.command import GPU_BATCH, automatic, common_options, conclude, say, settings_of
 from deploy.predictor.errors import CannotStartError
 from deploy.predictor.files import (
     SETTINGS_FILE,
@@ -41,7 +41,7 @@ from deploy.predictor.files import (
     refuse_foreign,
     refuse_replacing,
 )
-from deploy.predictor.inputs import SUFFIXES, Job, name_outputs
+from deploy.predictor.inputs import SUFFIXES, Job, find_in_folder, is_left_alone, name_outputs
 from deploy.predictor.machine import keep_freed_memory
 from deploy.predictor.model import ExportedModel, check_sha256, read_metadata
 from deploy.predictor.streams import Report, Seconds
@@ -112,17 +112,20 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def find_pictures(source: Store, target: Store) -> list[Job]:
+def find_pictures(source: Store, target: Store, note: Callable[[str], object]) -> list[Job]:
     """The input's pictures, but for those inside the output. Raises CannotStartError if there are none."""
     same = source.files == target.files
     if same and source.root == target.root:
         raise CannotStartError(f"{target.label}: is the input folder, outputs would replace pictures")
-    found = [
-        Path(path)
-        for path in map(source.path, source.names())
-        if posixpath.splitext(path)[1].lower() in SUFFIXES
-        and not (same and path.startswith(f"{target.root}/"))
-    ]
+    if source.is_local:
+        with source.reached():
+            if not Path(source.root).is_dir():
+                raise CannotStartError(f"{source.label}: no such folder")
+            found = find_in_folder(Path(source.root), Path(target.root) if same else None, note)
+    else:
+        names = [name for name in source.names() if posixpath.splitext(name)[1].lower() in SUFFIXES]
+        paths = [source.path(name) for name in names if not any(map(is_left_alone, name.split("/")))]
+        found = [Path(path) for path in paths if not (same and path.startswith(f"{target.root}/"))]
     if not found:
         raise CannotStartError(f"{source.label}: no such folder, or no pictures there")
     return name_outputs(found, Path(source.root))
@@ -231,7 +234,7 @@ def predict_folder(options: argparse.Namespace, console: Console) -> Report:
     source, target = Store("--input", options.input), Store("--output", options.output)
     options.input, options.output = source.uri, target.uri  # workers may have another working folder
     writer = StoreWriter(read_metadata(options.model), options, target)
-    jobs = find_pictures(source, target)
+    jobs = find_pictures(source, target, lambda text: say(text, console))
     refuse_collisions(writer.outputs, jobs)
     if source.files == target.files:
         targets = (target.path(name) for job in jobs for name in writer.outputs(job))

@@ -30,7 +30,7 @@ class Store:
         self.label, self._uri = f"{option} {uri}", uri
         with self.reached():
             self.files, self.root = cast(tuple[Any, str], fsspec.url_to_fs(uri))
-            if isinstance(self.files, LocalFileSystem):  # one folder may have many names
+            if self.is_local:  # one folder may have many names
                 self.root = os.path.realpath(self.root)
 
     @contextmanager
@@ -45,9 +45,14 @@ class Store:
             raise CannotStartError(f"{self.label}: {reason.splitlines()[0][:300]}") from None
 
     @property
+    def is_local(self) -> bool:
+        """Whether it lies on this machine's disks."""
+        return isinstance(self.files, LocalFileSystem)
+
+    @property
     def uri(self) -> str:
         """Its name on all machines: a relative path is of one's own folder."""
-        return self.root if isinstance(self.files, LocalFileSystem) else self._uri
+        return self.root if self.is_local else self._uri
 
     def names(self) -> list[str]:
         """Files below it, as paths relative to it, sorted."""
@@ -61,7 +66,7 @@ class Store:
     def write(self, name: str, content: bytes) -> None:
         """The file appears whole or not at all. Raises OSError."""
         path = self.path(name)
-        if isinstance(self.files, LocalFileSystem):
+        if self.is_local:
             write_whole(Path(path), content)
             return
         folder = posixpath.dirname(path)
@@ -93,6 +98,8 @@ class StoreStream(Stream):
 
     def read(self, job: Job) -> Pixels:
         """Raises BadPictureError."""
+        if self.source.is_local:
+            return super().read(job)
         try:
             content = self.source.files.cat_file(str(job.source))
         except OSError as error:

@@ -112,8 +112,9 @@ def _run_as_program(path: Path, pictures: list[Tensor], folder: Path) -> None:
     except subprocess.TimeoutExpired:
         raise InputError("the file, run as a program, does not end: it is not written") from None
     if done.returncode:
-        last = (done.stderr or done.stdout).strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
-        raise InputError(f"the file, run as a program, fails: {last[0]}: it is not written")
+        lines = (done.stderr or done.stdout).strip().splitlines() or [f"exit code {done.returncode}"]
+        reason = next((line for line in lines if line.startswith(("failed: ", "error: "))), lines[-1])
+        raise InputError(f"the file, run as a program, fails: {reason}: it is not written")
 
 
 def _runner(path: Path, precision: str) -> Runner:

@@ -142,7 +142,7 @@ def predict(options: argparse.Namespace, console: Console) -> Report:
         raise CannotStartError(
             f"--output {options.output}: is the input folder, outputs would replace pictures"
         )
-    jobs = find_pictures(options.input, options.output)
+    jobs = find_pictures(options.input, options.output, lambda text: say(text, console))
     refuse_collisions(writer.outputs, jobs)
     targets = [target for job in jobs for target in writer.targets(job)]
     refuse_replacing(map(os.path.realpath, targets), (os.path.realpath(job.source) for job in jobs))
@@ -256,6 +256,11 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     return conclude(report, console)
+
+
+def say(text: str, console: Console) -> None:
+    """A line as it is, which no width breaks."""
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def conclude(report: Report, console: Console) -> int:

@@ -1,11 +1,12 @@
 """What --input names: the pictures, and the names of their outputs."""
 
+import fnmatch
 import glob
 import itertools
 import os
-from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from .errors import CannotStartError
@@ -17,6 +18,18 @@ SUFFIXES = (
 """Files with these endings are taken for pictures; others are left alone."""
 
 
+SYSTEM_FOLDERS = {
+    *("__macosx", "$recycle.bin", "system volume information", "lost+found"),
+    *("@eadir", "#recycle", "#snapshot", "@recycle", "@recently-snapshot"),
+}
+"""What operating systems and network drives leave among pictures: previews, leftovers, deleted files."""
+
+
+def is_left_alone(name: str) -> bool:
+    """Hidden files and folders (macOS's ._x.jpg, phones' trashed pictures), and systems' own folders."""
+    return name.startswith(".") or name.casefold() in SYSTEM_FOLDERS
+
+
 @dataclass(frozen=True)
 class Job:
     """One picture and where its outputs go: ``name`` is the output's path without a suffix."""
@@ -25,22 +38,23 @@ class Job:
     name: str
 
 
-def find_pictures(source: str, output: Path) -> list[Job]:
+def find_pictures(source: str, output: Path, note: Callable[[str], object] = lambda text: None) -> list[Job]:
     """The pictures that ``--input`` names, sorted. Raises CannotStartError if there are none.
 
     A folder (with its subfolders, which are kept), one picture, a pattern such as "a/**/*.jpg", or a .txt
-    file with one path per line, relative to the file's folder.
+    file with one path per line, relative to the file's folder. ``note`` is told which linked folders were
+    followed, and what was left alone.
     """
     path = Path(source)
     try:
         if path.is_dir():
-            sources, base = sorted(_walk(path, output.resolve())), path
+            sources, base = find_in_folder(path, output, note), path
         elif path.suffix.lower() == ".txt" and path.is_file():
             lines = path.read_text(encoding="utf-8-sig").splitlines()
             sources = list(dict.fromkeys(path.parent / line.strip() for line in lines if line.strip()))
             base = _common_folder(sources)
         elif not path.exists() and glob.has_magic(source):
-            sources = _without_outputs(_matches(source), source, output.resolve())
+            sources = _matches(source, output, note)
             base = _common_folder(sources)
         else:
             path.lstat()
@@ -53,16 +67,118 @@ def find_pictures(source: str, output: Path) -> list[Job]:
     return name_outputs(sources, base)
 
 
-def _matches(pattern: str) -> list[Path]:
-    return [Path(name) for name in sorted(glob.glob(pattern, recursive=True))]  # noqa: PTH207
+def find_in_folder(root: Path, output: Path | None, note: Callable[[str], object]) -> list[Path]:
+    """The pictures in and below a folder, sorted, and what only looks like one.
+
+    That is a folder with a picture's ending, and one that can't be read. The output folder is not entered.
+    """
+    walk = Walk(root, output)
+    found = [path for path in walk.files() if path.suffix.lower() in SUFFIXES]
+    walk.tell(note)
+    return sorted([*found, *walk.unreadable])
 
 
-def _without_outputs(paths: list[Path], pattern: str, output: Path) -> list[Path]:
-    """What a pattern has found but for what lies in the output folder, unless it names that folder itself."""
-    fixed = Path(*itertools.takewhile(lambda part: not glob.has_magic(part), Path(pattern).parts)).resolve()
-    if output in (fixed, *fixed.parents):
-        return paths
-    return [path for path in paths if output not in path.resolve().parents]
+def _matches(pattern: str, output: Path, note: Callable[[str], object]) -> list[Path]:
+    """The files that a pattern names, sorted, but for those in the output folder if it doesn't name that."""
+    parts = Path(pattern).parts
+    fixed = Path(*itertools.takewhile(lambda part: not glob.has_magic(part), parts))
+    if "**" not in parts:
+        found = [Path(name) for name in sorted(glob.glob(pattern))]  # noqa: PTH207
+        if output.resolve() in (fixed.resolve(), *fixed.resolve().parents):
+            return found
+        return [path for path in found if output.resolve() not in path.resolve().parents]
+    if not fixed.is_dir():
+        return []
+    steps = parts[len(fixed.parts) :]
+    walk = Walk(fixed, output, kept=frozenset(parts))
+    found = [path for path in walk.files() if _fits(path.parts[len(fixed.parts) :], steps)]
+    walk.tell(note)
+    return sorted([*found, *walk.unreadable])
+
+
+def _fits(parts: tuple[str, ...], steps: tuple[str, ...]) -> bool:
+    """Whether a path fits a pattern, of which ** is any number of folders."""
+    if not steps:
+        return not parts
+    if steps[0] == "**":
+        return any(_fits(parts[index:], steps[1:]) for index in range(len(parts) + 1))
+    return bool(parts) and fnmatch.fnmatchcase(parts[0], steps[0]) and _fits(parts[1:], steps[1:])
+
+
+@dataclass
+class Walk:
+    """The files below a folder. Every folder is entered once, by its own way before any link's.
+
+    A link to a folder above is not followed: there is no end to it. ``kept`` are names that are not left
+    alone here.
+    """
+
+    root: Path
+    output: Path | None = None
+    kept: frozenset[str] = frozenset()
+    followed: list[Path] = field(default_factory=list)
+    skipped: list[Path] = field(default_factory=list)
+    left_alone: list[Path] = field(default_factory=list)
+    unreadable: list[Path] = field(default_factory=list)
+
+    def files(self) -> list[Path]:
+        """All but folders, and folders that have a picture's ending. Raises OSError for the root."""
+        root = self.root.resolve()
+        closed = {_identity(folder) for folder in (root, *root.parents)}
+        if self.output is not None:
+            closed.add(_identity(self.output))
+        folders, links, found = deque([self.root]), deque[Path](), list[Path]()
+        while folders or links:
+            folder = folders.popleft() if folders else links.popleft()
+            if folder.is_symlink() and folder != self.root:
+                (self.skipped if _identity(folder) in closed else self.followed).append(folder)
+            if folder != self.root and _identity(folder) in closed:
+                continue
+            closed.add(_identity(folder))
+            try:
+                with os.scandir(folder) as entries:
+                    for entry in sorted(entries, key=lambda entry: entry.name):
+                        self._sort(entry, folders, links, found)
+            except PermissionError:
+                if folder == self.root:
+                    raise
+                self.unreadable.append(folder)  # reading it as a picture fails too: the report will say why
+        return found
+
+    def _sort(
+        self, entry: os.DirEntry[str], folders: deque[Path], links: deque[Path], found: list[Path]
+    ) -> None:
+        path = Path(entry.path)
+        is_link, looks_so = entry.is_symlink(), path.suffix.lower() in SUFFIXES
+        is_folder = os.path.isdir(path) if is_link else entry.is_dir()  # noqa: PTH112 - no error for a loop
+        if is_left_alone(entry.name) and entry.name not in self.kept:
+            if is_folder or looks_so:
+                self.left_alone.append(path)
+            return
+        if is_folder:
+            (links if is_link else folders).append(path)
+        if looks_so or not is_folder:
+            found.append(path)
+
+    def tell(self, note: Callable[[str], object]) -> None:
+        """What a user would want to know, in up to three lines."""
+        for text, paths in (
+            ("followed links to folders", self.followed),
+            ("not followed, being there already or endless", self.skipped),
+            ("left alone, being hidden or a system's own", self.left_alone),
+        ):
+            if paths:
+                names = [os.path.relpath(path, self.root) for path in paths[:3]] + ["..."] * (len(paths) > 3)
+                note(f"{len(paths)} {text}: {', '.join(names)}")
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """The same for all names of a file; None if there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _common_folder(paths: list[Path]) -> Path:
@@ -70,23 +186,6 @@ def _common_folder(paths: list[Path]) -> Path:
         return Path()
     folders = [os.path.abspath(path.parent) for path in paths]  # noqa: PTH100 - resolve would follow links
     return Path(os.path.commonpath(folders))
-
-
-def _walk(root: Path, output: Path) -> Iterator[Path]:
-    """Pictures, and what only looks like one: folders of that name, folders that can't be read.
-
-    Folders behind links are not entered: no loops. The output folder isn't either.
-    """
-    with os.scandir(root) as entries:
-        for entry in sorted(entries, key=lambda entry: entry.name):
-            path = Path(entry.path)
-            if path.suffix.lower() in SUFFIXES:
-                yield path
-            if entry.is_dir(follow_symlinks=False) and path.resolve() != output:
-                try:
-                    yield from _walk(path, output)
-                except PermissionError:
-                    yield path  # reading it as a picture fails too, and that is what the report will say
 
 
 def name_outputs(sources: list[Path], base: Path) -> list[Job]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import stat
 import warnings
 import zipfile
 from pathlib import Path
@@ -70,6 +71,8 @@ def own_model() -> Path | None:
 def check_sha256(path: Path, expected: str | None) -> str:
     """The file's SHA-256. Raises CannotStartError if another one is expected."""
     try:
+        if stat.S_ISFIFO(path.stat().st_mode):
+            raise CannotStartError(f"{path}: is a pipe, not a file")
         with path.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:

@@ -1,12 +1,14 @@
 """Pictures: decoded and upright, in the network's frame, encoded again."""
 
 import io
+import stat
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageFile, ImageOps
+from PIL.TiffImagePlugin import TiffImageFile
 
 from .errors import BadPictureError
 
@@ -15,16 +17,27 @@ Pixels = NDArray[np.uint8]
 
 MAX_PIXELS = 100_000_000
 
+SAMPLE_FORMAT = 339
+"""TIFF's tag: 1 for numbers without a sign, 2 with one, 3 for floating point."""
+
 
 def read_picture(source: Path | BinaryIO, max_pixels: int = MAX_PIXELS) -> Pixels:
     """(H,W,3) uint8 RGB, upright by EXIF; the first frame of an animation. Raises BadPictureError."""
     try:
+        if isinstance(source, Path):
+            _refuse_pipes(source)
         with Image.open(source) as picture:
             width, height = picture.size
             if width * height > max_pixels:
                 raise BadPictureError(f"{width}x{height} is more than --max-pixels {max_pixels}")
             picture.seek(0)
-            return np.asarray(_as_rgb(ImageOps.exif_transpose(picture)))
+            halved, unsigned = _keeps_upper_bits(picture), _is_unsigned(picture)
+            pixels = np.asarray(_as_rgb(ImageOps.exif_transpose(picture), unsigned))
+        if halved and pixels.max() < 16:
+            raise BadPictureError(
+                "16-bit colours that fill 12 bits or fewer, of which Pillow keeps the upper 8: save it with 8"
+            )
+        return pixels
     except BadPictureError:
         raise
     except Image.UnidentifiedImageError:
@@ -37,14 +50,65 @@ def read_picture(source: Path | BinaryIO, max_pixels: int = MAX_PIXELS) -> Pixel
         raise BadPictureError(f"damaged ({type(error).__name__}: {error})") from None
 
 
-def _as_rgb(picture: Image.Image) -> Image.Image:
-    """As training reads pictures: 16 bits to 8, transparency dropped."""
-    if picture.mode.startswith("I"):  # convert("RGB") would clip 16 bits
-        samples = np.asarray(picture).clip(0, 65535) / 257
-        picture = Image.fromarray(samples.round().astype(np.uint8))
-    if picture.mode == "F":
-        raise BadPictureError("floating-point samples: their range is unknown")
+def _refuse_pipes(path: Path) -> None:
+    """Raises BadPictureError for what may never end: pipes, sockets, devices."""
+    mode = path.stat().st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # opening a folder says what it is
+        raise BadPictureError("no file but a pipe, a socket or a device")
+
+
+def _as_rgb(picture: Image.Image, unsigned: bool) -> Image.Image:
+    """Drops transparency; grey of more than 8 bits goes through :func:`eight_bits`. Pillow would clip it."""
+    if picture.mode == "F" or picture.mode.startswith("I"):
+        samples = np.asarray(picture)
+        if unsigned and samples.dtype == np.int32:
+            samples = samples.view(np.uint32)
+        picture = Image.fromarray(eight_bits(samples))
     return picture.convert("RGB")
+
+
+def _is_unsigned(picture: Image.Image) -> bool:
+    """Whether a TIFF's 32 bits have no sign: Pillow reads them as if they had one."""
+    return isinstance(picture, TiffImageFile) and picture.tag_v2.get(SAMPLE_FORMAT, (1,)) in (1, (1,))
+
+
+def _keeps_upper_bits(picture: Image.Image) -> bool:
+    """Whether Pillow decodes 16 bits a colour, of which it keeps 8."""
+    grey = picture.mode == "F" or picture.mode.startswith("I")
+    return (
+        not grey
+        and isinstance(picture, ImageFile.ImageFile)
+        and any(";16" in str(tile[3]) for tile in picture.tile)
+    )
+
+
+def eight_bits(samples: NDArray[Any]) -> Pixels:
+    """(H,W) samples of any range as 0..255; the samples say what is white.
+
+    Integers up to 255 stay as they are. Larger ones fill the first of 10, 12, 14 and 16 bits that holds them
+    all. In floating point white is 1, 255 or 65535 if the picture comes near it; black is 0, or as far below
+    it. Everything else is scaled by its own range: black is 0, or the smallest number where some are
+    negative, and white is the largest. Raises BadPictureError if no sample is a number.
+    """
+    finite = samples[np.isfinite(samples)] if samples.dtype.kind == "f" else samples
+    if not finite.size:
+        raise BadPictureError("none of its samples is a number")
+    low, high = float(finite.min()), float(finite.max())
+    if samples.dtype.kind == "f":
+        near = [white for white in (1, 255, 65535) if white / 8 < high <= 1.1 * white]  # resizing overshoots
+        black, white = 0.0, float(near[0] if near else high)
+        if low < -0.1 * white:  # -1 to 1, or whatever it is
+            black = -white if near and low >= -1.1 * white else low
+    elif low >= 0 and high <= 65535:
+        bits = next(bits for bits in (8, 10, 12, 14, 16) if high < 2**bits)
+        if bits < 16:
+            return (samples >> (bits - 8)).astype(np.uint8)
+        black, white = 0.0, 65535.0
+    else:
+        black, white = min(0.0, low), high
+    scale = 255 / (white - black) if white > black else 0.0
+    values = np.nan_to_num(samples.astype(np.float32), nan=black, posinf=white, neginf=black)
+    return ((values - black) * np.float32(scale)).round().clip(0, 255).astype(np.uint8)
 
 
 def to_frame(picture: Pixels, fit: str) -> Pixels:

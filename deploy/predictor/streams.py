@@ -17,6 +17,9 @@ from .model import ExportedModel
 from .outputs import Writer
 from .pictures import Pixels, from_frame, read_picture, to_frame
 
+BATCH_PIXELS = 2**24
+"""A batch of more than one picture holds no more: 50 MB decoded, some 600 MB on its device."""
+
 
 @dataclass
 class Outcome:
@@ -97,6 +100,7 @@ class Stream:
     def parse(self, batch: list[Job], seconds: Seconds) -> Iterator[Outcome]:
         """One outcome per job; adds to ``seconds``."""
         by_size: dict[tuple[int, ...], list[tuple[Job, Pixels]]] = {}
+        held = 0
         for job in batch:
             try:
                 with seconds.spent_on("decode"):
@@ -106,9 +110,20 @@ class Stream:
                     raise BadPictureError(
                         f"padded to {side}x{side}, more than --max-pixels {self.max_pixels}"
                     )
-                by_size.setdefault(picture.shape, []).append((job, picture))
+                pixels = side**2 if self.fit == "pad" else picture.shape[0] * picture.shape[1]
             except BadPictureError as error:
                 yield Outcome(job, str(error))
+                continue
+            if held and held + pixels > BATCH_PIXELS:
+                yield from self._groups(by_size, seconds)
+                by_size, held = {}, 0
+            by_size.setdefault(picture.shape, []).append((job, picture))
+            held += pixels
+        yield from self._groups(by_size, seconds)
+
+    def _groups(
+        self, by_size: dict[tuple[int, ...], list[tuple[Job, Pixels]]], seconds: Seconds
+    ) -> Iterator[Outcome]:
         for group in by_size.values():
             yield from self._group(group, seconds)
 
