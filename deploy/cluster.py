@@ -18,6 +18,7 @@ import signal
 import socket
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, nullcontext
@@ -31,7 +32,15 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
-from deploy.predictor.command import GPU_BATCH, automatic, common_options, conclude, say, settings_of
+from deploy.predictor.command import (
+    GPU_BATCH,
+    MAX_GPU_STREAMS,
+    automatic,
+    common_options,
+    conclude,
+    say,
+    settings_of,
+)
 from deploy.predictor.errors import CannotStartError
 from deploy.predictor.files import (
     SETTINGS_FILE,
@@ -44,17 +53,20 @@ from deploy.predictor.files import (
 from deploy.predictor.inputs import SUFFIXES, Job, find_in_folder, is_left_alone, name_outputs
 from deploy.predictor.machine import keep_freed_memory
 from deploy.predictor.model import ExportedModel, check_sha256, read_metadata
-from deploy.predictor.streams import Report, Seconds
+from deploy.predictor.streams import Batches, Outcome, Report, run
 from deploy.store import Store, StoreStream, StoreWriter
 
 BLOCK = 64
-"""Pictures that a worker is given at once."""
+"""Pictures that a worker is given at once, or two batches for each of its threads if those are more."""
 
 
 class Worker:
-    """One actor: loads the model once, then parses a block of pictures at each call."""
+    """One actor: loads the model once, then parses a block of pictures at each call.
 
-    def __init__(self, content: Any, options: argparse.Namespace, device: str) -> None:
+    ``threads`` read and write side by side; on a GPU one at a time has it, on a CPU there is one of them.
+    """
+
+    def __init__(self, content: Any, options: argparse.Namespace, device: str, threads: int) -> None:
         import ray
 
         keep_freed_memory()
@@ -66,24 +78,20 @@ class Worker:
             model = ExportedModel(
                 path, torch.device(device), options.precision, options.tta == "flip", options.probabilities
             )
-        model.warm_up()
+        self.batch = options.batch_size or (1 if device == "cpu" else GPU_BATCH)
+        model.warm_up(self.batch)
         writer = StoreWriter(model.metadata, options, Store("--output", options.output))
         source = Store("--input", options.input)
-        self.batch = options.batch_size or (1 if device == "cpu" else GPU_BATCH)
-        self.stream = StoreStream(
-            model, writer, nullcontext(), 1, options.fit, options.max_pixels, source=source
-        )
+        turn = nullcontext() if device == "cpu" else threading.Lock()
+        stream = StoreStream(model, writer, turn, 1, options.fit, options.max_pixels, source=source)
+        self.streams = [stream] * threads
 
     def __call__(self, block: dict[str, Any]) -> dict[str, Any]:
         """Columns "source" and "name" to "source", "reason", and the seconds of each part, by picture."""
         pairs = zip(block["source"], block["name"], strict=True)
         jobs = [Job(Path(os.fsdecode(source)), os.fsdecode(name)) for source, name in pairs]
-        seconds = Seconds()
-        outcomes = [
-            outcome
-            for start in range(0, len(jobs), self.batch)
-            for outcome in self.stream.parse(jobs[start : start + self.batch], seconds)
-        ]
+        outcomes: list[Outcome] = []
+        seconds = run(self.streams, Batches(jobs, self.batch), outcomes.append)
         columns: dict[str, Any] = {
             "source": np.array([os.fsencode(outcome.job.source) for outcome in outcomes], object),
             "reason": np.array([outcome.reason for outcome in outcomes], object),
@@ -105,7 +113,7 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--input", required=True, help="folder of pictures: a path, s3://bucket/folder, ...")
     add("--output", required=True, help="folder for the label maps")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto: GPUs if the cluster has any")
-    add("--precision", choices=("fp32", "bf16"), default="fp32", help="fp32 gives training's labels")
+    add("--precision", choices=("fp32", "tf32", "bf16"), default="fp32", help="fp32: training's labels")
     add("--workers", type=automatic, default=0, help="actors; auto: one per GPU, or else per core")
     common_options(parser)
     parser.set_defaults(gallery=False)
@@ -201,6 +209,11 @@ def ray_cluster() -> Generator[None]:
         ray.shutdown()
 
 
+def threads_per_actor(cpus: int, gpus: int) -> int:
+    """Threads that read and write beside one network: a GPU's share of the cores."""
+    return max(1, min(MAX_GPU_STREAMS, cpus // gpus)) if gpus else 1
+
+
 def parsed(options: argparse.Namespace, jobs: list[Job]) -> Iterator[dict[str, Any]]:
     """The workers' rows, in the order of their completion."""
     import ray
@@ -213,17 +226,24 @@ def parsed(options: argparse.Namespace, jobs: list[Job]) -> Iterator[dict[str, A
     if options.device == "cuda" and not gpus:
         raise CannotStartError("--device cuda: the cluster has no GPU")
     workers = min(options.workers or gpus or int(have.get("CPU", 1)), len(jobs))
+    threads = threads_per_actor(int(have.get("CPU", 1)), gpus)
+    block = max(BLOCK, 2 * threads * (options.batch_size or GPU_BATCH)) if gpus else BLOCK
     # Small blocks: an interruption loses little, and no worker waits long for the last ones.
-    blocks = max(-(-len(jobs) // BLOCK), min(4 * workers, len(jobs)))
+    blocks = max(-(-len(jobs) // block), min(4 * workers, len(jobs)))
     items = [{"source": os.fsencode(job.source), "name": os.fsencode(job.name)} for job in jobs]
     results = ray.data.from_items(items, override_num_blocks=blocks).map_batches(
         Worker,
-        batch_size=BLOCK,
+        batch_size=block,
         batch_format="numpy",
         compute=ray.data.ActorPoolStrategy(size=workers),
         num_cpus=0 if gpus else 1,
         num_gpus=1 if gpus else 0,
-        fn_constructor_args=(ray.put(options.model.read_bytes()), options, "cuda" if gpus else "cpu"),
+        fn_constructor_args=(
+            ray.put(options.model.read_bytes()),
+            options,
+            "cuda" if gpus else "cpu",
+            threads,
+        ),
     )
     yield from results.iter_rows()
 

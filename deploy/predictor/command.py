@@ -18,7 +18,7 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from .errors import CannotStartError
+from .errors import CannotStartError, DeviceLostError
 from .files import (
     SETTINGS_FILE,
     claim,
@@ -40,6 +40,9 @@ from .streams import Batches, Outcome, Report, Stream, run
 
 MAX_STREAMS = 8
 """Each CPU stream holds the maps of one picture, some 300 MB at 512x512."""
+
+MAX_GPU_STREAMS = 32
+"""A stream of a GPU holds no maps, but 50 MB of pictures; more of them wait for Python's lock."""
 
 GPU_BATCH = 16
 
@@ -68,12 +71,17 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--device", default="auto", help="auto (every GPU, else the CPU), cpu, cuda or cuda:N")
     add(
         "--precision",
-        choices=("auto", "fp32", "bf16"),
+        choices=("auto", "fp32", "tf32", "bf16"),
         default="fp32",
-        help="fp32 gives training's labels; auto takes bf16 where the device multiplies it in hardware: "
-        "twice as fast, a few labels per thousand differ",
+        help="fp32 gives training's labels; tf32 is faster on GPUs, two labels in ten thousand differ; auto "
+        "takes bf16 where the device multiplies it in hardware: twice as fast, a few in a thousand differ",
     )
-    add("--workers", type=automatic, default=0, help="streams per device; auto: one per core, at most 8")
+    add(
+        "--workers",
+        type=automatic,
+        default=0,
+        help="streams per device; auto: one per core, on CPUs at most 8",
+    )
     common_options(parser)
     return parser.parse_args(argv)
 
@@ -109,18 +117,33 @@ def common_options(parser: argparse.ArgumentParser) -> None:
     add("--max-pixels", type=int, default=MAX_PIXELS, help="refuse larger pictures (default: %(default)s)")
 
 
+def count_streams(workers: int, devices: list[torch.device], jobs: int) -> int:
+    """Streams per device: on CPUs they share the cores and hold maps, on GPUs they decode and encode."""
+    if devices[0].type == "cpu":
+        wanted = workers or min(MAX_STREAMS, cores())
+    else:
+        wanted = workers or max(2, min(MAX_GPU_STREAMS, cores() // len(devices)))
+    return min(wanted, jobs)
+
+
+def choose_batch(size: int, device: torch.device, streams: int, jobs: int) -> int:
+    """Pictures at once; at the end no stream may hold what others wait for."""
+    if size or device.type == "cpu":
+        return size or 1
+    return min(GPU_BATCH, -(-jobs // streams))
+
+
 def make_streams(
-    options: argparse.Namespace, devices: list[torch.device], writer: Writer, jobs: int
+    options: argparse.Namespace, devices: list[torch.device], writer: Writer, streams: int, batch: int
 ) -> list[Stream]:
-    """The streams of all devices; on the CPU they share its cores."""
-    streams = min(options.workers or min(MAX_STREAMS, cores()), jobs)
+    """The streams of all devices."""
     threads = max(1, cores() // streams)
     made: list[Stream] = []
     for device in devices:
         precision = choose_precision(options.precision, device)
         model = ExportedModel(options.model, device, precision, options.tta == "flip", options.probabilities)
         torch.set_num_threads(threads)
-        model.warm_up()
+        model.warm_up(batch)
         turn = contextlib.nullcontext() if device.type == "cpu" else threading.Lock()
         stream = Stream(model, writer, turn, threads, options.fit, options.max_pixels)
         made += [stream] * streams
@@ -167,8 +190,9 @@ def _predict(
     todo = [job for job in jobs if not already_done(writer, job, since)]
     report = Report(total=len(jobs), skipped=len(jobs) - len(todo))
     if todo:
-        streams = make_streams(options, devices, writer, len(todo))
-        size = options.batch_size or (1 if devices[0].type == "cpu" else GPU_BATCH)
+        count = count_streams(options.workers, devices, len(todo))
+        size = choose_batch(options.batch_size, devices[0], count * len(devices), len(todo))
+        streams = make_streams(options, devices, writer, count, size)
         start = time.perf_counter()
         _drive(streams, Batches(todo, size), report, len(todo), console)
         report.seconds = time.perf_counter() - start
@@ -219,6 +243,8 @@ def _drive(streams: list[Stream], batches: Batches, report: Report, total: int, 
                 progress.advance(task)
 
             report.split = run(streams, batches, note)
+    except DeviceLostError as error:
+        report.failed["device"] = str(error)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -5,5 +5,14 @@ class CannotStartError(Exception):
     """Nothing can be done: one line for the user, exit code 2."""
 
 
+class DeviceLostError(Exception):
+    """The device no longer computes: one line, and the run ends. What is done stays done."""
+
+
 class BadPictureError(Exception):
     """This picture can't be done: one line in the report, the others go on."""
+
+
+def first_line(error: BaseException) -> str:
+    """Of the error's text, or its name; torch's texts go on for pages."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

@@ -3,6 +3,7 @@
 import ctypes
 import os
 import platform
+import warnings
 from pathlib import Path
 
 import torch
@@ -50,6 +51,8 @@ def choose_devices(name: str) -> list[torch.device]:
         device = torch.device(name)
     except RuntimeError:
         raise CannotStartError(f"--device {name}: one of auto, cpu, cuda, cuda:N") from None
+    if device.type == "mps":
+        raise CannotStartError("--device mps: nobody has tried this on Apple's GPUs: take --device cpu")
     if device.type not in ("cpu", "cuda"):
         raise CannotStartError(f"--device {name}: one of auto, cpu, cuda, cuda:N")
     if device.type == "cuda" and (device.index or 0) >= count:
@@ -58,9 +61,58 @@ def choose_devices(name: str) -> list[torch.device]:
 
 
 def choose_precision(name: str, device: torch.device) -> str:
-    """auto: bf16 where the device multiplies it in hardware."""
+    """auto: bf16 where the device multiplies it in hardware. tf32: fp32 where the device has none."""
+    on_gpu = device.type != "cpu"
+    if name == "tf32" and not (on_gpu and torch.cuda.get_device_capability(device) >= (8, 0)):
+        return "fp32"
     if name != "auto":
         return name
-    on_gpu = device.type != "cpu"
     fast = torch.cuda.is_bf16_supported(including_emulation=False) if on_gpu else cpu_has_bf16()
     return "bf16" if fast else "fp32"
+
+
+def prepare_device(device: torch.device, precision: str) -> None:
+    """Sets what torch keeps per process: call it before a model is loaded for the device.
+
+    Unless told otherwise, torch rounds fp32 convolutions to TF32's 10 bits on CUDA, which changes some 0.02 %
+    of the labels. Its fuser compiles anew for every new shape, in the middle of a run: it is switched off.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # TorchScript is deprecated upstream
+        torch.jit.set_fusion_strategy([])
+    if device.type == "cuda":
+        torch.backends.cudnn.allow_tf32 = precision == "tf32"
+        torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+
+
+_OUT_OF_MEMORY = (
+    *("out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory"),
+    *("alloc_failed", "outofmemory", "cudaerrormemoryallocation", "failed to allocate"),
+    *(
+        "unable to find an engine",
+        "unable to find a valid cudnn algorithm",
+    ),  # no room for any one's workspace
+)
+"""How torch, CUDA, cuBLAS, cuDNN, HIP and allocators say it, in lower case."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether the error says that memory is missing, on the device or here."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and any(words in text for words in _OUT_OF_MEMORY)
+
+
+def device_answers(device: torch.device) -> bool:
+    """Whether the device still computes. After some errors, such as a bad address, it never does again."""
+    try:
+        return float(torch.ones(1, device=device).add(1)) == 2
+    except RuntimeError as error:
+        return is_out_of_memory(error)
+
+
+def release_memory(device: torch.device) -> None:
+    """Gives back what torch keeps of the device's memory for later."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()

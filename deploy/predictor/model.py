@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .errors import CannotStartError
+from .errors import CannotStartError, first_line
+from .machine import is_out_of_memory, prepare_device, release_memory
 from .pictures import Pixels
 
 Probabilities = NDArray[np.float16]
@@ -98,6 +99,7 @@ class ExportedModel:
         probabilities: bool = False,
     ) -> None:
         self.metadata = read_metadata(path)
+        prepare_device(device, precision)
         self.device = device
         self.flip = flip
         self.probabilities = probabilities
@@ -132,11 +134,22 @@ class ExportedModel:
         labels = self.script.labels(logits, images.shape[2], images.shape[3]).cpu().numpy()
         return labels, logits.softmax(1).half().cpu().numpy() if self.probabilities else None
 
-    def warm_up(self) -> None:
-        """TorchScript optimises during its first calls: they are slow."""
+    def warm_up(self, batch: int = 1) -> None:
+        """Runs batches of the size to come. TorchScript optimises during its first calls: they are slow.
+
+        Raises CannotStartError if the device computes nothing at all.
+        """
         size = self.metadata["size"]
-        for _ in range(2):
-            self(np.zeros((1, size, size, 3), dtype=np.uint8))
+        try:
+            for _ in range(2):
+                self(np.zeros((batch, size, size, 3), dtype=np.uint8))
+            return
+        except (RuntimeError, MemoryError) as error:
+            reason = "out of memory" if is_out_of_memory(error) else first_line(error)
+        if batch == 1:
+            raise CannotStartError(f"{self.device}: the model doesn't run there ({reason})")
+        release_memory(self.device)
+        self.warm_up(1)  # pictures go one by one where a batch has no room
 
 
 def _prefer_onednn(model: torch.nn.Module) -> None:

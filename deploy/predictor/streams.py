@@ -4,15 +4,16 @@ import contextlib
 import queue
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 
-from .errors import BadPictureError
+from .errors import BadPictureError, DeviceLostError, first_line
 from .inputs import Job
+from .machine import device_answers, is_out_of_memory, release_memory
 from .model import ExportedModel
 from .outputs import Writer
 from .pictures import Pixels, from_frame, read_picture, to_frame
@@ -130,18 +131,15 @@ class Stream:
     def _group(self, group: list[tuple[Job, Pixels]], seconds: Seconds) -> Iterator[Outcome]:
         """Pictures of one size."""
         try:
+            frames = np.stack([to_frame(picture, self.fit) for _, picture in group])
             with self.turn, seconds.spent_on("network"):
-                frames = np.stack([to_frame(picture, self.fit) for _, picture in group])
-                maps, probabilities = self.model(frames)
-        except (RuntimeError, MemoryError) as error:  # torch reports missing memory as a RuntimeError
-            if len(group) > 1:
-                for pair in group:
-                    yield from self._group([pair], seconds)
-            else:
-                yield Outcome(
-                    group[0][0], f"network: {(str(error).strip() or 'out of memory').splitlines()[0][:200]}"
-                )
+                results = self.model(frames)
+        except (RuntimeError, MemoryError) as error:
+            results = self._reason(error)
+        if isinstance(results, str):  # here, where no error holds the failed batch's memory any more
+            yield from self._failed(group, results, seconds)
             return
+        maps, probabilities = results
         for index, (job, picture) in enumerate(group):
             labels = from_frame(maps[index], picture.shape, self.fit)
             try:
@@ -152,6 +150,23 @@ class Stream:
                 yield Outcome(job)
             except OSError as error:
                 yield Outcome(job, f"not written: {error.strerror or error}")
+
+    def _reason(self, error: RuntimeError | MemoryError) -> str:
+        """Why the network failed. Raises DeviceLostError if it will fail for all other pictures too."""
+        if is_out_of_memory(error):
+            return "network: out of memory"
+        if not device_answers(self.model.device):
+            raise DeviceLostError(f"{first_line(error)}; the same command goes on from here") from None
+        return f"network: {first_line(error)}"
+
+    def _failed(self, group: list[tuple[Job, Pixels]], reason: str, seconds: Seconds) -> Iterator[Outcome]:
+        """Tries pictures one by one, for which there may be room."""
+        if len(group) == 1:
+            yield Outcome(group[0][0], reason)
+            return
+        release_memory(self.model.device)
+        for pair in group:
+            yield from self._group([pair], seconds)
 
 
 class Batches:
@@ -177,7 +192,7 @@ class Batches:
             yield batch
 
 
-def run(streams: list[Stream], batches: Batches, on_outcome: Callable[[Outcome], None]) -> Seconds:
+def run(streams: Sequence[Stream], batches: Batches, on_outcome: Callable[[Outcome], None]) -> Seconds:
     """Drives the streams; ``on_outcome`` is called in this thread. The sum of their seconds."""
     outcomes: queue.SimpleQueue[Outcome | Seconds | BaseException] = queue.SimpleQueue()
 

@@ -1,20 +1,28 @@
-"""Batches: bounded by pixels, and by what the device has room for."""
+"""Batches: bounded by pixels, and by what the device has room for; what a device's end leaves."""
 
+import json
+import threading
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from deploy_helpers import face
+import torch
+from deploy_helpers import face, files, parse, write_faces
 
 from deploy.predictor import streams
+from deploy.predictor.errors import CannotStartError, DeviceLostError
 from deploy.predictor.inputs import Job
-from deploy.predictor.model import Probabilities
+from deploy.predictor.model import ExportedModel, Probabilities
 from deploy.predictor.pictures import Pixels
-from deploy.predictor.streams import Seconds, Stream
+from deploy.predictor.streams import Batches, Outcome, Seconds, Stream, run
 
 
 class Counting:
     """A model that notes its batches, and a writer that notes its pictures."""
+
+    device = torch.device("cpu")
 
     def __init__(self) -> None:
         self.shapes: list[tuple[int, ...]] = []
@@ -36,10 +44,8 @@ def jobs(folder: Path, *sizes: tuple[int, int]) -> list[Job]:
     return made
 
 
-def stream(fake: Counting, fit: str = "stretch") -> Stream:
-    from contextlib import nullcontext
-
-    return Stream(fake, fake, nullcontext(), 1, fit, 10**8)  # pyright: ignore[reportArgumentType]
+def stream(fake: Counting, fit: str = "stretch", turn: AbstractContextManager[Any] | None = None) -> Stream:
+    return Stream(fake, fake, turn or nullcontext(), 1, fit, 10**8)  # pyright: ignore[reportArgumentType]
 
 
 @pytest.mark.parametrize(
@@ -65,3 +71,129 @@ def test_a_batch_ends_before_its_pixels_are_too_many(
         assert shape[0] == 1 or shape[0] * shape[1] * shape[2] <= 1024 + 256
     assert sum(shape[0] for shape in fake.shapes) == 8
     assert sorted(fake.shapes) == sorted(shapes)
+
+
+class Failing(Counting):
+    """Has room for so many pictures at once; then it raises."""
+
+    def __init__(self, room: int, error: Exception) -> None:
+        super().__init__()
+        self.room, self.error = room, error
+
+    def __call__(self, pictures: Pixels) -> tuple[Pixels, None]:
+        if len(pictures) > self.room:
+            raise self.error
+        return super().__call__(pictures)
+
+
+MISSING = (
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB"),
+    torch.AcceleratorError("CUDA error: out of memory"),
+    RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+    MemoryError(),
+)
+
+
+@pytest.mark.parametrize("error", MISSING)
+def test_pictures_without_room_together_go_one_by_one(tmp_path: Path, error: Exception) -> None:
+    fake = Failing(1, error)
+    outcomes = list(stream(fake).parse(jobs(tmp_path, *[(16, 16)] * 3), Seconds()))
+    assert [outcome.reason for outcome in outcomes] == ["", "", ""]
+    assert fake.shapes == [(1, 16, 16)] * 3
+
+
+@pytest.mark.parametrize("error", MISSING)
+def test_a_picture_without_room_is_named(tmp_path: Path, error: Exception) -> None:
+    (outcome,) = stream(Failing(0, error)).parse(jobs(tmp_path, (16, 16)), Seconds())
+    assert outcome.reason == "network: out of memory"
+
+
+def test_an_error_of_one_picture_is_its_own(tmp_path: Path) -> None:
+    """The device still answers."""
+    error = torch.AcceleratorError("CUDA error: invalid configuration argument\nand more lines")
+    (outcome,) = stream(Failing(0, error)).parse(jobs(tmp_path, (16, 16)), Seconds())
+    assert outcome.reason == "network: CUDA error: invalid configuration argument"
+
+
+LOST = torch.AcceleratorError("CUDA error: an illegal memory access was encountered\nand more lines")
+
+
+def test_a_lost_device_is_no_pictures_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "device_answers", lambda device: False)
+    with pytest.raises(DeviceLostError, match="illegal memory access was encountered; the same command"):
+        list(stream(Failing(0, LOST)).parse(jobs(tmp_path, *[(16, 16)] * 3), Seconds()))
+
+
+def test_a_lost_device_ends_the_run_at_once_and_what_is_done_stays(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_faces(tmp_path / "in", 6)
+    real, calls = ExportedModel.__call__, 0
+
+    def lost_at_the_third(self: ExportedModel, pictures: Pixels) -> Any:
+        nonlocal calls
+        calls += pictures.shape[1:3] == (64, 48)  # not those of the warm-up
+        if calls >= 3:
+            raise LOST
+        return real(self, pictures)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ExportedModel, "__call__", lost_at_the_third)
+        patch.setattr(streams, "device_answers", lambda device: False)
+        assert parse(model, tmp_path / "in", tmp_path / "out", "--workers", "1") == 1
+    assert calls == 3
+    shown = capsys.readouterr().out
+    assert "failed: device: CUDA error: an illegal memory access was encountered; the same command" in shown
+    assert "2 done, 0 done before, 1 failed" in shown
+    assert files(tmp_path / "out") == ["face0.png", "face1.png"]
+    assert parse(model, tmp_path / "in", tmp_path / "out", "--workers", "1") == 0
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert (report["done"], report["skipped"]) == (4, 2)
+
+
+def test_warm_up_runs_the_batch_to_come_or_what_has_room(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shapes: list[int] = []
+    room = 16
+
+    def call(self: ExportedModel, pictures: Pixels) -> None:
+        shapes.append(len(pictures))
+        if len(pictures) > room:
+            raise MISSING[0]
+
+    monkeypatch.setattr(ExportedModel, "__call__", call)
+    exported = ExportedModel(model, torch.device("cpu"), "fp32")
+    exported.warm_up(16)
+    room = 1
+    exported.warm_up(16)
+    assert shapes == [16, 16, 16, 1, 1]
+    room = 0
+    with pytest.raises(CannotStartError, match=r"doesn't run there \(out of memory\)"):
+        exported.warm_up(16)
+
+
+def test_streams_of_one_device_read_side_by_side_and_compute_in_turn(tmp_path: Path) -> None:
+    together = threading.Barrier(4)
+    inside = 0
+
+    class Alone(Counting):
+        def __call__(self, pictures: Pixels) -> tuple[Pixels, None]:
+            nonlocal inside
+            inside += 1
+            assert inside == 1
+            result = super().__call__(pictures)
+            inside -= 1
+            return result
+
+        def write(
+            self, job: Job, picture: Pixels, labels: Pixels, probabilities: Probabilities | None
+        ) -> None:
+            together.wait(60)  # all four are here at once
+            super().write(job, picture, labels, probabilities)
+
+    fake = Alone()
+    shared = stream(fake, turn=threading.Lock())
+    outcomes: list[Outcome] = []
+    run([shared] * 4, Batches(jobs(tmp_path, *[(16, 16)] * 8), 1), outcomes.append)
+    assert [outcome.reason for outcome in outcomes] == [""] * 8
