@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from deploy_helpers import files, parse, write_faces
 
-from deploy.cluster import Store, claim, main
+from deploy.cluster import Store, Worker, arguments, claim, find_pictures, main, threads_per_actor
 from deploy.predictor.errors import CannotStartError
+from deploy.predictor.inputs import find_pictures as predictors_pictures
 
 pytestmark = pytest.mark.xdist_group("ray")
 
@@ -75,6 +76,61 @@ def test_cluster_goes_on_where_the_standalone_stopped_with_the_same_bytes(
     for name in names:
         theirs, ours = ((tmp_path / folder / name).read_bytes() for folder in ("standalone", "cluster"))
         assert theirs == ours, name
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_an_actors_threads_share_one_network(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: int
+) -> None:
+    write_faces(tmp_path / "in", 5)
+    (tmp_path / "in" / "broken.jpg").write_bytes(b"no picture")
+    assert parse(model, tmp_path / "in", tmp_path / "expected", "--overlay") == 1
+    monkeypatch.setattr("ray.get", lambda content: content)
+    parsed = arguments([*options(model, tmp_path / "in", tmp_path / "out"), "--overlay"])
+    worker = Worker(model.read_bytes(), parsed, "cpu", threads)
+    assert len({id(stream.model) for stream in worker.streams}) == 1
+    paths = sorted((tmp_path / "in").iterdir())
+    columns = worker(
+        {
+            "source": [os.fsencode(path) for path in paths],
+            "name": [os.fsencode(path.stem) for path in paths],
+        }
+    )
+    reasons = dict(zip(map(os.fsdecode, columns["source"]), columns["reason"], strict=True))
+    assert [Path(path).name for path, reason in reasons.items() if reason] == ["broken.jpg"]
+    assert sorted(reasons) == [str(path) for path in paths]
+    assert columns["network"].sum() > 0
+    for name in files(tmp_path / "expected"):
+        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "expected" / name).read_bytes()
+
+
+def test_both_predictors_find_the_same_pictures(tmp_path: Path) -> None:
+    for name in ("in/a/x.jpg", "in/._y.jpg", "in/__MACOSX/y.jpg", "elsewhere/z.jpg", "in/out/overlay/x.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "in" / "album").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "in" / "loop").symlink_to("..")
+    notes: list[str] = []
+    source, target = Store("--input", str(tmp_path / "in")), Store("--output", str(tmp_path / "in" / "out"))
+    found = find_pictures(source, target, notes.append)
+    assert found == predictors_pictures(str(tmp_path / "in"), tmp_path / "in" / "out")
+    assert [job.name for job in found] == ["a/x", "album/z"]
+    assert len(notes) == 3
+
+
+def test_droppings_in_buckets_are_left_alone() -> None:
+    source = Store("--input", "memory://photos")
+    for name in ("a/x.jpg", "a/._x.jpg", "__MACOSX/a/x.jpg", ".trash/x.jpg", "notes.txt"):
+        source.write(name, b"")
+    found = find_pictures(source, Store("--output", "memory://elsewhere"), print)
+    assert [job.name for job in found] == ["a/x"]
+
+
+def test_a_gpu_has_its_share_of_the_cores() -> None:
+    assert threads_per_actor(96, 8) == 12
+    assert threads_per_actor(96, 1) == 32
+    assert threads_per_actor(2, 4) == 1
+    assert threads_per_actor(16, 0) == 1  # on CPUs there is an actor per core
 
 
 def refused(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> str:

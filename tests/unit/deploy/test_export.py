@@ -131,7 +131,7 @@ def test_different_network_is_not_written(
     [
         ("import sys; sys.exit('nothing works')", "fails: nothing works: it is not written"),
         (  # gives other ids
-            "import runpy, sys; sys.argv += ['--labels', 'zllrunning']; "
+            "import runpy, sys; sys.argv += ['--labels', 'face-parsing.pytorch']; "
             "runpy.run_module('predictor', run_name='__main__')",
             "of its labels: it is not written",
         ),
