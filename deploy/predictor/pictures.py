@@ -112,7 +112,7 @@ def eight_bits(samples: NDArray[Any]) -> Pixels:
 
 
 def to_frame(picture: Pixels, fit: str) -> Pixels:
-    """What of the picture the network sees, which stretches it to its own square.
+    """The part of the picture given to the network, which resizes it to size x size.
 
     stretch: all of it. pad: all of it in a grey square. crop: the square in its middle.
     """
