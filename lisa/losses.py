@@ -1,7 +1,11 @@
 """Cross entropy and soft Dice (the report's Section 2.3), Lovasz-softmax, focal, and their weighted sum.
 
 Logits are (B,C,H,W); targets (B,H,W) integer ids, of which ``IGNORE_INDEX`` neither trains nor counts. All
-terms are computed in float32 at least, whatever autocast says.
+terms are computed in float32 at least, whatever autocast says. No term waits for a GPU, and none has a shape
+that depends on values: network and loss compile as one graph.
+
+Kornia's and segmentation_models.pytorch's losses do not serve: Eq. 2's lambda, classes over the whole batch
+and absent ones left out, ignored pixels, no one-hot target.
 """
 
 from collections.abc import Sequence
@@ -12,90 +16,100 @@ from torch import Tensor, nn
 
 from lisa.config import LossConfig
 from lisa.labels import IGNORE_INDEX
+from lisa.lovasz import lovasz_softmax
+from lisa.models.kernels.fast_path import eager_on_cpu
 
 
 def cross_entropy(
     logits: Tensor, target: Tensor, label_smoothing: float = 0.0, weights: Tensor | None = None
 ) -> Tensor:
     """Eq. 1, the mean over counted pixels (by class weighted with ``weights`` (C,) if given); or 0."""
-    logits, target = _pixels(logits, target)
-    total = F.cross_entropy(
-        logits, target, weights, ignore_index=IGNORE_INDEX, reduction="sum", label_smoothing=label_smoothing
-    )
-    valid = target != IGNORE_INDEX
-    if weights is None:
-        return total / valid.sum().clamp(min=1)
-    return total / weights[target[valid]].sum().clamp(min=1e-6)
+    return _Pixels(logits, target).cross_entropy(label_smoothing, weights)
 
 
 def focal(logits: Tensor, target: Tensor, gamma: float) -> Tensor:
     """Cross entropy times (1 - p)^gamma, p the true class's probability (https://arxiv.org/abs/1708.02002)."""
-    logits, target = _pixels(logits, target)
-    losses = F.cross_entropy(logits, target, ignore_index=IGNORE_INDEX, reduction="none")
-    # p just below 1 keeps the power's gradient finite for gamma < 1.
-    total = ((1 - (-losses).exp()).clamp(min=1e-7) ** gamma * losses).sum()
-    return total / (target != IGNORE_INDEX).sum().clamp(min=1)
+    return _Pixels(logits, target).focal(gamma)
 
 
 def dice(logits: Tensor, target: Tensor, smoothing: float) -> Tensor:
-    """Eq. 2 on softmax probabilities, per class over the whole batch, the mean over the classes in it.
-
-    The true class's probability is gathered and summed by class, so that no one-hot target is ever made.
-    """
-    logits, target = _pixels(logits, target)
-    valid = target != IGNORE_INDEX
-    known = torch.where(valid, target, 0)
-    probabilities = logits.softmax(dim=1) * valid[:, None]
-    of_truth = probabilities.gather(1, known[:, None])[:, 0]
-    # index_add sums one after another: in float32 millions of pixels would round to another sum.
-    zeros = probabilities.new_zeros(logits.shape[1], dtype=torch.float64)
-    intersection = zeros.index_add(0, known, of_truth.double()).to(probabilities.dtype)
-    truth = zeros.index_add(0, known, valid.double()).to(probabilities.dtype)
-    predicted = probabilities.sum(0)
-    loss = 1 - 2 * intersection / (predicted + truth + smoothing)
-    present = truth > 0
-    return (loss * present).sum() / present.sum().clamp(min=1)
+    """Eq. 2 on softmax probabilities, per class over the whole batch, the mean over the classes in it."""
+    return _Pixels(logits, target).dice(smoothing)
 
 
 def lovasz(logits: Tensor, target: Tensor) -> Tensor:
-    """Lovasz-softmax (https://arxiv.org/abs/1705.08790) over the batch, the mean over the classes in it.
-
-    Each class's errors, sorted, times the Lovasz extension's gradient: a convex surrogate of the IoU.
-    """
-    logits, target = _pixels(logits, target)
-    valid = target != IGNORE_INDEX
-    probabilities, known = logits.softmax(dim=1)[valid], target[valid]
-    terms: list[Tensor] = []
-    for index in known.unique():
-        truth = (known == index).to(probabilities.dtype)
-        errors = (truth - probabilities[:, int(index)]).abs()
-        order = _largest_first(errors.detach())
-        steps = torch.empty_like(errors).scatter_(0, order, _lovasz_gradient(truth[order]))
-        terms.append((errors * steps).sum())
-    return torch.stack(terms).mean() if terms else logits.sum() * 0
+    """Lovasz-softmax over the batch, the mean over the classes in it: :mod:`lisa.lovasz`."""
+    return _Pixels(logits, target).lovasz()
 
 
-def _largest_first(values: Tensor) -> Tensor:
-    """The order of (N,) numbers >= 0, of float32 or float64.
+class _Pixels:
+    """The terms of one batch: they share its softmax, and autograd goes through it once for all of them."""
 
-    Their bits have the same order read as integers, which torch sorts ten times as fast on the CPU.
-    """
-    bits = values.view(torch.int32 if values.dtype == torch.float32 else torch.int64)
-    return bits.argsort().flip(0)
+    def __init__(self, logits: Tensor, target: Tensor) -> None:
+        # (B,C,H,W) to (N,C): of a channels_last map a view, not a copy.
+        pixels = logits.movedim(1, -1).flatten(end_dim=-2)
+        self.target = target.flatten().long()
+        self.valid = self.target != IGNORE_INDEX
+        self.log_probabilities = pixels.log_softmax(dim=1)
+        self._probabilities: Tensor | None = None
+
+    @property
+    def probabilities(self) -> Tensor:
+        """(N,C)."""
+        if self._probabilities is None:
+            self._probabilities = self.log_probabilities.exp()
+        return self._probabilities
+
+    def cross_entropy(self, label_smoothing: float, weights: Tensor | None) -> Tensor:
+        losses = self._of_truth(weights)
+        if label_smoothing > 0:
+            everywhere = self.log_probabilities if weights is None else self.log_probabilities * weights
+            spread = torch.where(self.valid, -everywhere.mean(dim=1), 0)
+            losses = (1 - label_smoothing) * losses + label_smoothing * spread
+        if weights is None:
+            return losses.sum() / self.valid.sum().clamp(min=1)
+        known = torch.where(self.valid, self.target, 0)
+        return losses.sum() / torch.where(self.valid, weights[known], 0).sum().clamp(min=1e-6)
+
+    def _of_truth(self, weights: Tensor | None = None) -> Tensor:
+        """(N,) minus the true class's log probability; 0 where ignored."""
+        # Summed by the caller: with reduction="sum" CUDA gives all pixels to one thread block.
+        return F.nll_loss(
+            self.log_probabilities, self.target, weights, ignore_index=IGNORE_INDEX, reduction="none"
+        )
+
+    def focal(self, gamma: float) -> Tensor:
+        losses = self._of_truth()
+        # p just below 1 keeps the power's gradient finite for gamma < 1.
+        total = ((1 - (-losses).exp()).clamp(min=1e-7) ** gamma * losses).sum()
+        return total / self.valid.sum().clamp(min=1)
+
+    def dice(self, smoothing: float) -> Tensor:
+        counted = torch.where(self.valid[:, None], self.probabilities, 0)
+        intersection, truth = _class_sums(counted, self.target)
+        loss = 1 - 2 * intersection / (counted.sum(0) + truth + smoothing)
+        present = truth > 0
+        return (loss * present).sum() / present.sum().clamp(min=1)
+
+    def lovasz(self) -> Tensor:
+        return lovasz_softmax(self.probabilities, self.target)
 
 
-def _lovasz_gradient(sorted_truth: Tensor) -> Tensor:
-    """Steps of the Jaccard loss as pixels are added in this order (the paper's Algorithm 1)."""
-    total = sorted_truth.sum()
-    intersection = total - sorted_truth.cumsum(0)
-    union = total + (1 - sorted_truth).cumsum(0)
-    jaccard = 1 - intersection / union
-    return torch.cat([jaccard[:1], jaccard[1:] - jaccard[:-1]])
-
-
-def _pixels(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """(B,C,H,W) and (B,H,W) to (N,C) and (N,) int64: of a channels_last map a view, not a copy."""
-    return logits.movedim(1, -1).flatten(end_dim=-2), target.flatten().long()
+def _class_sums(probabilities: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Of (N,C) and (N,): each class's sum (C,) over its own pixels, and how many these are."""
+    classes = probabilities.shape[1]
+    if eager_on_cpu(probabilities):
+        # index_add sums one after another: in float32 millions of pixels would round to another sum.
+        zeros = probabilities.new_zeros(classes, dtype=torch.float64)
+        valid = target != IGNORE_INDEX
+        known = torch.where(valid, target, 0)
+        of_truth = probabilities.gather(1, known[:, None])[:, 0]
+        sums = (zeros.index_add(0, known, values.double()) for values in (of_truth, valid))
+        intersection, truth = (each.to(probabilities.dtype) for each in sums)
+        return intersection, truth
+    # On a GPU all threads would wait for these few addresses; compiled, the mask is never stored.
+    own = target[:, None] == torch.arange(classes, device=target.device)
+    return torch.where(own, probabilities, 0).sum(0), own.sum(0)
 
 
 def class_weights(counts: Tensor, power: float) -> Tensor | None:
@@ -129,15 +143,14 @@ class SegmentationLoss(nn.Module):
 
     def _one(self, logits: Tensor, target: Tensor) -> Tensor:
         config = self.config
-        logits = logits if logits.dtype == torch.float64 else logits.float()
-        loss = logits.new_zeros(())
+        pixels = _Pixels(logits if logits.dtype == torch.float64 else logits.float(), target)
+        terms: list[Tensor] = []
         if config.cross_entropy > 0:
-            smoothed = cross_entropy(logits, target, config.label_smoothing, self.weights)
-            loss = loss + config.cross_entropy * smoothed
+            terms.append(config.cross_entropy * pixels.cross_entropy(config.label_smoothing, self.weights))
         if config.dice > 0:
-            loss = loss + config.dice * dice(logits, target, config.dice_lambda)
+            terms.append(config.dice * pixels.dice(config.dice_lambda))
         if config.lovasz > 0:
-            loss = loss + config.lovasz * lovasz(logits, target)
+            terms.append(config.lovasz * pixels.lovasz())
         if config.focal > 0:
-            loss = loss + config.focal * focal(logits, target, config.focal_gamma)
-        return loss
+            terms.append(config.focal * pixels.focal(config.focal_gamma))
+        return torch.stack(terms).sum()

@@ -1,6 +1,7 @@
 """Augmentation with Kornia on the batch's device: the same geometry for picture and mask, exact on masks."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Self
 
 import kornia.augmentation as K
 import numpy as np
@@ -9,6 +10,7 @@ from kornia.augmentation.base import _AugmentationBase  # pyright: ignore[report
 from kornia.constants import DataKey, Resample, SamplePadding
 from torch import Tensor, nn
 
+from lisa.augment.upload import upload
 from lisa.config import AugmentConfig
 from lisa.labels import FLIPPED_IDS, IGNORE_INDEX
 
@@ -25,6 +27,7 @@ class Augmentation(nn.Module):
     """
 
     flipped_ids: Tensor
+    border: Tensor
 
     def __init__(self, config: AugmentConfig, size: int) -> None:
         super().__init__()
@@ -45,6 +48,15 @@ class Augmentation(nn.Module):
         table = torch.arange(256, dtype=torch.uint8)
         table[: len(FLIPPED_IDS)] = torch.tensor(FLIPPED_IDS, dtype=torch.uint8)
         self.register_buffer("flipped_ids", table, persistent=False)
+        self.register_buffer("border", torch.tensor([float(IGNORE_INDEX)]), persistent=False)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Moves own tensors alone: Kornia's samplers would draw on the GPU, and the host wait for them."""
+        super()._apply(fn, recurse=False)
+        if self.geometry is not None and "fill_value" in self.geometry.extra_args[DataKey.MASK]:
+            # Kornia would copy it from the host in each step, and wait.
+            self.geometry.extra_args[DataKey.MASK]["fill_value"] = self.border
+        return self
 
     @torch.no_grad()
     def forward(self, images: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
@@ -64,7 +76,7 @@ class Augmentation(nn.Module):
         for parameters in self.geometry._params or []:  # pyright: ignore[reportPrivateUsage]
             if parameters.name.startswith("RandomHorizontalFlip"):
                 data: Any = parameters.data
-                flipped = (data["batch_prob"] > 0.5).to(masks.device)
+                flipped = upload(data["batch_prob"] > 0.5, masks.device)
                 return torch.where(flipped[:, None, None], self.flipped_ids[masks.long()], masks)
         return masks
 

@@ -11,8 +11,10 @@ _enabled: ContextVar[bool] = ContextVar("fast paths", default=True)
 
 
 def eager_on_cpu(input: Tensor) -> bool:
-    """True for a CPU tensor outside tracing: the plain modules serve everywhere else."""
-    return input.device.type == "cpu" and not torch.jit.is_tracing() and _enabled.get()
+    """True for a CPU tensor outside tracing and compiling: the plain modules serve everywhere else."""
+    if torch.jit.is_tracing() or torch.compiler.is_compiling():
+        return False
+    return input.device.type == "cpu" and _enabled.get()
 
 
 @contextmanager

@@ -1,0 +1,134 @@
+"""Lovasz-softmax: its gradient at any size, its two ways, ties, extremes."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from sync_helpers import host_syncs
+from torch import Tensor
+
+from lisa.losses import lovasz
+from lisa.lovasz import lovasz_softmax
+from lisa.models.kernels.fast_path import plain_kernels
+
+
+def on_any_device(probabilities: Tensor, target: Tensor) -> Tensor:
+    with plain_kernels():
+        return lovasz_softmax(probabilities, target)
+
+
+WAYS = pytest.mark.parametrize("way", [lovasz_softmax, on_any_device])
+
+
+def by_algorithm_1(probabilities: Tensor, target: Tensor) -> tuple[float, Tensor]:
+    """Loss and gradient in float64, by differences of Jaccard losses as in the paper."""
+    values, ids = probabilities.double().numpy(), target.numpy()
+    gradient, losses = np.zeros_like(values), list[float]()
+    valid = ids != 255
+    for index in np.unique(ids[valid]):
+        own = (ids == index)[valid]
+        errors = np.where(own, 1 - values[valid, index], values[valid, index])
+        order = np.lexsort((~own, -errors))
+        total, hits = own.sum(), own[order].cumsum()
+        jaccard = 1 - (total - hits) / (total + (~own[order]).cumsum())
+        steps = np.empty_like(errors)
+        steps[order] = np.diff(jaccard, prepend=0)
+        losses.append(errors @ steps)
+        gradient[valid, index] = np.where(own, -steps, steps)
+    return float(np.mean(losses)), torch.from_numpy(gradient / len(losses))
+
+
+def through_softmax(logits: Tensor, gradient: Tensor) -> Tensor:
+    """The gradient to logits (N,C) of a loss whose gradient to their probabilities this is, in float64."""
+    probabilities = logits.double().softmax(1)
+    return probabilities * (gradient - (probabilities * gradient).sum(1, keepdim=True))
+
+
+def difference(ours: Tensor, theirs: Tensor) -> float:
+    return ((ours.double() - theirs).norm() / theirs.norm()).item()
+
+
+def make_pixels(count: int, classes: int, scale: float = 2.0) -> tuple[Tensor, Tensor]:
+    """Logits (N,C) and targets (N,): two in three pixels right, one in ten ignored."""
+    logits = scale * torch.randn(count, classes)
+    target = torch.where(torch.rand(count) < 0.6, logits.argmax(1), torch.randint(classes, (count,)))
+    return logits, torch.where(torch.rand(count) < 0.1, 255, target)
+
+
+@WAYS
+@pytest.mark.parametrize("scale", [0.1, 1.0, 5.0, 40.0])
+def test_loss_and_gradient_are_the_papers(way: Callable[[Tensor, Tensor], Tensor], scale: float):
+    """From logits that say little to probabilities that are exactly 0 and 1."""
+    logits, target = make_pixels(4000, 19, scale)
+    target[target == 7] = 6  # an absent class
+    leaf = logits.clone().requires_grad_()
+    probabilities = leaf.softmax(1)
+    loss = way(probabilities, target)
+    loss.backward()
+    expected, gradient = by_algorithm_1(probabilities.detach(), target)
+    assert leaf.grad is not None
+    assert loss.item() == pytest.approx(expected, rel=1e-6)
+    assert difference(leaf.grad, through_softmax(logits, gradient)) < 1e-5
+
+
+def check_gradient(way: Callable[[Tensor, Tensor], Tensor], count: int):
+    """float32 against float64, a class on 35 % of the pixels."""
+    logits = torch.randn(count, 2)
+    target = (torch.rand(count) < 0.35).long()
+    probabilities = logits.softmax(1).requires_grad_()
+    loss = way(probabilities, target)
+    (ours,) = torch.autograd.grad(loss, probabilities)
+    expected, gradient = by_algorithm_1(probabilities.detach(), target)
+    assert loss.item() == pytest.approx(expected, rel=1e-6)
+    assert difference(ours, gradient) < 1e-5
+
+
+@WAYS
+def test_the_gradient_at_millions_of_pixels(way: Callable[[Tensor, Tensor], Tensor]):
+    """By differences in float32 5 % of it were wrong."""
+    check_gradient(way, 2_500_000)
+
+
+@pytest.mark.slow
+@WAYS
+def test_the_gradient_at_ten_million_pixels(way: Callable[[Tensor, Tensor], Tensor]):
+    """By differences in float32 a quarter of it was wrong."""
+    check_gradient(way, 10_500_000)
+
+
+@WAYS
+def test_equal_errors_give_a_subgradient(way: Callable[[Tensor, Tensor], Tensor]):
+    """All errors 1/2: whatever the order, the loss is 1/2 and a class's steps sum to 1."""
+    probabilities = torch.full((6, 2), 0.5, requires_grad=True)
+    loss = way(probabilities, torch.tensor([0, 0, 1, 1, 1, 255]))
+    (gradient,) = torch.autograd.grad(loss, probabilities)
+    assert loss.item() == pytest.approx(0.5)
+    assert torch.allclose(gradient.abs().sum(0), torch.full((2,), 0.5))
+    assert torch.equal(gradient[5], torch.zeros(2))
+
+
+@WAYS
+def test_nan_stays_nan(way: Callable[[Tensor, Tensor], Tensor]):
+    """A diverged network must not look like a perfect one. Ignored pixels may say anything."""
+    probabilities = torch.rand(50, 3).softmax(1)
+    target = torch.randint(3, (50,))
+    probabilities[7] = torch.nan
+    assert way(probabilities, target).isnan()
+    target[7] = 255
+    assert way(probabilities, target).isfinite()
+
+
+@WAYS
+def test_nothing_is_waited_for(way: Callable[[Tensor, Tensor], Tensor]):
+    probabilities = torch.rand(50, 3).softmax(1).requires_grad_()
+    assert host_syncs(lambda: way(probabilities, torch.randint(3, (50,))).backward()) == []
+
+
+def test_probabilities_are_left_as_they_were():
+    logits = torch.randn(1, 3, 4, 4)
+    one_class = logits[:, :1].softmax(1).flatten()[:, None]
+    before = one_class.clone()
+    lovasz_softmax(one_class, torch.zeros(16, dtype=torch.int64))
+    assert torch.equal(one_class, before)
+    assert lovasz(logits, torch.full((1, 4, 4), 255)) == 0
