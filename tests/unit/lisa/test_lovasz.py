@@ -34,7 +34,7 @@ def by_algorithm_1(probabilities: Tensor, target: Tensor) -> tuple[float, Tensor
         jaccard = 1 - (total - hits) / (total + (~own[order]).cumsum())
         steps = np.empty_like(errors)
         steps[order] = np.diff(jaccard, prepend=0)
-        losses.append(errors @ steps)
+        losses.append(float(np.dot(errors, steps)))
         gradient[valid, index] = np.where(own, -steps, steps)
     return float(np.mean(losses)), torch.from_numpy(gradient / len(losses))
 

@@ -1,0 +1,94 @@
+"""Augmentation, mixing and loss never make the host wait for the device."""
+
+import dataclasses
+from contextlib import nullcontext
+
+import pytest
+import torch
+from sync_helpers import HostSyncs, host_syncs
+from torch import Tensor
+
+from lisa.augment.augmentation import Augmentation
+from lisa.augment.mixing import Mixing
+from lisa.config import RECIPES, AugmentConfig, Config, LossConfig
+from lisa.losses import SegmentationLoss
+from lisa.models.kernels.fast_path import plain_kernels
+
+EVERYTHING = Config(
+    augment=AugmentConfig(
+        rotation=15, scale=0.2, shift=0.1, crop=0.2, blur=2, noise=0.1, jpeg=50, erase=0.2,
+        mixup=1, cutmix=1, paste=1,
+    ),
+    loss=LossConfig(lovasz=1, focal=1, label_smoothing=0.1, class_balance=0.5),
+)  # fmt: skip
+
+CONFIGS = {**{name: recipe() for name, recipe in RECIPES.items()}, "everything": EVERYTHING}
+
+
+def make_batch(device: str = "cpu") -> tuple[Tensor, Tensor]:
+    images = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
+    return images.to(device), torch.randint(0, 19, (4, 32, 32), dtype=torch.uint8).to(device)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("fast", [True, False])
+def test_a_batch_is_changed_and_judged_without_waiting(name: str, fast: bool):
+    """Kornia reads its own draws, which stay on the host; nothing reads what was computed from pictures."""
+    config, (images, masks) = CONFIGS[name], make_batch()
+    augment, mix = Augmentation(config.augment, 32), Mixing(config.augment)
+    loss = SegmentationLoss(config.loss, torch.rand(19) if config.loss.class_balance else None)
+    scores = torch.randn(3, 19, requires_grad=True)
+
+    def work() -> None:
+        changed, targets = mix(*augment(images, masks))
+        logits = torch.einsum("bchw,cd->bdhw", changed / 255, scores)
+        torch.stack([loss(logits, mask) * share for mask, share in targets]).sum().backward()
+
+    with nullcontext() if fast else plain_kernels():
+        device = [images, masks, scores, *augment.buffers(), *mix.buffers(), *loss.buffers()]
+        assert host_syncs(work, device) == []
+
+
+@pytest.mark.parametrize("name", ["mixup", "cutmix", "paste"])
+def test_mixing_reads_nothing_at_all(name: str):
+    images, masks = make_batch()
+    mix = Mixing(dataclasses.replace(AugmentConfig(), **{name: 1.0}))
+    assert host_syncs(lambda: mix(images.float(), masks)) == []
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_draws_stay_on_the_host_when_pictures_lie_elsewhere(name: str, monkeypatch: pytest.MonkeyPatch):
+    """On the device "meta" there are no values: whoever reads one raises.
+
+    Draws go there through lisa.augment.upload, or through Kornia's own copy that does not wait on CUDA.
+    """
+    monkeypatch.setattr("torch.autocast", lambda *_, **__: nullcontext())  # there is none for this device
+    config = CONFIGS[name].augment
+    augment, mix = Augmentation(config, 32).to("meta"), Mixing(config).to("meta")
+    with HostSyncs() as syncs:
+        images, targets = mix(*augment(*make_batch("meta")))
+    assert images.device.type == targets[0][0].device.type == "meta"
+    copies = [each for each in syncs.found if each.startswith("_to_copy")]
+    known = ("upload.py", "core/utils.py", "test_no_waiting.py")
+    assert [each for each in copies if not any(place in each.split(" < ")[0] for place in known)] == []
+
+
+def test_a_wait_is_found():
+    """The counter itself: reads, boolean indices, shapes by value, and where."""
+    values = torch.rand(5)
+
+    def work() -> None:
+        if values.sum() > 0:
+            values[values > 0.5].unique()
+            values.nonzero()
+
+    found = host_syncs(work)
+    operations = [each.split(" at ")[0] for each in found]
+    assert operations == [
+        "_local_scalar_dense",
+        "index",
+        "_unique2",
+        "nonzero",
+    ]
+    assert all("test_no_waiting.py" in each for each in found)
+    assert host_syncs(work, device=[torch.rand(1)]) == []
