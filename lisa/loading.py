@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from lisa.data.pairs import upright_rgb
+from lisa.data.pictures import upright_rgb
 from lisa.errors import InputError
 from lisa.figures.sheet import overlay
 from lisa.labels import NAMES, PALETTE
@@ -94,7 +94,7 @@ class Parser:
         """Finds every pixel's label.
 
         A file or Pillow picture is turned upright by its EXIF tag and read as 8-bit RGB: grey and CMYK are
-        converted, transparency is dropped.
+        converted, transparency is dropped, and grey of more than 8 bits is scaled (lisa.data.pictures).
 
         Raises:
             InputError: a file that can't be read, or an array or tensor of another shape or dtype.

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from lisa.data.mask_formats import MaskError, StoredMask, read_stored, to_ours
+from lisa.data.pictures import upright_rgb
 from lisa.errors import InputError, listing
 from lisa.files import read_text
 from lisa.label_orders import CELEBAMASK
@@ -70,19 +70,6 @@ def read_image(path: Path) -> Image.Image:
     """The picture as 8-bit RGB, EXIF rotation applied, whatever mode it was stored in."""
     with Image.open(path) as stored:
         return upright_rgb(stored)
-
-
-def upright_rgb(stored: Image.Image) -> Image.Image:
-    """The picture as 8-bit RGB, EXIF rotation applied, transparency dropped.
-
-    Raises ValueError for floating-point samples.
-    """
-    image = ImageOps.exif_transpose(stored)
-    if image.mode.startswith("I"):  # 16-bit grey: convert("RGB") would clip it
-        image = Image.fromarray((np.asarray(image).clip(0, 65535) / 257).round().astype(np.uint8))
-    if image.mode == "F":
-        raise ValueError("floating-point samples: their range is unknown")
-    return image.convert("RGB")
 
 
 class Decoded(NamedTuple):

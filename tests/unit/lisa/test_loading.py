@@ -182,7 +182,7 @@ def test_a_label_map():
         ),
         (torch.zeros(1, 3, 8, 8, dtype=torch.uint8), r"tensor of shape \(1, 3, 8, 8\)"),
         (torch.zeros(3, 8, 8), r"torch.float32: give"),
-        (Image.new("F", (8, 8)), "picture: floating-point samples"),
+        (Image.fromarray(np.full((8, 8), np.nan, np.float32)), "picture: none of its samples is a number"),
         (Image.new("RGB", (0, 8)), "picture: no pixels"),
         ("nowhere.jpg", r"nowhere\.jpg: No such file"),
         (7, "int: give a path"),
