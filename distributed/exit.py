@@ -8,15 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from lisa.errors import InputError, StopAskedError
+from lisa.errors import ExitCode, InputError, StopAskedError
 
 STATUS_FILE = "LISA_STATUS_FILE"
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 """What asks a worker to stop; the last is Slurm's warning before the time limit."""
-
-STOPPED = 75
-"""Exit code of a command that was asked to stop and can be run again (sysexits' EX_TEMPFAIL)."""
 
 
 def hold_stop_signals() -> None:
@@ -57,7 +54,7 @@ def finish(main: Callable[[], int]) -> NoReturn:
             print(f"error: {error}", file=sys.stderr, flush=True)
         code = error.exit_code
     except StopAskedError:
-        code = STOPPED
+        code = ExitCode.STOPPED
     except Exception as error:
         place = f"rank {os.environ.get('RANK', '0')} on {platform.node()}"
         print(f"error: {place} failed: {type(error).__name__}: {error}", file=sys.stderr, flush=True)

@@ -3,8 +3,9 @@
 import sys
 from pathlib import Path
 
-from distributed.exit import STOPPED, finish, hold_stop_signals, started_before
+from distributed.exit import finish, hold_stop_signals, started_before
 from lisa.config.command_line import parse_training
+from lisa.errors import ExitCode
 
 
 def main() -> int:
@@ -19,7 +20,7 @@ def main() -> int:
         restarted = world.any(started_before())
         result = fit(arguments.config, world, resume=arguments.resume or restarted)
         if not result.finished:
-            return STOPPED
+            return ExitCode.STOPPED
         if world.is_main:
             draw_run(Path(arguments.config.output))
     return 0

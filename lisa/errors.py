@@ -3,15 +3,33 @@
 import sys
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from enum import IntEnum
 
 SHOWN = 20
+
+
+class ExitCode(IntEnum):
+    """How a command ends; 0 is a finished one."""
+
+    BAD_INPUT = 2
+    """The message says what to change."""
+    DIVERGED = 3
+    """No finite gradient any more. A search tells such a trial, which scored badly, from one that failed."""
+    STOPPED = 75
+    """Asked to stop: the same command goes on with --resume (sysexits' EX_TEMPFAIL)."""
 
 
 class InputError(ValueError):
     """What the user gave can't be used. The message says what, where and what to do."""
 
-    exit_code = 2
+    exit_code: ExitCode = ExitCode.BAD_INPUT
     """How a command ends that met this error."""
+
+
+class DivergedError(InputError):
+    """The loss or its gradient stayed NaN or infinite."""
+
+    exit_code: ExitCode = ExitCode.DIVERGED
 
 
 class StopAskedError(Exception):

@@ -11,14 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from lisa.config import Config
-from lisa.errors import InputError
+from lisa.errors import ExitCode, InputError
 from lisa.files import write_whole
 
 CHECKOUT = Path(__file__).parents[1]
 """The rooms' parent: on a cluster the copy that Ray made."""
-
-DIVERGED = 3
-"""Exit code of a run that DivergedError ended."""
 
 POLL_SECONDS = 0.2
 PATIENCE_SECONDS = 10.0
@@ -88,7 +85,7 @@ def fit_in_processes(
             _end(process)
         noted = Path(status.name).read_text().strip()  # "started" of a worker that came to no end of its own
         code = (int(noted) if noted.isdecimal() else 0) or process.returncode
-    if code not in (0, DIVERGED):
+    if code not in (0, ExitCode.DIVERGED):
         tail = (folder / "torchrun.log").read_text(errors="replace").splitlines()[-20:]
         raise InputError(f"torchrun ended with code {code}; {folder}/torchrun.log:\n" + "\n".join(tail))
     return code == 0

@@ -17,9 +17,9 @@ import torch
 from ray import tune as ray_tune
 
 from lisa.config import Config
+from lisa.errors import DivergedError
 from lisa.models import build, count_parameters
 from lisa.training.loop import fit
-from lisa.training.step import DivergedError
 from lisa.world import World
 from tune.space import Point
 from tune.storage import TrialFolder, local_data, open_trial_folder

@@ -15,7 +15,7 @@ from lisa.data.checking import check_pairs
 from lisa.data.faces import EpochBatches
 from lisa.data.folders import find_pairs
 from lisa.data.pairs import Pair
-from lisa.errors import InputError, StopAskedError
+from lisa.errors import DivergedError, InputError, StopAskedError
 from lisa.face_parser import FaceParser
 from lisa.models import build, count_parameters, deployable
 from lisa.run import checkpoint
@@ -26,7 +26,7 @@ from lisa.run.summary import Summary
 from lisa.training.pace import SLOW_LOADER
 from lisa.training.precision import settle_precision
 from lisa.training.state import TrainState
-from lisa.training.step import DivergedError, Trainer
+from lisa.training.step import Trainer
 from lisa.world import World
 
 GRID_SIDE = 128

@@ -17,7 +17,7 @@ from lisa.config import Config
 from lisa.data.cache import open_faces
 from lisa.data.faces import EpochBatches, collate_same_size, ignore_signals
 from lisa.data.pairs import Pair
-from lisa.errors import InputError
+from lisa.errors import DivergedError
 from lisa.evaluation.evaluate import evaluate
 from lisa.evaluation.metrics import figures
 from lisa.face_parser import FaceParser
@@ -44,13 +44,6 @@ PARTS = ("copy", "augmentation", "forward", "backward", "optimizer", "buffers", 
 
 MAX_SKIPPED = 10
 """So many steps in a row without a finite gradient stop the run."""
-
-
-class DivergedError(InputError):
-    """The loss or its gradient stayed NaN or infinite."""
-
-    exit_code = 3
-    """A search must tell such a trial, which scored badly, from one that could not run."""
 
 
 class Trainer:

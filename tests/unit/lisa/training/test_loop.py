@@ -12,7 +12,7 @@ from published_helpers import write_published
 from lisa.config import Config, DataConfig, LossConfig, ModelConfig, OptimConfig, TrainConfig
 from lisa.data.faces import EpochBatches
 from lisa.data.folders import find_pairs
-from lisa.errors import InputError
+from lisa.errors import DivergedError, InputError
 from lisa.evaluation.evaluate import evaluate
 from lisa.evaluation.metrics import figures
 from lisa.losses import SegmentationLoss
@@ -21,7 +21,7 @@ from lisa.run import checkpoint
 from lisa.run.log import RunLog
 from lisa.training.loop import Result, fit
 from lisa.training.state import TrainState, step_seed
-from lisa.training.step import MAX_SKIPPED, DivergedError, Trainer
+from lisa.training.step import MAX_SKIPPED, Trainer
 from lisa.world import World
 
 
