@@ -26,7 +26,7 @@ from lisa.labels import NAMES, NUM_CLASSES
 from lisa.models import build, from_published
 from lisa.models.published import is_published
 
-FORMAT = 2
+FORMAT = 3
 """Raised when an older reader could misunderstand a newer file. ``_upgrade`` reads the formats before it."""
 
 _REQUIRED = ("format", "weights", "config", "labels", "metrics", "versions")
@@ -150,10 +150,10 @@ def _as_checkpoint(state: Mapping[str, torch.Tensor], path: Path) -> dict[str, A
 def _upgrade(checkpoint: dict[str, Any]) -> dict[str, Any]:
     """A checkpoint of an older format as this version writes it."""
     training: dict[str, Any] | None = checkpoint.get("training")
-    if checkpoint["format"] == 1 and training is not None:
-        # Format 2 knows the event files' lengths and the processes that the run began with.
-        added = {"events": None, "begun_with": len(training["loss_sums"])}
-        checkpoint = {**checkpoint, "training": {**training, **added}}
+    if training is not None:
+        training = {"begun_with": len(training["loss_sums"]), **training}  # format 1 did not know it
+        training.pop("events", None)  # format 2: lengths of TensorBoard's files
+        checkpoint = {**checkpoint, "training": training}
     return {**checkpoint, "format": FORMAT}
 
 

@@ -125,7 +125,7 @@ class RunFolder:
         says so.
         """
         if self._world.is_main:
-            state.events = log.flush()
+            log.flush()
             state.log_offset = log.offset
             weights = deployable(state.averaged).state_dict()
             content = checkpoint.payload(weights, self._config, {"best_miou": state.best})

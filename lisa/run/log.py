@@ -8,15 +8,13 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from lisa.console import console
 from lisa.evaluation.table import class_table
 from lisa.run.tensorboard import Events
-
-T = TypeVar("T")
 
 PROGRESS_SECONDS = 2.0
 
@@ -28,8 +26,8 @@ class RunLog:
 
     ``metrics.jsonl`` holds nothing that depends on the clock but the key ``timing``, so that the logs of two
     equal runs can be compared. ``offset`` is the file's length: a resumed run cuts off what a killed one
-    wrote after its last checkpoint, and ``events`` does the same for TensorBoard's files. ``step`` is where
-    the run begins: ETAs count from it. A disk that is full costs lines for a while, never the run.
+    wrote after its last checkpoint; TensorBoard hides it (``purge_step``). ``step`` is where the run begins:
+    ETAs count from it. A disk that is full costs lines for a while, never the run.
     """
 
     def __init__(
@@ -38,7 +36,7 @@ class RunLog:
         active: bool,
         offset: int = 0,
         step: int = 0,
-        events: dict[str, int] | None = None,
+        purge_step: int | None = None,
     ) -> None:
         self.active = active
         self._first_step = step
@@ -49,7 +47,7 @@ class RunLog:
             self._file.truncate(offset)
             self._file.seek(0, os.SEEK_END)  # tell() would still name the former end
         self._unwritten = b""
-        self._events: Events | None = Events(folder / "tensorboard", events)
+        self._events: Events | None = Events(folder / "tensorboard", purge_step)
         self._started = self._printed = time.monotonic()
         self._pictures = self._pictures_at_print = 0
 
@@ -93,9 +91,13 @@ class RunLog:
         )
 
     def step(self, epoch: int, step: int, loss: float, lr: float) -> None:
-        """Logs a training step; ``step`` counts over the whole run."""
+        """Logs a training step; ``step`` counts over the whole run, from 1.
+
+        TensorBoard shows the loss at the steps that its weights had taken, one fewer: what stands at ``step``
+        itself is the epoch's, and a run resumed between the two hides that alone.
+        """
         self._write({"event": "step", "epoch": epoch, "step": step, "loss": _finite(loss), "lr": lr})
-        self._scalars({"train/loss": loss, "train/lr": lr}, step)
+        self._scalars({"train/loss": loss, "train/lr": lr}, step - 1)
 
     def epoch(self, record: dict[str, Any], step: int) -> None:
         """Logs an epoch's figures and prints its table."""
@@ -117,11 +119,11 @@ class RunLog:
         """A picture for TensorBoard, (H,W,3) uint8."""
         self._to_events(lambda events: events.picture(tag, pixels, step))
 
-    def flush(self) -> dict[str, int] | None:
-        """Writes what is buffered; returns the lengths of TensorBoard's files, None if they are given up."""
+    def flush(self) -> None:
+        """Writes what is buffered."""
         if self.active:
             self._write_out()
-        return self._to_events(lambda events: events.flush())
+        self._to_events(lambda events: events.flush())
 
     def close(self) -> None:
         """Flushes and closes the files."""
@@ -146,16 +148,15 @@ class RunLog:
     def _scalars(self, scalars: dict[str, float], step: int) -> None:
         self._to_events(lambda events: events.scalars(scalars, step))
 
-    def _to_events(self, action: Callable[[Events], T]) -> T | None:
+    def _to_events(self, action: Callable[[Events], None]) -> None:
         """Does it, where there is a TensorBoard; after a write error there is none any more."""
         if not self.active or self._events is None:
-            return None
+            return
         try:
-            return action(self._events)
+            action(self._events)
         except OSError as error:
             self._events = None  # its writing thread is dead
             self.warn(f"no more TensorBoard events: {error.strerror}; metrics.jsonl goes on")
-            return None
 
 
 def _finite(loss: float) -> float | None:

@@ -211,9 +211,17 @@ def restore(state: TrainState, run: RunFolder, world: World) -> list[str]:
 def open_log(run: RunFolder, world: World, state: TrainState) -> RunLog:
     """The run's log, from the state's position on. Raises InputError if it can't be written."""
     try:
-        return RunLog(run.path, world.is_main, state.log_offset, state.step, state.events)
+        return RunLog(run.path, world.is_main, state.log_offset, state.step, purge_step(state))
     except OSError as error:
         raise InputError(f"--output {run.path} can't be written: {error.strerror}") from None
+
+
+def purge_step(state: TrainState) -> int:
+    """The first step of which TensorBoard may show nothing yet.
+
+    Between the last step of an epoch and the next epoch the epoch's own figures, at this step, are to come.
+    """
+    return state.step + (state.batch == 0 < state.step)
 
 
 def start_summary(

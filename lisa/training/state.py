@@ -16,8 +16,8 @@ class TrainState:
 
     Random numbers need no place here: each step's are seeded by run, step and rank (:func:`step_seed`).
     ``batch`` counts the finished batches of ``epoch``, ``loss_sums`` holds each rank's sum of losses over the
-    epoch's pictures so far. ``log_offset`` and ``events`` are the log files' lengths, ``begun_with`` the
-    number of processes that the run began with.
+    epoch's pictures so far. ``log_offset`` is the length of metrics.jsonl, ``begun_with`` the number of
+    processes that the run began with.
     """
 
     def __init__(self, network: nn.Module, config: Config, steps_per_epoch: int) -> None:
@@ -33,7 +33,6 @@ class TrainState:
         self.best = -1.0
         self.best_epoch = 0
         self.log_offset = 0
-        self.events: dict[str, int] | None = {}
         self.begun_with = 0
         self.skipped = 0
         self.skipped_in_a_row = 0
@@ -77,7 +76,6 @@ _POSITION = (
     "best",
     "best_epoch",
     "log_offset",
-    "events",
     "begun_with",
     "skipped",
     "skipped_in_a_row",

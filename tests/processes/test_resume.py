@@ -224,13 +224,15 @@ def test_a_changed_number_of_processes_is_said(
     assert "began with 2 processes and goes on with 1: batches of 4 as before, in 2 part(s)" in said
 
 
-def test_a_checkpoint_of_format_1_goes_on(make_faces: Callable[..., Path], tmp_path: Path):
+@pytest.mark.parametrize("form", [1, 2])
+def test_a_checkpoint_of_an_older_format_goes_on(make_faces: Callable[..., Path], tmp_path: Path, form: int):
     root, run = make_faces(train=6), tmp_path / "run"
     fit(small(root, run), Mortal(stop_in=2))
     saved = checkpoint.load(run / "last.pt")
-    for name in ("events", "begun_with"):
-        del saved["training"][name]
-    torch.save({**saved, "format": 1}, run / "last.pt")
+    del saved["training"]["begun_with"]
+    if form == 2:
+        saved["training"] |= {"begun_with": 1, "events": {"events.out.tfevents.1.host.2.0": 88}}
+    torch.save({**saved, "format": form}, run / "last.pt")
     former = set((run / "tensorboard").iterdir())
     assert fit(small(root, run), World(), resume=True).finished
     assert former < set((run / "tensorboard").iterdir())
@@ -243,5 +245,5 @@ def test_a_checkpoint_of_a_newer_format_is_refused_though_there_is_an_older_one(
     fit(small(root, run, epochs=1), World())
     assert (run / "previous.pt").exists()
     checkpoint.save({**checkpoint.load(run / "last.pt"), "format": 99}, run / "last.pt")
-    with pytest.raises(InputError, match=r"last\.pt: checkpoint format 99, this version reads 1 to 2"):
+    with pytest.raises(InputError, match=r"last\.pt: checkpoint format 99, this version reads 1 to 3"):
         fit(small(root, run), World(), resume=True)

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lisa.run.log import RunLog
 from lisa.run.tensorboard import Events
@@ -43,18 +44,37 @@ def test_a_loss_that_is_no_number_is_null(tmp_path: Path):
         assert json.loads(line, parse_constant=pytest.fail)["loss"] is None
 
 
-def test_event_files_that_were_given_up_have_no_lengths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """None keeps them all on a resume; {} would delete them."""
-
+def test_a_full_disk_ends_the_events_and_not_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
     def full(self: Events, values: dict[str, float], step: int) -> None:
-        raise OSError("no space left")
+        raise OSError(28, "No space left on device")
 
     log = RunLog(tmp_path, active=True)
-    assert log.flush() not in (None, {})
     monkeypatch.setattr(Events, "scalars", full)
-    log.step(1, 10, 0.5, 1e-3)
-    assert log.flush() is None
+    for step in (10, 20):
+        log.step(1, step, 0.5, 1e-3)
+        log.flush()
     log.close()
+    assert capsys.readouterr().out.count("no more TensorBoard events: No space left on device") == 1
+    assert lines(tmp_path) == 2
+
+
+def curve(folder: Path, tag: str) -> list[tuple[int, float]]:
+    events = EventAccumulator(str(folder / "tensorboard"))
+    events.Reload()
+    return [(event.step, event.value) for event in events.Scalars(tag)]
+
+
+def test_tensorboard_shows_a_step_that_is_taken_again_once(tmp_path: Path):
+    killed = RunLog(tmp_path, active=True, purge_step=0)
+    for step in (10, 20, 30):
+        killed.step(1, step, float(step), 1e-3)
+    killed.close()
+    resumed = RunLog(tmp_path, active=True, step=20, purge_step=20)
+    resumed.step(1, 30, 31.0, 1e-3)
+    resumed.close()
+    assert curve(tmp_path, "train/loss") == [(9, 10.0), (19, 20.0), (29, 31.0)]
 
 
 def test_other_ranks_write_and_print_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
