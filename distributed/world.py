@@ -1,6 +1,5 @@
 """The World of a process group: what torchrun started, on NCCL or Gloo, with signals and teardown."""
 
-import ctypes
 import faulthandler
 import os
 import signal
@@ -23,6 +22,7 @@ from distributed.exit import STOP_SIGNALS
 from distributed.gpus import unused_gpus
 from lisa.console import console
 from lisa.errors import InputError
+from lisa.process import die_with_parent, flush_denormals
 from lisa.world import World
 
 TIMEOUT = "LISA_TIMEOUT"
@@ -37,7 +37,6 @@ SMALL_BATCH = 16
 """Below this many pictures per rank BatchNorm's statistics are taken over all ranks, where torch can."""
 
 _TORCHRUN = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-_PR_SET_PDEATHSIG = 1
 
 
 class Watchdog:
@@ -211,5 +210,5 @@ def _settle_process(world: ProcessGroupWorld) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
     if "TORCHELASTIC_RUN_ID" in os.environ and sys.platform == "linux":
         # torchrun's agent killed with -9 would leave its workers training.
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    torch.set_flush_denormal(True)  # the first steps are several times slower with them
+        die_with_parent()
+    flush_denormals()

@@ -9,16 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from lisa.errors import InputError, listing
+from lisa.process import KEEP_MEMORY
 from tune.storage import file_system, is_url
 from tune.torchrun import CHECKOUT
 
-ENVIRONMENT = {
-    # Page faults of fresh large buffers cost more than the arithmetic on a CPU: let glibc keep its memory.
-    "MALLOC_MMAP_MAX_": "0",
-    "MALLOC_TRIM_THRESHOLD_": "1000000000000",
-    "MALLOC_TOP_PAD_": "67108864",
-    "MALLOC_ARENA_MAX": "1",
-}
+ENVIRONMENT = {**KEEP_MEMORY, "MALLOC_ARENA_MAX": "1"}
 """Of the workers; a trial runs in a thread, which must not get an arena of its own."""
 
 QUIET = {

@@ -19,6 +19,7 @@ from ray import tune as ray_tune
 from lisa.config import Config
 from lisa.errors import DivergedError
 from lisa.models import build, count_parameters
+from lisa.process import flush_denormals
 from lisa.training.loop import fit
 from lisa.world import World
 from tune.space import Point
@@ -80,7 +81,7 @@ def _fit(config: Config, job: Job, reporter: "Reporter") -> bool:
         finally:
             reporter.folder.push()  # an epoch comes into the log before its checkpoints are written
     torch.set_num_threads(job.threads)
-    torch.set_flush_denormal(True)  # the first steps are several times slower with them
+    flush_denormals()
     device = torch.device("cuda", 0) if job.gpus > 0 else torch.device("cpu")
     if (
         0 < job.gpus < 1

@@ -23,6 +23,7 @@ from rich.progress import track
 from rich.table import Table
 
 from lisa.data.folders import find_pairs
+from lisa.process import KEEP_MEMORY
 
 ROOT = Path(__file__).resolve().parents[2]
 VALIDATION_PICTURES = 2
@@ -106,8 +107,7 @@ def profile(settings: Settings, output: Path, folder: Path) -> None:
     command = [sys.executable, "-m", "benchmarks.training.profile", "--data", str(data)]
     command += ["--size", str(settings.size), "--batch-size", str(settings.batch_size)]
     command += ["--output", str(output.resolve())]
-    kept = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "1000000000000", "MALLOC_TOP_PAD_": "67108864"}
-    subprocess.run(command, cwd=ROOT, check=True, env={**os.environ, **kept})
+    subprocess.run(command, cwd=ROOT, check=True, env={**os.environ, **KEEP_MEMORY})
 
 
 def main() -> None:
