@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
@@ -29,6 +29,9 @@ TIMEOUT = "LISA_TIMEOUT"
 """Names the seconds after which a waiting collective fails; torch's default on Gloo is half an hour."""
 
 DEFAULT_TIMEOUT = 300
+
+PATIENCE = 0.8
+"""After this share of the timeout a silent rank writes down its stacks, and one without pictures gives up."""
 
 FLIGHT_RECORDS = "2000"
 """Collectives that NCCL's flight recorder remembers on each rank."""
@@ -67,34 +70,44 @@ class ProcessGroupWorld(World):
     watchdog: Watchdog | None = None
 
     def all_sum(self, tensor: Tensor) -> Tensor:
-        """See World."""
+        """The tensor summed over all ranks, in place, on its device: NCCL or Gloo."""
         if self.world_size > 1:
             dist.all_reduce(tensor)
         return tensor
 
     def all_max(self, value: int) -> int:
-        """See World."""
+        """The highest of the ranks' values, by the control group."""
+        return self.start_all_max(value)()
+
+    def start_all_max(self, value: int) -> Callable[[], int]:
+        """Begins all_max in one of Gloo's threads; the call of what it returns waits for it."""
         self.beat()
         if self.world_size == 1:
-            return value
+            return lambda: value
         seen = torch.tensor(value)
-        dist.all_reduce(seen, op=dist.ReduceOp.MAX, group=self.control)
-        return int(seen)
+        work = dist.all_reduce(seen, op=dist.ReduceOp.MAX, group=self.control, async_op=True)
+        assert work is not None
+
+        def answer() -> int:
+            work.wait()
+            return int(seen)
+
+        return answer
 
     def all_gather(self, value: Any) -> list[Any]:
-        """See World."""
+        """Every rank's value, pickled, by the control group."""
         values: list[Any] = [value] * self.world_size
         if self.world_size > 1:
             dist.all_gather_object(values, value, group=self.control)
         return values
 
     def barrier(self) -> None:
-        """See World."""
+        """Returns when every rank has come here, without a wait for the GPU."""
         if self.world_size > 1:
             dist.barrier(group=self.control)
 
     def wrap(self, network: nn.Module, pictures_at_once: int, gradients: str = "fp32") -> nn.Module:
-        """See World."""
+        """The network in DistributedDataParallel; on GPUs with SyncBatchNorm below 16 pictures at once."""
         if self.world_size == 1:
             return network
         if pictures_at_once < SMALL_BATCH:
@@ -119,28 +132,29 @@ class ProcessGroupWorld(World):
         return wrapped
 
     def accumulating(self, network: nn.Module) -> AbstractContextManager[object]:
-        """See World."""
+        """DDP's no_sync."""
         return network.no_sync() if isinstance(network, DistributedDataParallel) else nullcontext()
 
     def average_buffers(self, network: nn.Module) -> None:
-        """See World. One collective for all of them; SyncBatchNorm's are equal already."""
+        """Running statistics become the ranks' mean, by one collective; SyncBatchNorm's are equal already."""
         if self.world_size == 1 or any(isinstance(module, nn.SyncBatchNorm) for module in network.modules()):
             return
         buffers = [buffer for name, buffer in network.named_buffers() if "running_" in name]
         mean = torch.cat([buffer.flatten() for buffer in buffers])
         dist.all_reduce(mean)
         mean /= self.world_size
-        for buffer, part in zip(buffers, mean.split([buffer.numel() for buffer in buffers]), strict=True):
-            buffer.copy_(part.view_as(buffer))
+        parts = mean.split([buffer.numel() for buffer in buffers])
+        views = [part.view_as(buffer) for part, buffer in zip(parts, buffers, strict=True)]
+        torch._foreach_copy_(buffers, views)  # pyright: ignore[reportPrivateUsage]
 
     def watch(self, log: TextIO | None) -> None:
-        """See World. The stacks come before the others' collectives give up."""
+        """Begins to watch for silence, or ends it; the stacks come before the others' collectives give up."""
         if self.watchdog is not None:
             self.watchdog.stop()
-        self.watchdog = None if log is None else Watchdog(log, 0.8 * timeout().total_seconds())
+        self.watchdog = None if log is None else Watchdog(log, self.patience)
 
     def beat(self) -> None:
-        """See World."""
+        """The watchdog begins to wait anew."""
         if self.watchdog is not None:
             self.watchdog.beat()
 
@@ -167,7 +181,9 @@ def open_world() -> Generator[ProcessGroupWorld]:
     world = ProcessGroupWorld(
         rank=0 if alone else int(os.environ["RANK"]),
         world_size=1 if alone else int(os.environ["WORLD_SIZE"]),
+        local_world_size=1 if alone else int(os.environ["LOCAL_WORLD_SIZE"]),
         device=_device(0 if alone else int(os.environ["LOCAL_RANK"])),
+        patience=PATIENCE * patience.total_seconds(),
     )
     _settle_process(world)
     if world.world_size > 1:
@@ -203,7 +219,7 @@ def _settle_process(world: ProcessGroupWorld) -> None:
     """Signals ask for a stop, a dead agent takes its workers along, denormals count as zero."""
 
     def ask(signum: int, frame: FrameType | None) -> None:
-        world.stop_asked = True
+        world.ask_to_stop()
 
     for number in STOP_SIGNALS:
         signal.signal(number, ask)

@@ -1,15 +1,15 @@
 """World: what a training loop may know about the processes beside it. The default is a single process."""
 
 import platform
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, TextIO, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 
-from lisa.errors import InputError, plain
+from lisa.errors import InputError, StopAskedError, plain
 
 T = TypeVar("T")
 
@@ -20,9 +20,14 @@ class World:
 
     rank: int = 0
     world_size: int = 1
+    local_world_size: int = 1
+    """Ranks on this machine."""
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    patience: float = 240.0
+    """Seconds that a rank waits for its own pictures before it gives up; the others wait a little longer."""
     stop_asked: bool = False
     """This rank was asked to stop (SIGTERM, SIGUSR1, Ctrl-C); others may not know yet."""
+    interruptible: bool = False
 
     @property
     def is_main(self) -> bool:
@@ -34,6 +39,24 @@ class World:
         """Who speaks, in messages."""
         return f"rank {self.rank} on {platform.node()}"
 
+    def ask_to_stop(self) -> None:
+        """What a signal does: notes the wish, and ends a wait for pictures at once."""
+        self.stop_asked = True
+        if self.interruptible:
+            self.interruptible = False
+            raise StopAskedError
+
+    @contextmanager
+    def heeding_stop(self) -> Generator[None]:
+        """A wish to stop raises StopAskedError inside, on this rank alone: for waits that may never end."""
+        self.interruptible = True
+        try:
+            if self.stop_asked:
+                raise StopAskedError
+            yield
+        finally:
+            self.interruptible = False
+
     def all_sum(self, tensor: Tensor) -> Tensor:
         """The tensor summed over all ranks, in place; counts come here, never ratios."""
         return tensor
@@ -41,6 +64,11 @@ class World:
     def all_max(self, value: int) -> int:
         """The highest of the ranks' values."""
         return value
+
+    def start_all_max(self, value: int) -> Callable[[], int]:
+        """Begins :meth:`all_max` and returns at once; a call of what it returns waits for the answer."""
+        highest = self.all_max(value)
+        return lambda: highest
 
     def any(self, flag: bool) -> bool:
         """True on every rank if it is on one."""

@@ -17,8 +17,9 @@ from rich.table import Table
 from torch.utils.data import DataLoader, Dataset
 
 from lisa.data.cache import open_faces
-from lisa.data.faces import EpochBatches, Face, collate_same_size, ignore_signals
+from lisa.data.faces import EpochBatches, Face, collate_same_size
 from lisa.data.folders import find_pairs
+from lisa.data.loader import ignore_signals
 from lisa.data.parallel import available_cores
 from lisa.data.synthetic import write_dataset
 

@@ -1,6 +1,5 @@
 """Pairs of files to tensors, and the order in which ranks see them."""
 
-import signal
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -88,15 +87,3 @@ class EpochBatches(Sampler[list[int]]):
 def collate_same_size(faces: list[Face]) -> tuple[Tensor, Tensor]:
     """Pictures (B,3,H,W) uint8 and masks (B,H,W) uint8."""
     return torch.stack([face.image for face in faces]), torch.stack([face.mask for face in faces])
-
-
-def only_one(faces: list[Face]) -> Face:
-    """For loaders of one picture at a time: sizes may differ from picture to picture."""
-    assert len(faces) == 1
-    return faces[0]
-
-
-def ignore_signals(worker: int) -> None:
-    """Worker processes outlive Ctrl-C and SIGTERM: the training process finishes its step and ends them."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -1,20 +1,32 @@
-"""Evaluation of a network on a split, each rank its own pictures, at the masks' own resolution."""
+"""Evaluation of networks on a split, each rank its own pictures, at the masks' own resolution."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Subset
 
-from lisa.data.faces import Face, FaceDataset, ignore_signals, only_one
+from lisa.data.faces import Face, FaceDataset
+from lisa.data.loader import Loader, require_shared_memory
 from lisa.data.pairs import Pair
 from lisa.errors import StopAskedError
+from lisa.evaluation.float32 import ieee_float32
 from lisa.evaluation.metrics import Tally
 from lisa.face_parser import FaceParser, argmax_at
 from lisa.losses import SegmentationLoss
 from lisa.world import World
+
+AT_ONCE = 8
+"""Pictures that a GPU takes together where they are of one size."""
+
+PIXELS_AT_ONCE = 2**24
+"""Pixels that these may have together, at the pictures' own size."""
+
+SAMPLED = 32
+"""Pictures that are asked for their size, to know how much memory the loader needs."""
 
 
 class Evaluation(NamedTuple):
@@ -22,6 +34,14 @@ class Evaluation(NamedTuple):
 
     tally: Tally
     losses: Tensor
+
+
+class OneSize(NamedTuple):
+    """Pictures (B,3,H,W) uint8 and masks (B,H,W) uint8, and the pictures' numbers in the split."""
+
+    images: Tensor
+    masks: Tensor
+    numbers: list[int]
 
 
 def evaluate(
@@ -32,56 +52,117 @@ def evaluate(
     loss: SegmentationLoss | None = None,
     workers: int = 0,
 ) -> Evaluation:
-    """The same result on every rank; ``losses`` are zeros where no loss is given.
+    """:func:`evaluate_all` for one network."""
+    return evaluate_all({"": network}, size, pairs, world, loss, workers)[""]
 
-    Pictures pass the network one by one, in float32 whatever training uses, so that neither the number of
-    ranks nor a batch's composition can change a bit; each prediction is compared at its mask's own
-    resolution, as the predictor writes it.
+
+def evaluate_all(
+    networks: Mapping[str, nn.Module],
+    size: int,
+    pairs: Sequence[Pair],
+    world: World,
+    loss: SegmentationLoss | None = None,
+    workers: int = 0,
+) -> dict[str, Evaluation]:
+    """The same result on every rank, for each network by its name; ``losses`` are zeros without a loss.
+
+    Pictures are decoded once for all networks. Each prediction is compared at its mask's own resolution, as
+    the predictor writes it. All is in IEEE float32, whatever training uses. On the CPU pictures pass the
+    network one by one, so that neither the number of ranks nor a batch's composition can change a bit; a GPU
+    takes those of one size together, and may round otherwise.
 
     Raises:
         StopAskedError: a rank was asked to stop, which it did not wait for the last picture to heed.
         InputError: a rank met a picture that it can't read.
     """
-    parser = FaceParser.for_prediction(network, size, world.device)
-    tally = Tally(len(pairs), world.device)
-    losses = torch.zeros(len(pairs), dtype=torch.float64, device=world.device)
+    parsers = {
+        name: FaceParser.for_prediction(network, size, world.device) for name, network in networks.items()
+    }
+    results = {name: _nothing(len(pairs), world.device) for name in networks}
     own = range(world.rank, len(pairs), world.world_size)
-    loader = DataLoader(
-        Subset(FaceDataset(pairs, size=None), own),
-        collate_fn=only_one,
-        num_workers=workers if len(own) else 0,
-        worker_init_fn=ignore_signals,
-    )
+    at_once = AT_ONCE if world.device.type == "cuda" else 1
+    chunks = [list(own[start : start + at_once]) for start in range(0, len(own), at_once)]
+    loader = Loader(FaceDataset(pairs, size=None), chunks, by_size, workers if chunks else 0, world)
 
     def count_own() -> None:
-        for face in loader:
-            if world.stop_asked:
-                return
-            losses[face.number] = _count(face, parser, tally, loss, world.device)
+        while not world.stop_asked and (groups := loader.fetch()) is not None:
+            for group in groups:
+                for name, parser in parsers.items():
+                    _count(group, parser, results[name], loss, world.device)
             world.beat()
 
-    with torch.inference_mode():
-        world.fail_together(count_own)
+    try:
+        with torch.inference_mode(), ieee_float32(world.device):
+            world.fail_together(lambda: _unless_stopped(count_own))
+    finally:
+        loader.close()
     if world.any(world.stop_asked):
         raise StopAskedError
     # Each rank filled its own rows, the others are 0: these sums have no rounding, whatever the world's size.
-    for tensor in (tally.confusion, tally.per_picture, losses):
-        world.all_sum(tensor)
-    return Evaluation(tally, losses)
+    for tally, losses in results.values():
+        for tensor in (tally.confusion, tally.per_picture, losses):
+            world.all_sum(tensor)
+    return results
+
+
+def by_size(faces: list[Face]) -> list[OneSize]:
+    """The faces in groups of one size, in their order; a large picture is alone."""
+    return [
+        OneSize(
+            torch.stack([face.image for face in group]),
+            torch.stack([face.mask for face in group]),
+            [face.number for face in group],
+        )
+        for group in _groups(faces)
+    ]
+
+
+def require_room(pairs: Sequence[Pair], workers: int, world: World) -> None:
+    """Raises InputError where /dev/shm has no room for the pictures of an evaluation's workers."""
+    largest = 0
+    for pair in pairs[:: max(1, len(pairs) // SAMPLED)]:
+        try:
+            with Image.open(pair.image) as image:
+                largest = max(largest, image.width * image.height)
+        except (OSError, ValueError, Image.DecompressionBombError):
+            continue  # whoever reads it says why
+    at_once = AT_ONCE if world.device.type == "cuda" else 1
+    require_shared_memory(4 * largest * at_once, workers, world)
+
+
+def _groups(faces: list[Face]) -> Iterator[list[Face]]:
+    by_shape: dict[tuple[int, ...], list[Face]] = {}
+    for face in faces:
+        by_shape.setdefault((*face.image.shape, *face.mask.shape), []).append(face)
+    for group in by_shape.values():
+        length = max(1, PIXELS_AT_ONCE // group[0].mask.numel())
+        yield from (group[start : start + length] for start in range(0, len(group), length))
+
+
+def _nothing(pictures: int, device: torch.device) -> Evaluation:
+    return Evaluation(Tally(pictures, device), torch.zeros(pictures, dtype=torch.float64, device=device))
+
+
+def _unless_stopped(action: Callable[[], None]) -> None:
+    """A rank that is asked to stop tells the others after its part, not in it."""
+    with suppress(StopAskedError):
+        action()
 
 
 def _count(
-    face: Face,
+    group: OneSize,
     parser: FaceParser,
-    tally: Tally,
+    result: Evaluation,
     loss: SegmentationLoss | None,
     device: torch.device,
-) -> Tensor | float:
-    """Counts one picture and returns its loss."""
-    image, mask = face.image[None].to(device), face.mask.to(device)
-    logits = parser.logits(image)
-    tally.add(face.number, argmax_at(logits, mask.shape[0], mask.shape[1])[0], mask)
-    if loss is None:
-        return 0.0
-    target = F.interpolate(mask[None, None], logits.shape[-2:], mode="nearest-exact")[:, 0]
-    return loss(logits, target)
+) -> None:
+    """Counts pictures of one size, and their losses."""
+    images, masks = (each.to(device, non_blocking=True) for each in (group.images, group.masks))
+    logits = parser.logits(images)
+    predictions = argmax_at(logits, masks.shape[1], masks.shape[2])
+    for index, number in enumerate(group.numbers):
+        result.tally.add(number, predictions[index], masks[index])
+        if loss is not None:
+            one = slice(index, index + 1)
+            target = F.interpolate(masks[None, one], logits.shape[-2:], mode="nearest-exact")[0]
+            result.losses[number] = loss(logits[one], target)

@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from lisa.training.buffers import read_buffers, write_buffers
+
 Logits = Tensor | Sequence[Tensor]
 """(B,C,H,W), or several: the auxiliary classifiers' come behind the network's own."""
 
@@ -27,11 +29,11 @@ def cached_gradients(
     ``forward`` runs ``network`` on a part. Random numbers and statistics (BatchNorm's) are put back, so that
     the next forward pass over the parts gives these logits again.
     """
-    statistics = [buffer.clone() for buffer in network.buffers()]
+    statistics = read_buffers(network)
     device = parts[0].device
     with torch.no_grad(), torch.random.fork_rng([device] if device.type == "cuda" else []):
         found = [forward(part) for part in parts]
-    put_back(network, statistics)
+    write_buffers(network, statistics)
     alone = isinstance(found[0], Tensor)
     heads = [torch.cat(each).requires_grad_() for each in zip(*map(as_list, found), strict=True)]
     del found  # the loss needs the memory
@@ -44,9 +46,3 @@ def cached_gradients(
 def as_list(logits: Logits) -> list[Tensor]:
     """The one tensor, or all of them."""
     return [logits] if isinstance(logits, Tensor) else list(logits)
-
-
-def put_back(network: nn.Module, statistics: list[Tensor]) -> None:
-    """The network's buffers become these again."""
-    for buffer, before in zip(network.buffers(), statistics, strict=True):
-        buffer.copy_(before)

@@ -1,10 +1,36 @@
-"""The largest part of a batch that fits into memory, found by trying."""
+"""The largest part of a batch that fits into memory, and the smallest one that can be normalised."""
 
 from collections.abc import Callable
+from copy import deepcopy
+from functools import partial
 
 import torch
+from torch import nn
 
+from lisa.data.faces import EpochBatches
 from lisa.errors import InputError
+from lisa.training.step import Step
+from lisa.world import World
+
+OUT_OF_MEMORY = (
+    "out of memory",  # CUDA, HIP and MPS, by torch's allocator, by the driver, through NCCL
+    "alloc_failed",  # CUBLAS_STATUS_ALLOC_FAILED, CUDNN_STATUS_ALLOC_FAILED
+    "can't allocate memory",  # the CPU's allocator
+    "not enough memory",  # the same on other systems
+)
+"""Words of a RuntimeError, in small letters, that say that memory was short."""
+
+
+def find_parts(step: Step, batches: EpochBatches, world: World) -> int:
+    """The fewest parts of a rank's share of a batch that fit into memory, the same on all ranks.
+
+    It tries steps that change nothing. Raises InputError if not even single pictures fit.
+    """
+    # The first batch is a largest one, the last one a smallest, in whose parts all others must fit.
+    pictures = -(-batches.global_batch(0) // world.world_size)
+    most = batches.global_batch(batches.steps - 1) // world.world_size
+    attempt = partial(step.try_memory, pictures)
+    return max(world.all_gather(world.fail_together(lambda: fitting_parts(attempt, most, step.parts))))
 
 
 def fitting_parts(step: Callable[[int], None], most: int, parts: int) -> int:
@@ -24,11 +50,31 @@ def fitting_parts(step: Callable[[int], None], most: int, parts: int) -> int:
         parts = min(2 * parts, most)
 
 
+def require_normalisable(network: nn.Module, size: int, pictures: int) -> None:
+    """Raises InputError if BatchNorm can't train on parts of so few pictures.
+
+    It needs more than one value per channel: a part of one picture has just one where the network has
+    shrunk it to a single pixel. Nothing is computed: only shapes pass.
+    """
+    shapes = deepcopy(network).to("meta").train()
+    try:
+        with torch.no_grad():
+            shapes(torch.empty(pictures, 3, size, size, device="meta"))
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise InputError(
+            f"data.size = {size}: the network shrinks a picture to one pixel there, which BatchNorm can't "
+            f"train on with {pictures} picture(s) at a time: a larger --size or --batch-size, or fewer parts "
+            "(--train.accumulate) or processes"
+        ) from None
+
+
 def _fits(step: Callable[[int], None], parts: int) -> bool:
     try:
         step(parts)
     except RuntimeError as error:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
     else:
         return True
@@ -38,6 +84,7 @@ def _fits(step: Callable[[int], None], parts: int) -> bool:
     return False
 
 
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    """CUDA's has a class; the CPU's allocator raises a RuntimeError that only its words tell."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether memory was short: torch has a class for its own allocator's errors, others only words."""
+    text = str(error).lower()
+    return isinstance(error, torch.OutOfMemoryError) or any(words in text for words in OUT_OF_MEMORY)

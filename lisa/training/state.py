@@ -1,23 +1,26 @@
 """Everything that a run changes: saved whole, so that a resumed run is the same run."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from timm.utils import ModelEmaV3
-from torch import nn
+from torch import Tensor, nn
 
 from lisa.config import Config
 from lisa.run import checkpoint
 from lisa.training.optim import Schedule, load_moments, make_optimizer
+from lisa.world import World
 
 
 class TrainState:
     """Network, its average, optimizer, schedule, and the position in the run.
 
     Random numbers need no place here: each step's are seeded by run, step and rank (:func:`step_seed`).
-    ``batch`` counts the finished batches of ``epoch``, ``loss_sums`` holds each rank's sum of losses over the
-    epoch's pictures so far. ``log_offset`` is the length of metrics.jsonl, ``begun_with`` the number of
-    processes that the run began with.
+    ``batch`` counts the finished batches of ``epoch``, ``begun_with`` is the number of processes that the run
+    began with. Numbers that a step changes are tensors on the device, so that no step waits to read one:
+    ``loss_sum`` () float64, this rank's sum of losses over the epoch's pictures so far; ``skipped`` and
+    ``skipped_in_a_row`` () int64, steps without a finite gradient.
     """
 
     def __init__(self, network: nn.Module, config: Config, steps_per_epoch: int) -> None:
@@ -29,13 +32,13 @@ class TrainState:
         self.steps_per_epoch = steps_per_epoch
         self.epoch = 0
         self.batch = 0
-        self.loss_sums: list[float] = []
         self.best = -1.0
         self.best_epoch = 0
-        self.log_offset = 0
         self.begun_with = 0
-        self.skipped = 0
-        self.skipped_in_a_row = 0
+        device = next(network.parameters()).device
+        self.loss_sum = torch.zeros((), dtype=torch.float64, device=device)
+        self.skipped = torch.zeros((), dtype=torch.int64, device=device)
+        self.skipped_in_a_row = torch.zeros_like(self.skipped)
 
     @property
     def step(self) -> int:
@@ -47,17 +50,62 @@ class TrainState:
         """The averaged network if there is one, else the network."""
         return self.network if self.ema is None else self.ema.module
 
-    def state_dict(self) -> dict[str, Any]:
-        """Plain tensors and numbers, loadable weights-only."""
+    @property
+    def learning_rate(self) -> float:
+        """The rate of the last step."""
+        return self.optimizer.param_groups[0]["lr"]
+
+    def count_step(self, loss: Tensor, pictures: int) -> None:
+        """Moves on by a step of this loss, on so many pictures of this rank."""
+        self.batch += 1
+        self.loss_sum += loss.nan_to_num(0, 0, 0) * pictures
+
+    def take_step(self, taken: Tensor) -> None:
+        """The optimizer's step where ``taken``, () bool on the device, is true; else it changes nothing."""
+        self.optimizer.grad_scale = None  # pyright: ignore[reportAttributeAccessIssue]
+        self.optimizer.found_inf = (~taken).float()  # pyright: ignore[reportAttributeAccessIssue]
+        self.optimizer.step()
+
+    @torch.no_grad()
+    def average_weights(self, taken: Tensor) -> None:
+        """Moves the average towards the weights, as timm's ModelEmaV3 does, where ``taken`` is true."""
+        if self.ema is None:
+            return
+        pairs = [*zip(self.ema.module.state_dict().values(), self.network.state_dict().values(), strict=True)]
+        decay = self.ema.get_decay(self.step)
+        # A network that has taken no step yet is its own average, so that a copy is right in any case.
+        copied = [decay == 0 or not average.is_floating_point() for average, _ in pairs]
+        averages, weights = _lists(pair for pair, whole in zip(pairs, copied, strict=True) if whole)
+        torch._foreach_copy_(averages, weights)  # pyright: ignore[reportPrivateUsage]
+        if decay > 0:
+            averages, weights = _lists(pair for pair, whole in zip(pairs, copied, strict=True) if not whole)
+            steps = torch._foreach_sub(weights, averages)  # pyright: ignore[reportPrivateUsage]
+            torch._foreach_mul_(steps, (1 - decay) * taken)  # pyright: ignore[reportPrivateUsage]
+            torch._foreach_add_(averages, steps)  # pyright: ignore[reportPrivateUsage]
+
+    def end_epoch(self, miou: float) -> bool:
+        """Moves on to the next epoch; whether the one that ends was the best so far."""
+        self.epoch, self.batch = self.epoch + 1, 0
+        self.loss_sum.zero_()
+        if not miou > self.best:
+            return False
+        self.best, self.best_epoch = miou, self.epoch
+        return True
+
+    def state_dict(self, world: World) -> dict[str, Any]:
+        """Plain tensors and numbers, loadable weights-only. All ranks call it."""
         return {
             "network": self.network.state_dict(),
             "ema": None if self.ema is None else self.ema.module.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
+            "loss_sums": world.all_gather(self.loss_sum.item()),
+            "skipped": int(self.skipped),
+            "skipped_in_a_row": int(self.skipped_in_a_row),
             **{name: getattr(self, name) for name in _POSITION},
         }
 
-    def load_state_dict(self, state: dict[str, Any], source: str) -> None:
+    def load_state_dict(self, state: dict[str, Any], source: str, world: World) -> None:
         """The inverse of state_dict; InputError for another network's."""
         checkpoint.load_weights(self.network, state["network"], source)
         if self.ema is not None:
@@ -65,21 +113,23 @@ class TrainState:
             checkpoint.load_weights(self.ema.module, state["ema"] or state["network"], source)
         load_moments(self.optimizer, state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
+        sums: list[float] = state["loss_sums"]
+        if len(sums) == world.world_size:
+            self.loss_sum.fill_(sums[world.rank])
+        else:  # another number of processes: rank 0 takes all of it
+            self.loss_sum.fill_(sum(sums) if world.is_main else 0.0)
+        self.skipped.fill_(state["skipped"])
+        self.skipped_in_a_row.fill_(state["skipped_in_a_row"])
         for name in _POSITION:
             setattr(self, name, state[name])
 
 
-_POSITION = (
-    "epoch",
-    "batch",
-    "loss_sums",
-    "best",
-    "best_epoch",
-    "log_offset",
-    "begun_with",
-    "skipped",
-    "skipped_in_a_row",
-)
+_POSITION = ("epoch", "batch", "best", "best_epoch", "begun_with")
+
+
+def _lists(pairs: Iterable[tuple[Tensor, Tensor]]) -> tuple[list[Tensor], list[Tensor]]:
+    first, second = zip(*pairs, strict=True)
+    return list(first), list(second)
 
 
 def step_seed(seed: int, step: int, rank: int) -> int:

@@ -1,7 +1,6 @@
 """What two ranks compute of one batch, for tests: ``torchrun -m equality_worker OUTPUT``."""
 
 import sys
-from pathlib import Path
 
 import torch
 import torch.distributed as dist
@@ -14,9 +13,8 @@ from distributed.world import open_world
 from lisa.config import Config, DataConfig, LossConfig, ModelConfig, TrainConfig
 from lisa.data.faces import EpochBatches
 from lisa.models import build
-from lisa.run.log import RunLog
 from lisa.training.state import TrainState
-from lisa.training.step import Trainer
+from lisa.training.step import Step
 from lisa.world import World
 
 BATCH = 8
@@ -41,21 +39,23 @@ def gradients(world: World, pictures: int = BATCH, accumulate: int = 1) -> dict[
     network = build(config.model).double()
     batches = EpochBatches(pictures, pictures, 0, world.rank, world.world_size)
     state = TrainState(network, config, batches.steps)
-    trainer = Trainer(config, world, state, [], batches, torch.ones(19), RunLog(Path(), active=False))
-    trainer.network.eval()
+    step = Step(config, world, state, torch.ones(19))
+    step.parts = accumulate
+    step.join_ranks(pictures // world.world_size)
+    step.network.eval()
     exchanged: list[int] = []
-    if isinstance(trainer.network, DistributedDataParallel):
+    if isinstance(step.network, DistributedDataParallel):
 
         def counted(state: object, bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:
             exchanged.append(bucket.buffer().numel())
             return allreduce_hook(None, bucket)  # pyright: ignore[reportArgumentType]
 
-        trainer.network.register_comm_hook(None, counted)
-    trainer.normalise = lambda pictures: pictures  # pyright: ignore[reportAttributeAccessIssue]
+        step.network.register_comm_hook(None, counted)
+    step.normalise = lambda pictures: pictures  # pyright: ignore[reportAttributeAccessIssue]
     images = torch.rand(pictures, 3, 32, 32, generator=generator, dtype=torch.float64)
     masks = torch.randint(0, 19, (pictures, 32, 32), generator=generator, dtype=torch.uint8)
     own = torch.arange(pictures).tensor_split(world.world_size)[world.rank]
-    trainer._gradient(images[own], [(masks[own], 1.0)])  # pyright: ignore[reportPrivateUsage]
+    step._gradient(images[own], [(masks[own], 1.0)], pictures, 0.0)  # pyright: ignore[reportPrivateUsage]
     found = {name: each.grad for name, each in network.named_parameters() if each.grad is not None}
     return {**found, "exchanged": torch.tensor(sum(exchanged))}
 

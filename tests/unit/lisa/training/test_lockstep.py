@@ -1,72 +1,80 @@
-"""Before each step: go on, save, stop, or fail together."""
+"""Between two steps: go on, save, stop, or fail together."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
-from torch.utils.data import DataLoader, Dataset
 
-from lisa.errors import InputError, StopAskedError
-from lisa.training.lockstep import in_lockstep
+from lisa.config import Config, DataConfig, ModelConfig, TrainConfig
+from lisa.data import faces
+from lisa.errors import InputError
+from lisa.run import checkpoint
+from lisa.training.lockstep import Order, propose, raise_first
+from lisa.training.loop import fit
 from lisa.world import World
 
 
-def test_batches_pass_and_saves_come_between():
-    saved: list[int] = []
-    seen: list[int] = []
-    for number in in_lockstep(range(4), World(), lambda: len(seen) == 2, lambda: saved.append(len(seen))):
-        seen.append(number)
-    assert (seen, saved) == ([0, 1, 2, 3], [2])
+def order(world: World, fault: InputError | None = None, save_due: bool = False) -> Order:
+    return propose(world, fault, save_due)()
 
 
-@pytest.mark.parametrize("last", [2, 4])
-def test_a_stop_is_heeded_before_the_next_step_and_after_the_last(last: int):
-    world, seen = World(), list[int]()
-
-    def train() -> None:
-        for number in in_lockstep(range(4), world, lambda: False, pytest.fail):
-            seen.append(number)
-            world.stop_asked = len(seen) == last
-
-    with pytest.raises(StopAskedError):
-        train()
-    assert len(seen) == last
+def test_a_rank_wishes_what_matters_most():
+    world = World()
+    assert order(world) is Order.GO_ON
+    assert order(world, save_due=True) is Order.SAVE
+    assert order(World(rank=1), save_due=True) is Order.GO_ON
+    world.stop_asked = True
+    assert order(world, save_due=True) is Order.STOP
+    assert order(world, InputError("faces/2.png"), save_due=True) is Order.FAIL
 
 
-class Damaged(Dataset[int]):
-    def __getitem__(self, index: int) -> int:
-        if index == 2:
-            raise InputError("faces/2.png: cannot identify image file")
-        return index
+def test_the_highest_wish_is_everybodys_order_and_is_waited_for_last():
+    asked: list[int] = []
 
-    def __len__(self) -> int:
-        return 4
+    class Two(World):
+        def start_all_max(self, value: int) -> Callable[[], int]:
+            asked.append(value)
+            return lambda: asked.pop() + 2
 
-
-@pytest.mark.parametrize("workers", [0, 1])
-def test_a_file_that_the_loader_cannot_read_is_named_after_saving(workers: int):
-    saved: list[bool] = []
-    loader = DataLoader(Damaged(), num_workers=workers)
-    batches = in_lockstep(loader, World(), lambda: False, lambda: saved.append(True))
-    assert [int(next(batches)), int(next(batches))] == [0, 1]
-    with pytest.raises(InputError) as caught:
-        next(batches)
-    assert re.fullmatch(
-        r"rank 0 on \S+: faces/2\.png: cannot identify image file; .* go on with --resume", str(caught.value)
-    )
-    assert saved == [True]
+    answer = propose(Two(), None, save_due=True)
+    assert asked == [1]
+    assert answer() is Order.FAIL
+    assert asked == []
 
 
 def test_another_ranks_fault_is_told_here():
     class Two(World):
-        def all_max(self, value: int) -> int:
-            return 3
-
-        def all_gather(self, value: object) -> list[object]:
+        def all_gather(self, value: Any) -> list[Any]:
             return [value, ("rank 1 on b", "faces/9.png: truncated")]
 
-    def batches() -> Iterator[int]:
-        yield 0
-
     with pytest.raises(InputError, match=r"rank 1 on b: faces/9\.png: truncated; repair"):
-        next(in_lockstep(batches(), Two(world_size=2), lambda: False, lambda: None))
+        raise_first(Two(world_size=2), None)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_file_that_the_loader_cannot_read_is_named_after_saving(
+    make_faces: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
+):
+    decode, read = faces.decode, list[int]()
+
+    def damaged(pair: Any) -> Any:
+        read.append(len(read))
+        if len(read) == 5:
+            raise InputError(f"{pair.image}: cannot identify image file")
+        return decode(pair)
+
+    monkeypatch.setattr(faces, "decode", damaged)
+    config = Config(
+        data=DataConfig(root=str(make_faces(train=8)), size=32, workers=workers),
+        model=ModelConfig(widths=(4, 8, 12, 16, 24)),
+        train=TrainConfig(epochs=1, batch_size=2),
+        output=str(tmp_path / "run"),
+    )
+    with pytest.raises(InputError) as caught:
+        fit(config, World())
+    assert re.fullmatch(
+        r"rank 0 on \S+: \S+\d\.png: cannot identify image file; .* go on with --resume", str(caught.value)
+    )
+    assert checkpoint.load(tmp_path / "run/last.pt")["training"]["batch"] == 2  # those that it could read

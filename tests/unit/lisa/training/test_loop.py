@@ -10,7 +10,6 @@ import torch
 from published_helpers import write_published
 
 from lisa.config import Config, DataConfig, LossConfig, ModelConfig, OptimConfig, TrainConfig
-from lisa.data.faces import EpochBatches
 from lisa.data.folders import find_pairs
 from lisa.errors import DivergedError, InputError
 from lisa.evaluation.evaluate import evaluate
@@ -18,10 +17,10 @@ from lisa.evaluation.metrics import figures
 from lisa.losses import SegmentationLoss
 from lisa.models import LISA, build, from_published
 from lisa.run import checkpoint
-from lisa.run.log import RunLog
 from lisa.training.loop import Result, fit
+from lisa.training.precision import settle_precision
 from lisa.training.state import TrainState, step_seed
-from lisa.training.step import MAX_SKIPPED, Trainer
+from lisa.training.step import MAX_SKIPPED, Step
 from lisa.world import World
 
 
@@ -42,8 +41,9 @@ def test_a_run_leaves_checkpoints_logs_and_figures(make_faces: Callable[..., Pat
     assert [record["epoch"] for record in heard] == [1, 2]
     best = checkpoint.load(tmp_path / "run/best.pt")
     assert best["metrics"]["miou"] == result.best_miou == max(record["miou"] for record in heard)
-    assert Config.from_dict(best["config"]) == config
-    assert Config.from_json((tmp_path / "run/config.json").read_text()) == config
+    settled = settle_precision(config, World())
+    assert Config.from_dict(best["config"]) == settled != config
+    assert Config.from_json((tmp_path / "run/config.json").read_text()) == settled
     assert list((tmp_path / "run/tensorboard").iterdir())
 
 
@@ -74,7 +74,8 @@ def test_resuming_with_another_network_is_refused(make_faces: Callable[..., Path
         InputError, match=r"trained .*activation='prelu'.* the config says .*activation='relu'"
     ):
         fit(other, World(), resume=True)
-    assert Config.from_json((tmp_path / "run/config.json").read_text()) == config
+    settled = settle_precision(config, World())
+    assert Config.from_json((tmp_path / "run/config.json").read_text()) == settled
 
 
 def test_a_run_begins_with_another_ones_weights(make_faces: Callable[..., Path], tmp_path: Path):
@@ -138,13 +139,15 @@ def test_an_empty_data_folder_leaves_nothing_to_resume(tmp_path: Path):
     assert not (tmp_path / "run").exists()
 
 
-def trainer(config: Config) -> Trainer:
-    """A trainer whose batches have four pictures, with BatchNorm on fixed statistics, in float64."""
+PICTURES = 4
+
+
+def make_step(config: Config) -> Step:
+    """A step with BatchNorm on fixed statistics, in float64."""
     torch.manual_seed(0)
     network = build(config.model).double()
-    batches = EpochBatches(4, config.train.batch_size, seed=0)
-    state, log = TrainState(network, config, 1), RunLog(Path(), active=False)
-    made = Trainer(config, World(), state, [], batches, torch.ones(19), log)
+    made = Step(config, World(), TrainState(network, config, 1), torch.ones(19))
+    made.parts = config.train.accumulate
     for module in made.network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.eval()  # alone: auxiliary classifiers are for training
@@ -152,9 +155,9 @@ def trainer(config: Config) -> Trainer:
 
 
 def gradients(config: Config, images: torch.Tensor, masks: torch.Tensor) -> list[torch.Tensor]:
-    made = trainer(config)
+    made = make_step(config)
     made.normalise = lambda pictures: pictures  # pyright: ignore[reportAttributeAccessIssue]
-    made._gradient(images, [(masks, 1.0)])  # pyright: ignore[reportPrivateUsage]
+    made._gradient(images, [(masks, 1.0)], PICTURES, 0.0)  # pyright: ignore[reportPrivateUsage]
     found = [parameter.grad for parameter in made.network.parameters() if parameter.grad is not None]
     assert len(found) == len(list(made.network.parameters()))
     return found
@@ -183,12 +186,12 @@ def test_both_forward_passes_of_an_accumulated_step_are_the_same():
         model=ModelConfig(name="segnext"),
         train=TrainConfig(batch_size=4, accumulate=2, precision="fp32"),
     )
-    made = trainer(config)
+    made = make_step(config)
     made.network.float().train()
     seen: list[torch.Tensor] = []
     made.network.register_forward_hook(lambda module, inputs, logits: seen.append(logits.detach()))
     images = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
-    made.train_step(images, torch.randint(0, 19, (4, 32, 32), dtype=torch.uint8))
+    made(images, torch.randint(0, 19, (4, 32, 32), dtype=torch.uint8), PICTURES)
     assert len(seen) == 4
     assert torch.equal(seen[0], seen[2])
     assert torch.equal(seen[1], seen[3])
@@ -204,10 +207,10 @@ def test_a_narrow_network_accumulates_in_bf16():
         model=ModelConfig(widths=(4, 8, 12, 16, 24)),
         train=TrainConfig(batch_size=4, accumulate=2, precision="bf16"),
     )
-    made = trainer(config)
+    made = make_step(config)
     made.network.float().train()
     images = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
-    loss = made.train_step(images, torch.randint(0, 19, (4, 32, 32), dtype=torch.uint8))
+    loss = made(images, torch.randint(0, 19, (4, 32, 32), dtype=torch.uint8), PICTURES)
     assert 3 < loss < 6
     assert made.state.skipped == 0
 
@@ -218,9 +221,9 @@ def test_a_step_scales_its_gradients_down_to_the_configs_norm():
     norms: list[float] = []
     for clip_norm in (0.0, 0.01):
         config = Config(data=DataConfig(size=32), train=TrainConfig(batch_size=4, precision="fp32"))
-        made = trainer(dataclasses.replace(config, optim=OptimConfig(clip_norm=clip_norm)))
+        made = make_step(dataclasses.replace(config, optim=OptimConfig(clip_norm=clip_norm)))
         made.network.float().train()
-        made.train_step(images, masks)
+        made(images, masks, PICTURES)
         gradients = [each.grad for each in made.network.parameters() if each.grad is not None]
         norms.append(torch.nn.utils.get_total_norm(gradients).item())
     assert norms[0] > 0.1
@@ -235,20 +238,61 @@ def test_steps_and_ranks_draw_from_seeds_of_their_own():
 
 def test_ten_steps_without_finite_gradient_change_nothing_and_stop(monkeypatch: pytest.MonkeyPatch):
     config = Config(data=DataConfig(size=32), train=TrainConfig(batch_size=4))
-    made = trainer(config)
+    made = make_step(config)
     made.network.float().train()
+    state = made.state
     before = {name: value.clone() for name, value in made.network.state_dict().items()}
+    average = {name: value.clone() for name, value in state.averaged.state_dict().items()}
     images = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
     masks = torch.randint(0, 19, (4, 32, 32), dtype=torch.uint8)
     monkeypatch.setattr(made, "loss", lambda logits, mask: logits.sum() * float("nan"))
     for _ in range(MAX_SKIPPED - 1):
-        made.train_step(images, masks)
-    assert made.state.skipped == MAX_SKIPPED - 1
-    assert made.state.optimizer.state == {}
+        made(images, masks, PICTURES)
+    made.require_progress()
+    assert state.skipped == state.skipped_in_a_row == MAX_SKIPPED - 1
+    for moments in state.optimizer.state.values():
+        assert not any(value.any() for value in moments.values())
+    for name, value in made.network.state_dict().items():
+        assert torch.equal(value, before[name]), name
+    for name, value in state.averaged.state_dict().items():
+        assert torch.equal(value, average[name]), name
+    made(images, masks, PICTURES)
+    monkeypatch.undo()
+    made(images, masks, PICTURES)  # too late: nothing is trained before the host has heard
     for name, value in made.network.state_dict().items():
         assert torch.equal(value, before[name]), name
     with pytest.raises(DivergedError, match=r"no finite gradient for 10 steps.*last good checkpoint is"):
-        made.train_step(images, masks)
+        made(images, masks, PICTURES)
+    assert state.skipped_in_a_row == 0  # a resumed run has as many tries again
+
+
+def test_a_skipped_step_leaves_what_the_steps_before_it_made(monkeypatch: pytest.MonkeyPatch):
+    """Weights, moments, statistics and the average go on as if it had not been."""
+    images = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
+    masks = torch.randint(0, 19, (4, 32, 32), dtype=torch.uint8)
+    config = Config(data=DataConfig(size=32), train=TrainConfig(batch_size=4, precision="fp32"))
+    found: list[dict[str, torch.Tensor]] = []
+    for spoiled in (False, True):
+        made = make_step(config)
+        made.network.float().train()
+        for number in range(4):
+            made.state.batch = number
+            if spoiled:
+                with monkeypatch.context() as patch:
+                    patch.setattr(made, "loss", lambda logits, mask: logits.sum() * float("nan"))
+                    made(images, masks, PICTURES)
+            made(images, masks, PICTURES)
+        moments = made.state.optimizer.state_dict()["state"]
+        assert made.state.skipped == 4 * spoiled
+        found.append(
+            {
+                **made.network.state_dict(),
+                **{f"average {name}": each for name, each in made.state.averaged.state_dict().items()},
+                **{f"{name} {key}": each for name, one in moments.items() for key, each in one.items()},
+            }
+        )
+    for name, value in found[0].items():
+        assert torch.equal(value, found[1][name]), name
 
 
 def test_views_show_each_picture_so_many_times(make_faces: Callable[..., Path], tmp_path: Path):
@@ -302,8 +346,8 @@ def test_a_run_that_diverges_leaves_its_last_good_weights(
 def test_an_average_that_begins_late_begins_with_the_weights_so_far(tmp_path: Path):
     without = Config(optim=OptimConfig(ema_decay=0))
     torch.manual_seed(0)
-    saved = TrainState(build(without.model), without, 1).state_dict()
+    saved = TrainState(build(without.model), without, 1).state_dict(World())
     state = TrainState(build(without.model), Config(), 1)
-    state.load_state_dict(saved, "last.pt")
+    state.load_state_dict(saved, "last.pt", World())
     for name, value in state.averaged.state_dict().items():
         assert torch.equal(value, saved["network"][name]), name

@@ -1,0 +1,123 @@
+"""Decoded pictures from worker processes: no wait for them is endless, and none of them outlives the run."""
+
+import shutil
+import signal
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from torch.utils.data import DataLoader, Dataset
+
+from lisa.data.faces import Face
+from lisa.errors import InputError
+from lisa.world import World
+
+T = TypeVar("T")
+
+SHARED_MEMORY = Path("/dev/shm")
+"""Where worker processes leave what they have decoded."""
+
+PREFETCH = 2
+"""Batches that each worker prepares ahead."""
+
+IN_HAND = 3
+"""Batches that the training process holds at most: a step's, the next one, one on its way."""
+
+ROOM = "give the container more (docker run --shm-size=8g; in Kubernetes an emptyDir of medium Memory)"
+
+
+class Loader(Generic[T]):
+    """The batches of a sampler, decoded by ``workers`` processes; 0 decodes in this one.
+
+    ``collate`` makes a batch of faces. With ``kept`` the processes serve several passes, until ``close``.
+    """
+
+    def __init__(
+        self,
+        faces: Dataset[Face],
+        batches: Iterable[list[int]],
+        collate: Callable[[list[Face]], T],
+        workers: int,
+        world: World,
+        kept: bool = False,
+    ) -> None:
+        self.world = world
+        self.loader: DataLoader[Any] = DataLoader(
+            faces,
+            batch_sampler=batches,  # pyright: ignore[reportArgumentType]
+            num_workers=workers,
+            collate_fn=collate,
+            worker_init_fn=ignore_signals,
+            pin_memory=world.device.type == "cuda",
+            persistent_workers=kept and workers > 0,
+            prefetch_factor=PREFETCH if workers > 0 else None,
+            timeout=world.patience if workers > 0 else 0,
+        )
+        self._iterator: Any = None
+
+    def fetch(self) -> T | None:
+        """The pass's next batch; None after the last one, and the next call begins another pass.
+
+        Raises:
+            StopAskedError: this rank was asked to stop; other ranks may not know yet.
+            InputError: a picture can't be read, or no batch comes.
+        """
+        try:
+            with self.world.heeding_stop():
+                if self._iterator is None:
+                    self._iterator = iter(self.loader)
+                batch = next(self._iterator, None)
+        except RuntimeError as error:
+            raise _explained(error, self.world.patience) from error
+        if batch is None:
+            self._iterator = None
+        return batch
+
+    def close(self) -> None:
+        """Ends the processes: they ignore SIGTERM, and an exit by an error would wait for them for ever."""
+        workers: Any = self.loader._iterator or self._iterator  # pyright: ignore[reportPrivateUsage]
+        if self.loader.num_workers > 0 and workers is not None:
+            workers._shutdown_workers()  # first: until then torch takes a worker's death for a fault
+            for process in workers._workers:
+                process.kill()  # one that hangs in a read
+                process.join()
+
+
+def ignore_signals(worker: int) -> None:
+    """Worker processes outlive Ctrl-C and SIGTERM: the training process finishes its step and ends them."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def require_shared_memory(batch_bytes: int, workers: int, world: World) -> None:
+    """Raises InputError where /dev/shm has no room for the batches of all workers on this machine.
+
+    Without room the workers die or wait for ever, one by one, in the middle of a run.
+    """
+    if workers == 0 or not SHARED_MEMORY.is_dir():
+        return
+    needed = batch_bytes * (PREFETCH * workers + IN_HAND) * world.local_world_size
+    free = shutil.disk_usage(SHARED_MEMORY).free
+    if free < needed:
+        processes = workers * world.local_world_size
+        raise InputError(
+            f"{SHARED_MEMORY} has {free / 2**20:.0f} MiB free, and {processes} decoding processes need "
+            f"{needed / 2**20:.0f} MiB: {ROOM}, or decode in the training process: --data.workers 0"
+        )
+
+
+def _explained(error: RuntimeError, patience: float) -> Exception:
+    """A line for what DataLoader says of its workers; other errors as they are."""
+    text = str(error)
+    if "timed out" in text:
+        free = shutil.disk_usage(SHARED_MEMORY).free if SHARED_MEMORY.is_dir() else 0
+        return InputError(
+            f"no pictures from the decoding processes for {patience:.0f} s ({SHARED_MEMORY} has "
+            f"{free / 2**20:.0f} MiB free): is the disk reachable? Try --data.workers 0, or a larger "
+            "LISA_TIMEOUT"
+        )
+    if "shared memory" in text or "Bus error" in text:
+        return InputError(
+            f"{SHARED_MEMORY} is full: {ROOM}, or decode in the training process: --data.workers 0"
+        )
+    return error

@@ -1,0 +1,194 @@
+"""A run as it is kept: its folder, logs, checkpoints and summary, from the first step to the last."""
+
+import math
+import platform
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol
+
+import numpy as np
+from torch import nn
+
+from lisa.config import Config
+from lisa.config.checkpoint_every import Cadence
+from lisa.errors import InputError
+from lisa.files import write_whole
+from lisa.models import deployable
+from lisa.run import checkpoint
+from lisa.run.folder import RunFolder
+from lisa.run.log import RunLog
+from lisa.run.rank_log import rank_log
+from lisa.run.summary import Summary
+from lisa.world import World
+
+
+class State(Protocol):
+    """What a run asks of the state that it keeps; ``lisa.training.state`` has it."""
+
+    epoch: int
+    batch: int
+    best: float
+    best_epoch: int
+
+    @property
+    def step(self) -> int:
+        """Optimizer steps since the run began."""
+        ...
+
+    @property
+    def averaged(self) -> nn.Module:
+        """The network whose weights a checkpoint is known by."""
+        ...
+
+    def state_dict(self, world: World) -> dict[str, Any]:
+        """All that a resumed run needs; all ranks call it."""
+        ...
+
+    def end_epoch(self, miou: float) -> bool:
+        """Moves on to the next epoch; whether the one that ends was the best so far."""
+        ...
+
+
+class Run:
+    """The folder of a config's run, open inside ``with``: locked, with each rank's log and its watchdog.
+
+    All ranks make the same calls, in the same order; rank 0 writes. ``restore``, then ``begin``, then the
+    rest. Raises InputError on all ranks where one can't go on.
+    """
+
+    def __init__(self, config: Config, world: World, resume: bool) -> None:
+        self.folder = RunFolder(Path(config.output))
+        self.log = RunLog(self.folder.path, active=False)
+        self._config, self._world, self._resume = config, world, resume
+        self._stack = ExitStack()
+        self._cadence = Cadence(config.train.checkpoint_every, step=0)
+        self._log_offset = 0
+        self._summary: Summary | None = None
+
+    def __enter__(self) -> "Run":
+        with ExitStack() as stack:  # closes what is open already where one of them raises
+            stack.callback(self.folder.close)
+            self._world.fail_together(lambda: self.folder.open(self._resume) if self._world.is_main else None)
+            stream = stack.enter_context(rank_log(self.folder.path, self._world))
+            stack.callback(self._world.watch, None)
+            self._world.watch(stream)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)
+
+    def refuse_another(self) -> None:
+        """Raises InputError where the folder holds a run that is not to be resumed. Writes nothing."""
+        self._world.fail_together(lambda: self.folder.refuse_another_run(self._resume))
+
+    def restore(self) -> tuple[dict[str, Any] | None, list[str]]:
+        """The checkpoint to go on from, a plain dict, and what the user should hear of; None for a new run.
+
+        Raises InputError if it is of another network, or if ranks read different ones.
+        """
+        if not self._resume:
+            return None, []
+        saved, notes = self._world.fail_together(self.folder.load_last)
+        training: dict[str, Any] = {} if saved is None else saved["training"]
+        self._refuse_different((training.get("epoch", 0), training.get("batch", 0)))
+        if saved is None:
+            return None, notes
+        before = Config.from_dict(saved["config"])
+        if before.model != self._config.model:
+            raise InputError(
+                f"{self.folder.path}: trained {before.model}, the config says {self._config.model}"
+            )
+        self._log_offset = training["log_offset"]
+        return saved, notes
+
+    def _refuse_different(self, position: tuple[int, int]) -> None:
+        seen = self._world.all_gather((position, self._world.place))
+        others = [f"{place}: epoch {at[0]}, step {at[1]}" for at, place in seen if at != seen[0][0]]
+        if others:
+            (epoch, batch), _ = seen[0]
+            raise InputError(
+                f"ranks read different checkpoints in {self.folder.path} (rank 0: epoch {epoch}, step "
+                f"{batch}; {'; '.join(others)}): is it one folder that all hosts share?"
+            )
+
+    def begin(self, config: Config, state: State) -> None:
+        """Writes config.json and summary.json and opens the logs: nothing speaks against the run any more.
+
+        ``config`` is settled: what it left to the machine has been chosen.
+        """
+        self._config, self._cadence = config, Cadence(config.train.checkpoint_every, state.step)
+        hosts = self._world.all_gather(platform.node())
+        self._world.fail_together(lambda: self._open(state, hosts) if self._world.is_main else None)
+
+    def _open(self, state: State, hosts: list[str]) -> None:
+        path = self.folder.path
+        write_whole(path / "config.json", (self._config.to_json() + "\n").encode())
+        # After an epoch's last step its figures, which stand at this step in TensorBoard, are yet to come.
+        purge_step = state.step + (state.batch == 0 < state.step)
+        try:
+            self.log = RunLog(path, True, self._log_offset, state.step, purge_step)
+        except OSError as error:
+            raise InputError(f"--output {path} can't be written: {error.strerror}") from None
+        self._stack.enter_context(closing(self.log))
+        self._summary = Summary(path, self._config, hosts, state.step, self._resume)
+
+    def save_due(self, step: int) -> bool:
+        """Whether rank 0 wants a checkpoint after this step, before the epoch's end."""
+        return self._cadence.due(step)
+
+    def save(self, state: State) -> None:
+        """Writes last.pt, and best.pt if there is a new one; the last.pt before stays as previous.pt.
+
+        Changes nothing in the state. If the disk is full, logs a warning, keeps the earlier checkpoints and
+        goes on training.
+        """
+        training = state.state_dict(self._world)
+        if self._world.is_main:
+            self.log.flush()
+            weights = deployable(state.averaged).state_dict()
+            content = checkpoint.payload(weights, self._config, {"best_miou": state.best})
+            fault = self.folder.save_last(
+                {**content, "training": {**training, "log_offset": self.log.offset}}
+            )
+            if fault is not None:
+                self.log.warn(
+                    f"no checkpoint at step {state.step}: {fault}; make room in {self.folder.path}; "
+                    "the former one stays"
+                )
+        self._cadence.saved(state.step)
+        self._world.barrier()
+
+    def end_epoch(
+        self, state: State, record: dict[str, Any], network: nn.Module, picture: Callable[[], np.ndarray]
+    ) -> None:
+        """Ends an epoch of these figures: best weights, next epoch, log, picture, checkpoint, in this order.
+
+        ``network`` is the one that the record speaks of, ``picture`` draws what it sees, (H,W,3) uint8.
+        """
+        best = state.end_epoch(record["miou"])
+        if best and self._world.is_main:
+            self.folder.keep_best(network.state_dict(), self._config, record)
+        self.log.epoch(record, state.step)
+        if math.isnan(record["miou"]):
+            self.log.warn(
+                f"epoch {state.epoch}: val mIoU is not a number, for no validation pixel has a label that "
+                "counts: no epoch can be the best, and no best.pt is written"
+            )
+        if best and self._world.is_main:
+            self.log.picture("val/best", picture(), state.step)
+        self.save(state)
+
+    def end(self, how: str, **figures: Any) -> None:
+        """Completes summary.json. Raises InputError if the last checkpoint found no room."""
+        self._world.fail_together(self.folder.require_saved)
+        if self._summary is None:
+            return
+        try:
+            self._summary.end(how, **figures)
+        except InputError as error:  # a full disk
+            self.log.warn(str(error))

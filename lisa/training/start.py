@@ -1,0 +1,159 @@
+"""The beginning of a run: its faces, its state (new, or the last checkpoint's), and its settled config."""
+
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from lisa.config import Config
+from lisa.data.checking import check_pairs
+from lisa.data.faces import EpochBatches
+from lisa.data.folders import find_pairs
+from lisa.data.loader import require_shared_memory
+from lisa.data.pairs import Pair
+from lisa.evaluation.evaluate import require_room
+from lisa.models import build, count_parameters, deployable
+from lisa.run import checkpoint
+from lisa.run.run import Run
+from lisa.training.memory import find_parts, require_normalisable
+from lisa.training.state import TrainState
+from lisa.training.step import Step
+from lisa.world import World
+
+UNTOLD = ("train.auto_batch",)
+"""An option whose outcome is told, not its own value."""
+
+
+class Faces(NamedTuple):
+    """What a run reads: pairs, and the training masks' pixels per class, (C,) int64."""
+
+    train: list[Pair]
+    val: list[Pair]
+    class_counts: Tensor
+    notes: list[str]
+    """How masks were read, where that is no matter of course."""
+
+
+def load_faces(config: Config, world: World) -> Faces:
+    """Training and validation pairs, every file of which has been decoded once."""
+    data = config.data
+    train, val = world.fail_together(
+        lambda: [
+            find_pairs(data.root, split, data.label_order, data.exclude, data.val_share)
+            for split in ("train", "val")
+        ]
+    )
+    share = -(-config.train.batch_size // world.world_size)
+    world.fail_together(lambda: require_shared_memory(share * 4 * data.size**2, data.workers, world))
+    world.fail_together(lambda: require_room(val, data.workers, world))
+    checked = check_pairs(train, world.all_gather, world.rank, world.world_size)
+    also = check_pairs(val, world.all_gather, world.rank, world.world_size)
+    notes = [f"train: {note}" for note in checked.notes] + [f"val: {note}" for note in also.notes]
+    return Faces(train, val, torch.from_numpy(checked.class_counts), notes)
+
+
+def begin(config: Config, world: World, faces: Faces, run: Run) -> tuple[Config, Step, EpochBatches]:
+    """The settled config, the step with a state that is new or the last checkpoint's, and its batches."""
+    train = config.train
+    torch.manual_seed(train.seed)
+    saved, notes = run.restore()
+    network, origin = world.fail_together(lambda: start_network(config, going_on=saved is not None))
+    network = network.to(world.device, memory_format=torch.channels_last)  # pyright: ignore
+    batches = EpochBatches(
+        len(faces.train), train.batch_size, train.seed, world.rank, world.world_size, train.views
+    )
+    state = TrainState(network, config, batches.steps)
+    if saved is not None:
+        world.fail_together(lambda: state.load_state_dict(saved["training"], str(run.folder.path), world))
+    state.begun_with = state.begun_with or world.world_size
+    step = Step(config, world, state, faces.class_counts)
+    config = settle_parts(config, step, batches)
+    if saved is not None:
+        notes += [*changes(Config.from_dict(saved["config"]), config), *moved(step)]
+    run.begin(config, state)
+    run.log.note(
+        f"{config.model.name}: {count_parameters(network):,} parameters; {len(faces.train)} training and "
+        f"{len(faces.val)} validation pictures; {world.world_size} x {world.device.type} in "
+        f"{train.precision}; {run.folder.path}"
+    )
+    if origin:
+        run.log.note(f"{train.init}: {origin}")
+    if train.auto_batch:
+        share = -(-batches.global_batch(0) // world.world_size)
+        run.log.note(
+            f"auto-batch: {-(-share // step.parts)} of a process's {share} pictures at a time, "
+            f"accumulate = {config.train.accumulate}"
+        )
+    for note in (*faces.notes, *notes):
+        run.log.warn(note)
+    return config, step, batches
+
+
+def start_network(config: Config, going_on: bool) -> tuple[nn.Module, str]:
+    """The config's network, with the weights of train.init, and whose they are if no run of ours made them.
+
+    A run that goes on has weights of its own.
+
+    Raises:
+        InputError: it is over the cap, or the checkpoint can't be read or is of another network.
+    """
+    network = build(config.model)
+    if not config.train.init or going_on:
+        return network, ""
+    initial = checkpoint.load(config.train.init)
+    checkpoint.load_weights(deployable(network), initial["weights"], config.train.init)
+    return network, initial.get("origin", "")
+
+
+def settle_parts(config: Config, step: Step, batches: EpochBatches) -> Config:
+    """Cuts a rank's share of a batch into parts that fit, and joins the ranks; the config as settled.
+
+    The parts are as large as the run began with, or smaller.
+    """
+    state, world, train = step.state, step.world, config.train
+    step.parts = -(-train.accumulate * state.begun_with // world.world_size)
+    if train.auto_batch:
+        # Before the ranks join: SyncBatchNorm would wait for ranks without memory.
+        step.parts = find_parts(step, batches, world)
+        accumulate = -(-step.parts * world.world_size // state.begun_with)
+        config = replace(config, train=replace(train, accumulate=accumulate, auto_batch=False))
+    step.join_ranks(max(1, train.batch_size // world.world_size // step.parts))
+    smallest = batches.global_batch(batches.steps - 1) // world.world_size
+    at_once = max(1, smallest // step.parts)
+    world.fail_together(lambda: require_normalisable(state.network, config.data.size, at_once))
+    return config
+
+
+def changes(before: Config, now: Config) -> list[str]:
+    """A line that names the options which are others than in the last checkpoint."""
+    old, new = flat(before), flat(now)
+    # A checkpoint of an earlier version holds what was asked, not what was settled.
+    told = [
+        f"{name} {old[name]} -> {value}"
+        for name, value in new.items()
+        if name in old and old[name] != value and old[name] != "auto" and name not in UNTOLD
+    ]
+    return [f"options changed since the last checkpoint: {', '.join(told)}"] if told else []
+
+
+def flat(config: Config) -> dict[str, Any]:
+    """The config's values by their dotted names."""
+    groups = {name: value for name, value in config.to_dict().items() if isinstance(value, dict)}
+    return {f"{group}.{name}": value for group, values in groups.items() for name, value in values.items()}
+
+
+def moved(step: Step) -> list[str]:
+    """What is not as it was when the run began: an epoch's length, the number of processes."""
+    state, now, notes = step.state, step.world.world_size, list[str]()
+    if state.batch > state.steps_per_epoch:
+        state.batch = state.steps_per_epoch
+        notes.append(
+            f"an epoch has {state.steps_per_epoch} steps now, fewer than were done: it counts as done"
+        )
+    if state.begun_with != now:
+        notes.append(
+            f"the run began with {state.begun_with} processes and goes on with {now}: batches of "
+            f"{step.config.train.batch_size} as before, in {step.parts} part(s) per process"
+        )
+    return notes

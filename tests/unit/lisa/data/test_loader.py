@@ -1,0 +1,118 @@
+"""Loaders: no wait for pictures is endless, and none of their processes outlives them."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch.utils.data import Dataset
+
+from lisa.config import Config, DataConfig, TrainConfig
+from lisa.data import loader as loading
+from lisa.data.faces import Face
+from lisa.data.loader import Loader, require_shared_memory
+from lisa.errors import InputError, StopAskedError
+from lisa.training.loop import fit
+from lisa.world import World
+
+
+class Faces(Dataset[Face]):
+    """Numbers in place of faces; one of them never comes, one is too large for /dev/shm."""
+
+    def __init__(self, hangs: int = -1, bursts: int = -1) -> None:
+        self.hangs, self.bursts = hangs, bursts
+
+    def __getitem__(self, index: int) -> Face:
+        if index == self.hangs:
+            time.sleep(10_000)
+        if index == self.bursts:
+            os.kill(os.getpid(), signal.SIGBUS)  # what writing to a full /dev/shm does
+        return Face(torch.zeros(1), torch.zeros(1), index)
+
+
+def numbers(faces: list[Face]) -> list[int]:
+    return [face.number for face in faces]
+
+
+def loader_of(faces: Faces, world: World, workers: int = 1) -> Loader[list[int]]:
+    return Loader(faces, [[0, 1], [2, 3], [4]], numbers, workers, world, kept=True)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_passes_begin_anew_and_their_processes_end(workers: int):
+    loader = loader_of(Faces(), World(), workers)
+    for _ in range(2):
+        assert [loader.fetch() for _ in range(4)] == [[0, 1], [2, 3], [4], None]
+    processes: list[Any] = [] if workers == 0 else loader.loader._iterator._workers  # pyright: ignore
+    assert len(processes) == workers
+    loader.close()
+    assert not any(process.is_alive() for process in processes)
+
+
+def test_a_picture_that_never_comes_is_told():
+    loader = loader_of(Faces(hangs=2), World(patience=1))
+    assert loader.fetch() == [0, 1]
+    with pytest.raises(
+        InputError, match=r"no pictures from the decoding processes for 1 s .* --data.workers 0"
+    ):
+        loader.fetch()
+    loader.close()
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_signal_ends_the_wait_for_a_picture(workers: int):
+    world = World()
+    before = signal.signal(signal.SIGUSR1, lambda number, frame: world.ask_to_stop())
+    loader = loader_of(Faces(hangs=2), world, workers)
+    try:
+        assert loader.fetch() == [0, 1]
+        threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGUSR1)).start()
+        with pytest.raises(StopAskedError):
+            loader.fetch()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+        loader.close()
+    world.ask_to_stop()  # outside of a wait it is only noted
+    with pytest.raises(StopAskedError):
+        loader.fetch()
+
+
+def test_a_worker_that_finds_no_room_is_told():
+    loader = loader_of(Faces(bursts=0), World())
+    with pytest.raises(InputError, match=r"/dev/shm is full: give the container more .* --data.workers 0"):
+        loader.fetch()
+    loader.close()
+
+
+def free(monkeypatch: pytest.MonkeyPatch, mebibytes: float) -> None:
+    usage = SimpleNamespace(free=int(mebibytes * 2**20))
+    monkeypatch.setattr(loading.shutil, "disk_usage", lambda path: usage)
+
+
+def test_room_is_asked_for_all_workers_of_a_machine(monkeypatch: pytest.MonkeyPatch):
+    free(monkeypatch, 64)
+    require_shared_memory(9 * 2**20, 2, World())  # 7 batches
+    require_shared_memory(2**40, 0, World())  # nothing goes through /dev/shm
+    with pytest.raises(
+        InputError, match=r"/dev/shm has 64 MiB free, and 2 decoding processes need 70 MiB: give"
+    ):
+        require_shared_memory(10 * 2**20, 2, World())
+    with pytest.raises(InputError, match="4 decoding processes need 126 MiB"):
+        require_shared_memory(9 * 2**20, 2, World(local_world_size=2))
+
+
+def test_training_is_refused_where_dev_shm_is_small(
+    make_faces: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    free(monkeypatch, 0.01)
+    root = str(make_faces())
+    config = Config(data=DataConfig(root=root, size=32), train=TrainConfig(batch_size=2, epochs=1))
+    with pytest.raises(InputError, match="/dev/shm has 0 MiB free"):
+        fit(Config(config.data, train=config.train, output=str(tmp_path / "run")), World())
+    assert not (tmp_path / "run").exists()
