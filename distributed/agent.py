@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from distributed.exit import STATUS_FILE, STOPPED
+from distributed.exit import STATUS_FILE
+from lisa.errors import ExitCode
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 
@@ -39,7 +40,7 @@ def run_agent(options: Sequence[str], environment: Mapping[str, str]) -> int:
     if code == 0 and written.isdecimal():
         return int(written)
     if code < 0:  # a signal ended the agent; after a request to stop it had no workers yet
-        return STOPPED if asked else 128 - code
+        return ExitCode.STOPPED if asked else 128 - code
     return code
 
 

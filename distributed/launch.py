@@ -33,6 +33,7 @@ from distributed.nodes import Variables, read_nodes, read_processes, rendezvous_
 from lisa.config.command_line import parse_training
 from lisa.data.parallel import available_cores
 from lisa.errors import one_line_errors
+from lisa.process import KEEP_MEMORY
 
 ROOT = Path(__file__).parents[1]
 DEFAULT_RESTARTS = 3
@@ -74,9 +75,7 @@ def plan_launch(
         **variables,
         "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), variables.get("PYTHONPATH")))),
         # Page faults of fresh large buffers cost more than the arithmetic on a CPU: glibc keeps its memory.
-        "MALLOC_MMAP_MAX_": "0",
-        "MALLOC_TRIM_THRESHOLD_": "1000000000000",
-        "MALLOC_TOP_PAD_": "67108864",
+        **KEEP_MEMORY,
     }
     if nodes.most > 1 or restarts > 0:
         # A new agent that joins a surviving one breaks the rendezvous when they share its store. The workers'

@@ -13,8 +13,8 @@ from process_helpers import wait_until
 
 from distributed import agent
 from distributed.agent import children, run_agent
-from distributed.exit import STOPPED
 from distributed.launch import ROOT
+from lisa.errors import ExitCode
 
 Run = Callable[..., int]
 
@@ -66,7 +66,7 @@ def test_a_stop_before_there_are_workers(run: Run, number: signal.Signals):
     """The agent dies of it; for who started it, still a stop that can be gone on from."""
     asking = f"import os, time; os.kill(os.getppid(), {int(number)}); time.sleep(600)"
     before = signal.getsignal(number)
-    assert run(asking) == STOPPED
+    assert run(asking) == ExitCode.STOPPED
     assert signal.getsignal(number) is before
 
 
@@ -122,6 +122,6 @@ def test_launch_sh_hands_signals_on_and_answers_with_the_code(tmp_path: Path):
         wait_until((tmp_path / "up").exists, "the agent")
         time.sleep(0.2)
         launched.terminate()
-        assert launched.wait(400) == STOPPED
+        assert launched.wait(400) == ExitCode.STOPPED
         assert launched.stdout is not None
         assert launched.stdout.read().rstrip().endswith("-m distributed.train best --data 'my faces'")
