@@ -4,6 +4,7 @@ import os
 import platform
 import signal
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
@@ -45,23 +46,37 @@ def finish(main: Callable[[], int]) -> NoReturn:
 
     A worker that ends with a code makes torchrun print a traceback and start all workers again. Neither helps
     against bad input or a request to stop, so under launch.sh the worker ends with 0 and launch.sh reads the
-    code from the file that LISA_STATUS_FILE names.
+    code from the file that LISA_STATUS_FILE names. A worker that fails leaves at once: an orderly end of its
+    process group could wait for the others, who wait for it.
     """
     try:
-        code = main()
+        _end(main())
     except InputError as error:
         if os.environ.get("LOCAL_RANK", "0") == "0":  # of every host: one may fail before the others know
             print(f"error: {error}", file=sys.stderr, flush=True)
-        code = error.exit_code
+        _end(error.exit_code, at_once=True)
     except StopAskedError:
-        code = ExitCode.STOPPED
+        _end(ExitCode.STOPPED, at_once=True)
     except Exception as error:
         place = f"rank {os.environ.get('RANK', '0')} on {platform.node()}"
         print(f"error: {place} failed: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
-        raise
+        traceback.print_exc()
+        _leave(1)
+
+
+def _end(code: int, at_once: bool = False) -> NoReturn:
     status = os.environ.get(STATUS_FILE)
-    if status is None:
-        raise SystemExit(code)
-    if os.environ.get("LOCAL_RANK", "0") == "0":
-        Path(status).write_text(f"{code}\n")
-    raise SystemExit(0)
+    if status is not None:
+        if os.environ.get("LOCAL_RANK", "0") == "0":
+            Path(status).write_text(f"{code}\n")
+        code = 0
+    if at_once:
+        _leave(code)
+    raise SystemExit(code)
+
+
+def _leave(code: int) -> NoReturn:
+    """Ends the process here: nothing that Python or torch would still tidy up is waited for."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

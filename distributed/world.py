@@ -169,7 +169,7 @@ def timeout() -> timedelta:
 
 @contextmanager
 def open_world() -> Generator[ProcessGroupWorld]:
-    """The World that the environment describes, torn down at the end whatever happens.
+    """The World that the environment describes, torn down at an orderly end.
 
     Without torchrun it is a single process. Raises InputError for a half-set environment.
     """
@@ -195,11 +195,10 @@ def open_world() -> Generator[ProcessGroupWorld]:
         device_id = world.device if world.device.type == "cuda" else None
         dist.init_process_group(backend, timeout=patience, device_id=device_id)
         world.control = dist.new_group(backend="gloo", timeout=patience)
-    try:
-        yield world
-    finally:
-        if dist.is_initialized():
-            dist.destroy_process_group()
+    yield world
+    # After an error nothing is torn down: NCCL would wait for peers that wait for this rank (see finish).
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def _device(local_rank: int) -> torch.device:

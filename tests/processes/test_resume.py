@@ -104,10 +104,10 @@ def test_killed_anywhere_again_and_again(
 def test_stopped_anywhere_and_resumed(make_faces: Callable[..., Path], tmp_path: Path):
     """Asked to stop at every second question: between steps, before, in and after evaluation."""
     root = make_faces(train=6, val=2)
-    fit(small(root, tmp_path / "whole", every="epoch"), World())
+    fit(small(root, tmp_path / "whole", every="epoch", epochs=3), World())
     stops = 0
     while not fit(
-        small(root, tmp_path / "parts", every="epoch"), Mortal(stop_in=2 + stops % 4), True
+        small(root, tmp_path / "parts", every="epoch", epochs=3), Mortal(stop_in=2 + stops % 4), True
     ).finished:
         stops += 1
     assert stops > 3

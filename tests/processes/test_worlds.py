@@ -1,6 +1,7 @@
 """Training and evaluation by real processes under launch.sh and torchrun, on Gloo."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -46,6 +47,32 @@ def test_a_workers_bad_input_is_one_line(make_faces: Callable[..., Path]):
     assert result.returncode == 2
     assert result.stderr.startswith("error: RANK is set, but not LOCAL_RANK, WORLD_SIZE")
     assert result.stderr.count("\n") == 1
+
+
+def test_a_rank_that_fails_prints_its_line_and_leaves_though_teardown_would_wait(tmp_path: Path):
+    (tmp_path / "failing.py").write_text("""
+import sys, time
+import torch.distributed as dist
+from distributed.exit import finish
+from distributed.world import open_world
+
+def main():
+    with open_world() as world:
+        dist.destroy_process_group = lambda *group: time.sleep(10_000)
+        if world.rank == 1:
+            raise RuntimeError("the cable is gone")
+        world.barrier()
+    return 0
+
+finish(main)
+""")
+    command = ["torchrun", "--standalone", "--nproc-per-node=2", str(tmp_path / "failing.py")]
+    result = subprocess.run(
+        command, env=environment(), capture_output=True, text=True, timeout=LONG, cwd=ROOT
+    )
+    assert result.returncode != 0
+    assert re.search(r"error: rank 1 on \S+ failed: RuntimeError: the cable is gone", result.stderr)
+    assert re.search(r"error: rank 0 on \S+ failed: ", result.stderr)  # the other one learns of it
 
 
 @pytest.mark.slow
