@@ -205,6 +205,9 @@ def _device(local_rank: int) -> torch.device:
     if not torch.cuda.is_available():
         if local_rank == 0 and (warning := unused_gpus(os.environ)):
             print(f"warning: {warning}", file=sys.stderr, flush=True)
+        if local_rank == 0 and torch.backends.mps.is_available():
+            line = "Apple's GPU is not used: MPS has no float64, in which losses and counts are summed"
+            print(f"warning: {line}; this runs on the CPU", file=sys.stderr, flush=True)
         return torch.device("cpu")
     processes, gpus = int(os.environ.get("LOCAL_WORLD_SIZE", "1")), torch.cuda.device_count()
     if processes > gpus:

@@ -206,8 +206,12 @@ class TrainConfig(Limited, section="train"):
     """Augmented views of each picture per epoch; the report's offline set of 30,000 from 5,000 is 6."""
     patience: Annotated[int, Range(1)] = 20
     """Epochs without a better val mIoU before training stops early (the report's 20)."""
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """auto: bf16 autocast where every process's device multiplies bf16 in hardware, fp32 elsewhere."""
+    precision: Literal["auto", "fp32", "tf32", "bf16"] = "auto"
+    """auto: bf16 autocast where every process's device multiplies bf16 in hardware, fp32 elsewhere. tf32 is
+    fp32 whose products CUDA rounds to 10 bits. Evaluation is in fp32 always."""
+    deterministic: bool = False
+    """On CUDA, take the kernels that give the same bits in every run, where there are such; slower. The CPU
+    does so always."""
     gradients: Literal["fp32", "bf16"] = "fp32"
     """What ranks exchange gradients as; bf16 halves the bytes, for links that training waits for."""
     checkpoint_every: Annotated[str, tyro.conf.arg(aliases=["--checkpoint-every"])] = "10min"

@@ -21,7 +21,7 @@ from lisa.face_parser import FaceParser
 from lisa.models import deployable
 from lisa.run.run import Run
 from lisa.training.lockstep import Order, propose, raise_first
-from lisa.training.precision import settle_precision
+from lisa.training.precision import arithmetic, settle_precision
 from lisa.training.start import begin, load_faces
 from lisa.training.state import TrainState
 from lisa.training.step import Step
@@ -79,7 +79,7 @@ def fit(
     run.refuse_another()  # before the pictures are read: workers started again meanwhile would resume it
     faces = load_faces(config, world)  # nothing is written before the data are known to be good
     config = settle_precision(config, world)
-    with run:
+    with run, arithmetic(config.train, world.device):
         config, step, batches = begin(config, world, faces, run)
         state, train = step.state, config.train
         loader = training_loader(config, world, faces.train, batches)

@@ -53,6 +53,14 @@ def test_more_processes_than_gpus(monkeypatch: pytest.MonkeyPatch):
         world._device(3)  # pyright: ignore[reportPrivateUsage]
 
 
+def test_apples_gpu_is_left_alone_and_that_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: True)
+    assert world._device(0).type == world._device(1).type == "cpu"  # pyright: ignore[reportPrivateUsage]
+    assert capsys.readouterr().err.count("Apple's GPU is not used") == 1
+
+
 def test_a_half_set_worker_environment_is_refused(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("RANK", "0")
     with pytest.raises(InputError, match="RANK is set, but not LOCAL_RANK, WORLD_SIZE"), world.open_world():

@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from lisa.config import Config, DataConfig, OptimConfig, TrainConfig
+from lisa.config import Config, DataConfig, ModelConfig, OptimConfig, TrainConfig
 from lisa.errors import InputError
+from lisa.models import build
 from lisa.run import checkpoint
 from lisa.training.loop import fit
-from lisa.training.memory import fitting_parts
+from lisa.training.memory import fitting_parts, require_normalisable
 from lisa.world import World
 
 
@@ -49,6 +50,56 @@ def test_other_errors_pass():
 
     with pytest.raises(RuntimeError, match="shapes differ"):
         fitting_parts(step, 4, 1)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported",
+        "CUDA out of memory. Tried to allocate 2.00 GiB",
+        "HIP out of memory. Tried to allocate 2.00 GiB",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+        "NCCL error: unhandled cuda error\nLast error:\nCuda failure 2 'out of memory'",
+        "MPS backend out of memory (MPS allocated: 17 GB)",
+        "[enforce fail at alloc_cpu.cpp:121] err == 0. DefaultCPUAllocator: can't allocate memory",
+        "DefaultCPUAllocator: not enough memory: you tried to allocate 64 bytes.",
+    ],
+)
+def test_out_of_memory_is_known_in_all_its_spellings(text: str):
+    tried: list[int] = []
+
+    def step(parts: int) -> None:
+        tried.append(parts)
+        if parts < 4:
+            raise RuntimeError(text)
+
+    assert fitting_parts(step, 8, 1) == 4
+    assert tried == [1, 2, 4]
+
+
+@pytest.mark.parametrize("name", ["lisa", "unet", "segnext"])
+def test_a_part_that_cannot_be_normalised_is_refused_before_training(name: str):
+    network = build(ModelConfig(name=name))
+    side = 32 if name == "segnext" else 16
+    require_normalisable(network, side, pictures=2)
+    require_normalisable(network, 4 * side, pictures=1)
+    with pytest.raises(InputError, match=f"data.size = {side}: .* with 1 picture.s. at a time: a larger"):
+        require_normalisable(network, side, pictures=1)
+
+
+def test_a_run_of_single_pictures_of_one_pixel_ends_in_a_line(
+    make_faces: Callable[..., Path], tmp_path: Path
+):
+    """Batches of two in two parts: each part is one picture."""
+    config = Config(
+        data=DataConfig(root=str(make_faces()), size=16, workers=0),
+        train=TrainConfig(epochs=1, batch_size=2, accumulate=2),
+        output=str(tmp_path / "run"),
+    )
+    with pytest.raises(InputError, match="shrinks a picture to one pixel"):
+        fit(config, World())
+    assert not (tmp_path / "run/config.json").exists()
 
 
 def test_the_cpus_allocator_is_understood():

@@ -1,5 +1,6 @@
 """auto is one precision for all ranks; a run in bf16 computes in it and keeps its weights in fp32."""
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 from lisa.config import Config, DataConfig, TrainConfig
+from lisa.evaluation.float32 import ieee_float32
 from lisa.run import checkpoint
 from lisa.training import precision
 from lisa.training.loop import fit
@@ -28,7 +30,7 @@ def test_auto_is_what_the_device_multiplies(has: bool, settled: str, monkeypatch
     assert precision.settle_precision(Config(), World()).train.precision == settled
 
 
-@pytest.mark.parametrize("asked", ["auto", "fp32", "bf16"])
+@pytest.mark.parametrize("asked", ["auto", "fp32", "tf32", "bf16"])
 def test_ranks_agree_on_auto_and_keep_what_was_asked(asked: Any, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True})
     config = precision.settle_precision(Config(train=TrainConfig(precision=asked)), Three())
@@ -47,3 +49,28 @@ def test_bf16_trains_fp32_weights(make_faces: Callable[..., Path], tmp_path: Pat
         runs[name] = checkpoint.load(output / "last.pt")["weights"]
     assert {weight.dtype for weight in runs["bf16"].values()} == {torch.float32, torch.int64}
     assert any(not torch.equal(runs["bf16"][name], weight) for name, weight in runs["fp32"].items())
+
+
+@pytest.mark.parametrize(("asked", "product"), [("fp32", "ieee"), ("bf16", "ieee"), ("tf32", "tf32")])
+def test_tf32_only_by_name(asked: Any, product: str):
+    """The switches alone, without a GPU: training has what was asked for, evaluation IEEE, then as before."""
+    cuda = torch.device("cuda")
+    cudnn: Any = torch.backends.cudnn
+    backends = (torch.backends.cuda.matmul, cudnn.conv)
+    before = [backend.fp32_precision for backend in backends]
+    with precision.arithmetic(TrainConfig(precision=asked), cuda):
+        assert [backend.fp32_precision for backend in backends] == [product, product]
+        with ieee_float32(cuda):
+            assert [backend.fp32_precision for backend in backends] == ["ieee", "ieee"]
+        assert [backend.fp32_precision for backend in backends] == [product, product]
+    assert [backend.fp32_precision for backend in backends] == before
+
+
+def test_deterministic_kernels_are_asked_for_and_given_back(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    with precision.arithmetic(TrainConfig(deterministic=True), torch.device("cpu")):
+        assert torch.are_deterministic_algorithms_enabled()
+        assert torch.is_deterministic_algorithms_warn_only_enabled()
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    assert not torch.are_deterministic_algorithms_enabled()
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG")
