@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 from torch.utils.data import DataLoader, Dataset
 
 from lisa.data.faces import Face
-from lisa.errors import InputError
+from lisa.errors import InputError, plain
 from lisa.world import World
 
 T = TypeVar("T")
@@ -67,6 +67,8 @@ class Loader(Generic[T]):
                 if self._iterator is None:
                     self._iterator = iter(self.loader)
                 batch = next(self._iterator, None)
+        except InputError as error:
+            raise InputError(f"{plain(error)}; repair or remove it") from None
         except RuntimeError as error:
             raise _explained(error, self.world.patience) from error
         if batch is None:
@@ -116,8 +118,9 @@ def _explained(error: RuntimeError, patience: float) -> Exception:
             f"{free / 2**20:.0f} MiB free): is the disk reachable? Try --data.workers 0, or a larger "
             "LISA_TIMEOUT"
         )
-    if "shared memory" in text or "Bus error" in text:
+    if "DataLoader worker" in text or "shared memory" in text:
         return InputError(
-            f"{SHARED_MEMORY} is full: {ROOM}, or decode in the training process: --data.workers 0"
+            f"a decoding process died ({text.splitlines()[0].strip()}): is there memory for it, and room in "
+            f"{SHARED_MEMORY}? If not, {ROOM}, or decode in the training process: --data.workers 0"
         )
     return error

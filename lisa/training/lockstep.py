@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from enum import IntEnum
 
-from lisa.errors import InputError, plain
+from lisa.errors import InputError
 from lisa.world import World
 
 
@@ -34,6 +34,6 @@ def propose(world: World, fault: InputError | None, save_due: bool) -> Callable[
 
 def raise_first(world: World, fault: InputError | None) -> None:
     """Raises the first rank's fault on all ranks, with the rank's name."""
-    for place, text in world.all_gather((world.place, None if fault is None else plain(fault))):
+    for place, text in world.all_gather((world.place, None if fault is None else str(fault))):
         if text is not None:
-            raise InputError(f"{place}: {text}; repair or remove it, then go on with --resume")
+            raise InputError(f"{place}: {text}, then go on with --resume")

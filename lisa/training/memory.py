@@ -20,6 +20,9 @@ OUT_OF_MEMORY = (
 )
 """Words of a RuntimeError, in small letters, that say that memory was short."""
 
+LARGEST_STRIDE = 64
+"""No network shrinks a larger picture to one pixel."""
+
 
 def find_parts(step: Step, batches: EpochBatches, world: World) -> int:
     """The fewest parts of a rank's share of a batch that fit into memory, the same on all ranks.
@@ -54,12 +57,15 @@ def require_normalisable(network: nn.Module, size: int, pictures: int) -> None:
     """Raises InputError if BatchNorm can't train on parts of so few pictures.
 
     It needs more than one value per channel: a part of one picture has just one where the network has
-    shrunk it to a single pixel. Nothing is computed: only shapes pass.
+    shrunk it to a single pixel. SyncBatchNorm counts all ranks' pictures.
     """
-    shapes = deepcopy(network).to("meta").train()
+    together = any(isinstance(module, nn.SyncBatchNorm) for module in network.modules())
+    if pictures > 1 or size > LARGEST_STRIDE or together:
+        return
+    device = next(network.parameters()).device
     try:
         with torch.no_grad():
-            shapes(torch.empty(pictures, 3, size, size, device="meta"))
+            deepcopy(network).train()(torch.zeros(pictures, 3, size, size, device=device))
     except ValueError as error:
         if "more than 1 value per channel" not in str(error):
             raise

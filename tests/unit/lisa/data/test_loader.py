@@ -85,7 +85,7 @@ def test_a_signal_ends_the_wait_for_a_picture(workers: int):
 
 def test_a_worker_that_finds_no_room_is_told():
     loader = loader_of(Faces(bursts=0), World())
-    with pytest.raises(InputError, match=r"/dev/shm is full: give the container more .* --data.workers 0"):
+    with pytest.raises(InputError, match=r"process died .* room in /dev/shm.* --data.workers 0"):
         loader.fetch()
     loader.close()
 

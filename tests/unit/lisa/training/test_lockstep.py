@@ -49,7 +49,7 @@ def test_another_ranks_fault_is_told_here():
         def all_gather(self, value: Any) -> list[Any]:
             return [value, ("rank 1 on b", "faces/9.png: truncated")]
 
-    with pytest.raises(InputError, match=r"rank 1 on b: faces/9\.png: truncated; repair"):
+    with pytest.raises(InputError, match=r"rank 1 on b: faces/9\.png: truncated, then go on with --resume"):
         raise_first(Two(world_size=2), None)
 
 
