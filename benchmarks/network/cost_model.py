@@ -61,9 +61,10 @@ def all_reduce(ranks: int, size: float, latency: float, bandwidth: float) -> flo
 def step_seconds(
     compute: float, ranks: int, link: Link, bytes_per_gradient: int, flag_latency: float | None = None
 ) -> float:
-    """Seconds per step: compute, gradients in buckets, BatchNorm's statistics in fp32, the stop flag.
+    """Seconds per step: compute, gradients in buckets, BatchNorm's statistics in fp32.
 
-    The flag takes the link's own latency if none is given.
+    The stop flag is on its way meanwhile: it counts where it takes longer than all of them. It takes the
+    link's own latency if none is given.
     """
     own = link.latency, link.bandwidth
     gradients = BUCKETS * all_reduce(ranks, PARAMETERS * bytes_per_gradient / BUCKETS, *own)
@@ -71,7 +72,7 @@ def step_seconds(
     flag = all_reduce(ranks, 8, link.latency if flag_latency is None else flag_latency, link.bandwidth)
     sent = 2 * (ranks - 1) / ranks * PARAMETERS * bytes_per_gradient
     slow_start = 2 * link.latency * math.log2(1 + sent / link.window)
-    return compute + gradients + statistics + flag + slow_start
+    return max(compute + gradients + statistics + slow_start, flag)
 
 
 def knee(compute: float, link: Link, bytes_per_gradient: int, share: float = 0.8) -> int:
