@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from lisa.data.exif import open_picture
 from lisa.data.pictures import upright_rgb
 from lisa.errors import InputError
 from lisa.figures.sheet import overlay
@@ -221,7 +222,7 @@ def _decoded(picture: str | PathLike[str] | Image.Image) -> NDArray[np.uint8]:
         if isinstance(picture, Image.Image):
             pixels = np.asarray(upright_rgb(picture))
         else:
-            with Image.open(picture) as stored:
+            with open_picture(Path(picture)) as stored:
                 pixels = np.asarray(upright_rgb(stored))
     except Image.UnidentifiedImageError:
         raise InputError(f"{name}: no picture format that Pillow reads here") from None

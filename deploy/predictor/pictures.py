@@ -26,7 +26,9 @@ def read_picture(source: Path | BinaryIO, max_pixels: int = MAX_PIXELS) -> Pixel
     try:
         if isinstance(source, Path):
             _refuse_pipes(source)
-        with Image.open(source) as picture:
+        # From memory: Pillow 13 maps uncompressed TIFFs of orientations 5 to 8 with their sides exchanged.
+        file = io.BytesIO(source.read_bytes()) if isinstance(source, Path) else source
+        with Image.open(file) as picture:
             width, height = picture.size
             if width * height > max_pixels:
                 raise BadPictureError(f"{width}x{height} is more than --max-pixels {max_pixels}")

@@ -75,7 +75,7 @@ def _index(pairs: Sequence[Pair], size: int) -> dict[str, Any]:
 
     return {
         "size": size,
-        "faces": [[stamp(pair.image), stamp(pair.mask), pair.label_order] for pair in pairs],
+        "faces": [[stamp(pair.image), stamp(pair.mask), *pair[2:]] for pair in pairs],
     }
 
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from lisa.data.exif import UPRIGHT
 from lisa.data.layouts import Layout, layout_of
 from lisa.data.mask_checks import RIMMED, rim_share
 from lisa.data.mask_formats import MANY_VALUES, Ids
@@ -101,6 +102,16 @@ def notes_on(looks: Sequence[Look]) -> tuple[str, ...]:
     return (f"{by_color} of {len(looks)} masks were read by their colours, which are those of lisa.labels",)
 
 
+def turning_notes(pairs: Sequence[Pair]) -> tuple[str, ...]:
+    """What the user should know of masks that are turned with their pictures."""
+    turned = sum(pair.turn != UPRIGHT for pair in pairs)
+    if not turned:
+        return ()
+    return (
+        f"{turned} of {len(pairs)} masks were drawn on stored pixels: EXIF turns them with their pictures",
+    )
+
+
 def check_pairs(pairs: Sequence[Pair], gather: Callable[[Any], list[Any]], rank: int, size: int) -> Checked:
     """Decodes every pair once, each rank its share.
 
@@ -131,7 +142,7 @@ def check_pairs(pairs: Sequence[Pair], gather: Callable[[Any], list[Any]], rank:
     if told:
         raise InputError("\n".join(told))
     counts = np.sum([counts for _, counts in shares], axis=0)
-    return Checked(counts[:NUM_CLASSES], notes_on(looks))
+    return Checked(counts[:NUM_CLASSES], notes_on(looks) + turning_notes(pairs))
 
 
 def _look_without_pixels(pair: Pair) -> Look:

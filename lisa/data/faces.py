@@ -22,7 +22,7 @@ class Face(NamedTuple):
 
 
 class FaceDataset(Dataset[Face]):
-    """Decodes pairs, at ``size`` x ``size`` pixels or, with None, at their own size.
+    """Decodes pairs, at ``size`` x ``size`` pixels or, with None, picture and mask each at their own size.
 
     Raises InputError with the file's name for one that can't be read any more.
     Pictures are resized with an antialiased bilinear filter, masks by nearest neighbour.
@@ -37,7 +37,7 @@ class FaceDataset(Dataset[Face]):
 
     def __getitem__(self, index: int) -> Face:
         image, mask = decode(self.pairs[index])
-        if self.size is not None and image.size != (self.size, self.size):
+        if self.size is not None:  # of what has this size, resize returns a copy
             image = image.resize((self.size, self.size), Image.Resampling.BILINEAR)
             mask = mask.resize((self.size, self.size), Image.Resampling.NEAREST)
         pixels = torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lisa.data.mask_formats import lossy_instead
+from lisa.data.orientation import UNDECIDED, settle_orientations
 from lisa.data.pairs import IMAGE_SUFFIXES, REMEDY, Pair, read_exclusions
 from lisa.errors import InputError, listing
 from lisa.label_orders import CELEBAMASK, lookup_table
@@ -117,7 +118,11 @@ def _paired(root: Path, split: str, label_order: str, exclude: str | Path) -> li
             else f"no pictures ({', '.join(IMAGE_SUFFIXES)})"
         )
         raise InputError(f"{folder}: {why}")
-    return kept
+    settled, undecided = settle_orientations(kept)
+    if undecided:
+        files = [str(pair.mask) for pair in undecided]
+        raise InputError(f"{len(files)} masks of split {split!r}: {UNDECIDED}\n{listing(files)}")
+    return settled
 
 
 def match_files(root: Path, split: str, label_order: str = CELEBAMASK) -> tuple[list[Pair], list[Misfit]]:

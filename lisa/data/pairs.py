@@ -6,13 +6,18 @@ from typing import NamedTuple, TypeVar
 
 from PIL import Image
 
+from lisa.data.exif import UPRIGHT, open_picture, turned
 from lisa.data.mask_formats import MaskError, StoredMask, read_stored, to_ours
 from lisa.data.pictures import upright_rgb
 from lisa.errors import InputError, listing
 from lisa.files import read_text
 from lisa.label_orders import CELEBAMASK
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+IMAGE_SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".heic", ".heif"),
+    *(".avif", ".jp2", ".ppm", ".pgm", ".tga"),
+)
+"""Files with these endings are taken for pictures, here as in the predictor."""
 
 T = TypeVar("T")
 
@@ -47,6 +52,10 @@ class Pair(NamedTuple):
     mask: Path
     label_order: str = CELEBAMASK
     """What the mask's ids mean: see lisa.label_orders."""
+    turn: int = UPRIGHT
+    """The EXIF orientation of the picture, if the mask was drawn on its stored pixels: it is turned too."""
+    swap: bool = False
+    """Whether left and right change places in a mask that is mirrored by ``turn``."""
 
 
 def read_exclusions(path: Path, root: Path) -> frozenset[Path]:
@@ -68,7 +77,7 @@ def read_exclusions(path: Path, root: Path) -> frozenset[Path]:
 
 def read_image(path: Path) -> Image.Image:
     """The picture as 8-bit RGB, EXIF rotation applied, whatever mode it was stored in."""
-    with Image.open(path) as stored:
+    with open_picture(path) as stored:
         return upright_rgb(stored)
 
 
@@ -89,6 +98,12 @@ def decode(pair: Pair) -> Decoded:
         raise InputError(str(error)) from error
 
 
+def fits(mask: tuple[int, int], image: tuple[int, int]) -> bool:
+    """Whether a mask's width and height are the picture's, or smaller by a whole factor."""
+    factor = image[0] // mask[0]
+    return factor >= 1 and image == (factor * mask[0], factor * mask[1])
+
+
 def stored_mask(pair: Pair) -> StoredMask:
     """The mask's ids as its file holds them. Raises PairError."""
     return _read(pair.mask, lambda: read_stored(pair.mask, pair.label_order))
@@ -99,15 +114,18 @@ def _picture(pair: Pair) -> Image.Image:
 
 
 def _mask(pair: Pair, stored: StoredMask) -> Image.Image:
-    return _read(pair.mask, lambda: Image.fromarray(to_ours(stored.ids, pair.label_order)))
+    def read() -> Image.Image:
+        return turned(Image.fromarray(to_ours(stored.ids, pair.label_order)), pair.turn, pair.swap)
+
+    return _read(pair.mask, read)
 
 
 def decode_stored(pair: Pair, stored: StoredMask) -> Decoded:
-    """Picture and mask of one size, the mask from what its file holds. Raises PairError."""
+    """Picture and mask that fit each other, the mask from what its file holds. Raises PairError."""
     image, mask = _picture(pair), _mask(pair, stored)
-    if image.size != mask.size:
+    if not fits(mask.size, image.size):
         sizes = f"{mask.width}x{mask.height}, its picture is {image.width}x{image.height}"
-        raise PairError(pair.mask, "size", sizes)
+        raise PairError(pair.mask, "size", f"{sizes}; resize the mask by nearest neighbour")
     return Decoded(image, mask)
 
 

@@ -23,6 +23,7 @@ from lisa.data.checking import EXPLAINED, judge_looks, notes_on
 from lisa.data.doctor.duplicates import near_pairs
 from lisa.data.doctor.examination import Examination, Finding, examine
 from lisa.data.folders import has_split, match_files, split_folders
+from lisa.data.orientation import UNDECIDED, settle_orientations
 from lisa.data.parallel import parallel_map
 from lisa.data.source import FolderFlags
 from lisa.errors import one_line_errors
@@ -35,6 +36,7 @@ KINDS = {
     "unpaired": "picture or mask without its partner",
     "unreadable": "file that can't be decoded",
     "size": "mask of another size than its picture",
+    "orientation": "mask of which it is unknown whether EXIF turns it with its picture",
     "lossy": "mask in a format that changes ids, such as JPEG",
     "colours": "mask in colours that are not the labels'",
     "ids": "mask with ids that are no class",
@@ -113,10 +115,12 @@ def diagnose(root: Path, label_order: str = CELEBAMASK, workers: int | None = No
         split_folders(root, SPLITS[0])  # raises, and says where it looked
     seen: dict[str, list[Examination]] = {}
     matched = {split: match_files(root, split, label_order) for split in splits}
-    jobs = [pair for pairs, _ in matched.values() for pair in pairs]
+    settled = {split: settle_orientations(pairs) for split, (pairs, _) in matched.items()}
+    jobs = [pair for pairs, _ in settled.values() for pair in pairs]
     results = parallel_map(examine, jobs, "examining faces", workers)
-    for split, (pairs, misfits) in matched.items():
-        findings += [Finding("unpaired", misfit.path, misfit.problem) for misfit in misfits]
+    for split, (pairs, undecided) in settled.items():
+        findings += [Finding("unpaired", misfit.path, misfit.problem) for misfit in matched[split][1]]
+        findings += [Finding("orientation", pair.mask, UNDECIDED) for pair in undecided]
         seen[split] = [next(results) for _ in pairs]
         findings += _findings(seen[split], split_folders(root, split)[1], label_order)
         notes += [f"{split}: {note}" for note in notes_on([examination.look for examination in seen[split]])]
