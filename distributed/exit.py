@@ -1,4 +1,8 @@
-"""How a worker ends: by its exit code or, under launch.sh, peacefully with the code in a status file."""
+"""Exit codes of workers.
+
+Under launch.sh a worker always exits 0 and writes its real code to a file, because torchrun restarts every
+worker that exits non-zero.
+"""
 
 import os
 import platform

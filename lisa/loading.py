@@ -23,6 +23,7 @@ from torch import Tensor
 from lisa.data.exif import open_picture
 from lisa.data.pictures import upright_rgb
 from lisa.errors import InputError
+from lisa.evaluation.float32 import ieee_float32
 from lisa.figures.sheet import overlay
 from lisa.labels import NAMES, PALETTE
 from lisa.run.checkpoint import load_network
@@ -102,7 +103,7 @@ class Parser:
         """
         pixels = np.array(_pixels(picture))  # a copy: the caller may write the next frame into its array
         images = torch.from_numpy(pixels[None]).to(self.device).permute(0, 3, 1, 2)
-        with torch.inference_mode():
+        with torch.inference_mode(), ieee_float32(self.device):
             ids = self._model(images)[0].cpu().numpy()
         return LabelMap(ids, self.names, pixels, self._palette)
 
