@@ -21,7 +21,7 @@ def main() -> int:
         result = fit(arguments.config, world, resume=arguments.resume or restarted)
         if not result.finished:
             return ExitCode.STOPPED
-        if world.is_main:
+        if world.is_main and result.best_epoch > 0:
             draw_run(Path(arguments.config.output))
     return 0
 

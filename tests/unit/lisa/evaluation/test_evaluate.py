@@ -1,0 +1,92 @@
+"""Evaluation decodes once for several networks, and takes pictures of one size together on a GPU."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from lisa.config import LossConfig, ModelConfig
+from lisa.data import faces as reading
+from lisa.data.faces import Face, FaceDataset
+from lisa.data.folders import find_pairs
+from lisa.data.pairs import Pair
+from lisa.errors import InputError
+from lisa.evaluation import evaluate as evaluation
+from lisa.evaluation.evaluate import by_size, evaluate, evaluate_all, require_room
+from lisa.evaluation.metrics import figures
+from lisa.losses import SegmentationLoss
+from lisa.models import build
+from lisa.world import World
+
+NARROW = ModelConfig(widths=(4, 8, 12, 16, 24))
+
+
+def face(height: int, width: int, number: int) -> Face:
+    return Face(torch.zeros(3, height, width), torch.full((height, width), number), number)
+
+
+def test_faces_are_grouped_by_size_and_large_ones_are_alone(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(evaluation, "PIXELS_AT_ONCE", 2 * 4 * 4)
+    faces = [face(4, 4, 0), face(2, 8, 1), face(4, 4, 2), face(4, 4, 3), face(9, 9, 4), face(9, 9, 5)]
+    groups = by_size(faces)
+    assert [group.numbers for group in groups] == [[0, 2], [3], [1], [4], [5]]
+    assert groups[0].images.shape == (2, 3, 4, 4)
+    assert [int(mask[0, 0]) for mask in groups[0].masks] == [0, 2]
+
+
+def test_one_pass_serves_all_networks(make_faces: Callable[..., Path], monkeypatch: pytest.MonkeyPatch):
+    pairs, read = find_pairs(make_faces(val=3), "val"), list[Pair]()
+    networks = {name: build(NARROW) for name in ("raw", "ema")}
+    loss = SegmentationLoss(LossConfig())
+    alone = {name: evaluate(network, 32, pairs, World(), loss) for name, network in networks.items()}
+    decode = reading.decode
+
+    def counted(pair: Pair) -> tuple[Image.Image, Image.Image]:
+        read.append(pair)
+        return decode(pair)
+
+    monkeypatch.setattr(reading, "decode", counted)
+    together = evaluate_all(networks, 32, pairs, World(), loss)
+    assert len(read) == 3
+    for name, result in together.items():
+        assert torch.equal(result.tally.confusion, alone[name].tally.confusion)
+        assert torch.equal(result.losses, alone[name].losses)
+    assert not torch.equal(together["raw"].losses, together["ema"].losses)
+
+
+def test_pictures_taken_together_have_the_figures_of_pictures_one_by_one(make_faces: Callable[..., Path]):
+    """What a GPU does, done on the CPU: rounding aside the same counts and losses."""
+    pairs, network = find_pairs(make_faces(val=4), "val"), build(NARROW)
+    loss = SegmentationLoss(LossConfig())
+    expected = evaluate(network, 32, pairs, World(), loss)
+    parser = evaluation.FaceParser.for_prediction(network, 32, torch.device("cpu"))
+    found = evaluation._nothing(4, torch.device("cpu"))  # pyright: ignore[reportPrivateUsage]
+    dataset = FaceDataset(pairs, None)
+    (group,) = by_size([dataset[index] for index in range(4)])
+    with torch.inference_mode():
+        evaluation._count(group, parser, found, loss, torch.device("cpu"))  # pyright: ignore[reportPrivateUsage]
+    assert torch.allclose(found.losses, expected.losses, rtol=1e-5)
+    assert figures(found.tally)["miou"] == pytest.approx(figures(expected.tally)["miou"], rel=0.02)
+    assert torch.equal(found.tally.regions[:, 1], expected.tally.regions[:, 1])
+
+
+def test_room_is_asked_for_the_largest_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    asked: list[int] = []
+    monkeypatch.setattr(evaluation, "require_shared_memory", lambda size, *_: asked.append(size))
+    for number, side in enumerate((8, 20, 10)):
+        Image.fromarray(np.zeros((side, side, 3), np.uint8)).save(tmp_path / f"{number}.png")
+    (tmp_path / "3.png").write_bytes(b"no picture")
+    pairs = [Pair(tmp_path / f"{number}.png", tmp_path / f"{number}.png") for number in range(4)]
+    require_room(pairs, 2, World())
+    assert asked == [4 * 20 * 20]
+
+
+def test_a_picture_that_cannot_be_read_is_one_line(make_faces: Callable[..., Path]):
+    root = make_faces()
+    pairs = find_pairs(root, "val")
+    pairs[1].image.write_bytes(b"garbage")
+    with pytest.raises(InputError, match=r"1\.png: .*; repair or remove it"):
+        evaluate(build(NARROW), 32, pairs, World())
