@@ -6,9 +6,11 @@ from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
+from lisa.data.exclusions import read_exclusions
 from lisa.data.mask_formats import lossy_instead
 from lisa.data.orientation import UNDECIDED, settle_orientations
-from lisa.data.pairs import IMAGE_SUFFIXES, REMEDY, Pair, read_exclusions
+from lisa.data.pairs import IMAGE_SUFFIXES, REMEDY, Pair
+from lisa.data.partners import Neighbours
 from lisa.errors import InputError, listing
 from lisa.label_orders import CELEBAMASK, lookup_table
 
@@ -131,12 +133,13 @@ def match_files(root: Path, split: str, label_order: str = CELEBAMASK) -> tuple[
     misfits: list[Misfit] = []
     images = _by_stem(images_folder, IMAGE_SUFFIXES, misfits)
     masks = _by_stem(masks_folder, (".png",), misfits)
+    near = Neighbours(masks_folder, "PNG")
     for stem in sorted(images - masks.keys()):
-        misfits.append(
-            Misfit(images[stem], f"no mask {masks_folder / stem}.png{lossy_instead(masks_folder, stem)}")
-        )
+        hint = lossy_instead(masks_folder, stem) or near.hint(stem)
+        misfits.append(Misfit(images[stem], f"no mask {masks_folder / stem}.png{hint}"))
+    near = Neighbours(images_folder, "picture that is read here")
     for stem in sorted(masks - images.keys()):
-        misfits.append(Misfit(masks[stem], "no picture of this stem"))
+        misfits.append(Misfit(masks[stem], f"no picture of this stem{near.hint(stem)}"))
     return [Pair(images[stem], masks[stem], label_order) for stem in sorted(images.keys() & masks)], misfits
 
 

@@ -9,8 +9,7 @@ from PIL import Image
 from lisa.data.exif import UPRIGHT, open_picture, turned
 from lisa.data.mask_formats import MaskError, StoredMask, read_stored, to_ours
 from lisa.data.pictures import upright_rgb
-from lisa.errors import InputError, listing
-from lisa.files import read_text
+from lisa.errors import InputError
 from lisa.label_orders import CELEBAMASK
 
 IMAGE_SUFFIXES = (
@@ -56,23 +55,6 @@ class Pair(NamedTuple):
     """The EXIF orientation of the picture, if the mask was drawn on its stored pixels: it is turned too."""
     swap: bool = False
     """Whether left and right change places in a mask that is mirrored by ``turn``."""
-
-
-def read_exclusions(path: Path, root: Path) -> frozenset[Path]:
-    """Files to leave out: one path a line, from ``root`` on; lines that start with # are comments.
-
-    Raises:
-        InputError: the list can't be read, or names a file that isn't there.
-    """
-    # Names may be no UTF-8, and hold what str.splitlines takes for the end of a line.
-    lines = read_text(path, "data.exclude", "surrogateescape").split("\n")
-    files = [root / line.strip() for line in lines if line.strip() and not line.startswith("#")]
-    absent = [str(file) for file in files if not file.exists() and not file.is_symlink()]
-    if absent:
-        foreign = not all(name.isascii() or name.isprintable() for name in absent)  # bytes that are no UTF-8
-        why = "save it as UTF-8" if foreign else "was it made for another set?"
-        raise InputError(f"{path} excludes files that are not there; {why}\n{listing(absent)}")
-    return frozenset(files)
 
 
 def read_image(path: Path) -> Image.Image:

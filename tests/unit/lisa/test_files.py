@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lisa.config.command_line import parse_training
-from lisa.data.pairs import read_exclusions
+from lisa.data.exclusions import read_exclusions
 from lisa.errors import InputError
 from lisa.files import make_folders, read_text, whole_file, write_whole
 
@@ -60,11 +60,10 @@ def test_exclusion_lists_in_any_encoding(encoding: str, tmp_path: Path):
     assert read_exclusions(tmp_path / "list", tmp_path) == {tmp_path / "é.jpg"}
 
 
-def test_a_latin_1_exclusion_list_is_refused_or_names_raw_bytes(tmp_path: Path):
+def test_a_latin_1_exclusion_list_names_a_file_in_utf_8_or_raw_bytes(tmp_path: Path):
     (tmp_path / "list").write_bytes("é.jpg\n".encode("latin-1"))
     (tmp_path / "é.jpg").touch()
-    with pytest.raises(InputError, match="files that are not there; save it as UTF-8"):
-        read_exclusions(tmp_path / "list", tmp_path)
+    assert read_exclusions(tmp_path / "list", tmp_path) == {tmp_path / "é.jpg"}
     raw = tmp_path / "\udce9.jpg"  # the byte itself, as Python names it
     raw.touch()
     assert read_exclusions(tmp_path / "list", tmp_path) == {raw}

@@ -1,0 +1,53 @@
+"""Lists of files to leave out of a data set, as the doctor or a person wrote them."""
+
+import os
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+
+from lisa.errors import InputError, listing
+from lisa.files import read_text
+
+
+def read_exclusions(path: Path, root: Path) -> frozenset[Path]:
+    """Files to leave out: one path a line, from ``root`` on; lines that start with # are comments.
+
+    UTF-8, UTF-16 or Latin-1; names on the disk may be no UTF-8.
+
+    Raises:
+        InputError: the list can't be read, or names something that is no file under ``root``.
+    """
+    # Names may hold what str.splitlines takes for the end of a line.
+    lines = read_text(path, "data.exclude", "surrogateescape").split("\n")
+    files: set[Path] = set()
+    absent: list[str] = []
+    for line in lines:
+        if not line.strip() or line.startswith("#"):
+            continue
+        found = next((file for file in _readings(line, root) if file.is_file() or file.is_symlink()), None)
+        if found is None or not found.is_relative_to(root):
+            absent.append(_printable(line.strip()))
+        else:
+            files.add(found)
+    if absent:
+        raise InputError(
+            f"{path} excludes files that are not there; was it made for another set?\n{listing(absent)}"
+        )
+    return frozenset(files)
+
+
+def _readings(line: str, root: Path) -> Iterator[Path]:
+    """The files that a line may mean, the likeliest first, spelt as the set's own paths are."""
+    absolute = os.path.abspath(root)  # noqa: PTH100 - resolve would follow links
+    name = line.strip()
+    latin = os.fsencode(name).decode("latin-1")  # a list in Latin-1 of names in UTF-8
+    for text in (line.rstrip("\r"), name, latin, name.replace("\\", "/")):
+        for form in (text, unicodedata.normalize("NFC", text), unicodedata.normalize("NFD", text)):
+            if "\0" not in form:
+                place = Path(os.path.normpath(os.path.join(absolute, form)))  # noqa: PTH118 - as above
+                yield root / place.relative_to(absolute) if place.is_relative_to(absolute) else place
+
+
+def _printable(name: str) -> str:
+    """The name with bytes that are no UTF-8 escaped."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
