@@ -128,12 +128,12 @@ def cluster() -> Generator[str]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(2400)
-def test_a_search_survives_kill_and_ctrl_c(
+def test_a_search_survives_a_kill(
     make_faces: Callable[..., Path], tmp_path: Path, request: pytest.FixtureRequest
 ):
-    """Killed and stopped with Ray of its own, ended on a cluster."""
-    root, output = make_faces(train=48), tmp_path / "search"
-    asked = ("--data", root, "--trials", 3, "--trial-epochs", 6, "--epochs", 7, "--output", output, "best")
+    """Killed with Ray of its own, gone on with on a cluster: the trial that had ended is not run again."""
+    root, output = make_faces(train=24), tmp_path / "search"
+    asked = ("--data", root, "--trials", 3, "--trial-epochs", 4, "--epochs", 7, "--output", output, "best")
     with Driver(tmp_path / "killed.log", *asked) as killed:
         killed.wait_for(r"ends \(1 of 3\)")
         time.sleep(1.5)  # Ray writes its state once a second
@@ -144,27 +144,13 @@ def test_a_search_survives_kill_and_ctrl_c(
     first = killed.log.read_text().split(" ends (1 of 3)")[0].split()[-1]
     written = (output / "trials" / first / "last.pt").stat().st_mtime_ns
 
-    with Driver(tmp_path / "stopped.log", *asked, "--resume") as stopped:
-        stopped.wait_for("mIoU")
-        trainers = [pid for pid, _ in family(stopped.process.pid) if b"ray::Impl" in command_line(pid)]
-        os.kill(trainers[0], signal.SIGKILL)
-        stopped.wait_for("is tried again")
-        members = family(stopped.process.pid)
-        asked_at = time.monotonic()
-        os.killpg(stopped.process.pid, signal.SIGINT)
-        assert stopped.process.wait(LONG) == 75, stopped.log.read_text()
-        print(f"Ctrl-C took {time.monotonic() - asked_at:.1f} s")
-    assert "--resume goes on" in stopped.log.read_text()
-    assert "Traceback" not in stopped.log.read_text()
-    assert_gone(members)
-
     ended = run("search", *asked, "--resume", "--address", request.getfixturevalue("cluster"))
     assert ended.returncode == 0, ended.stderr
     rows = list(csv.DictReader((output / "leaderboard.csv").open()))
     assert len(rows) == 3 == len({row["trial"] for row in rows})
     assert first in {row["trial"] for row in rows}
     assert (output / "trials" / first / "last.pt").stat().st_mtime_ns == written
-    assert f"trial {first}" not in stopped.log.read_text() + ended.stdout
+    assert f"trial {first}" not in ended.stdout
 
     found = Config.from_json((output / "best.json").read_text())
     assert parse_training(["--config", str(output / "best.json")]).config == found
@@ -183,15 +169,34 @@ def command_line(pid: int) -> bytes:
 
 @pytest.mark.slow
 @pytest.mark.timeout(2400)
-def test_trials_land_on_both_nodes(make_faces: Callable[..., Path], tmp_path: Path, cluster: str):
-    """Each node has one CPU and each trial takes one: both at work at a time are on two nodes."""
+def test_trials_on_both_nodes_survive_a_lost_worker_and_ctrl_c(
+    make_faces: Callable[..., Path], tmp_path: Path, cluster: str
+):
+    """Each node has one CPU and each trial takes one: both at work at a time are on two nodes.
+
+    So many epochs end on no machine, however the test waits.
+    """
     asked = ("--data", make_faces(), "--trials", 2, "--trial-epochs", 10_000, "--search", "random")
-    log = tmp_path / "log"
-    with Driver(log, *asked, "--output", tmp_path / "search", "--address", cluster) as search:
-        search.wait_for(r"trial (\S+) epoch", times=2)
-        assert " ends (" not in log.read_text()
-        search.process.send_signal(signal.SIGINT)
-        assert search.process.wait(LONG) == 75, log.read_text()
+    asked = (*asked, "--output", tmp_path / "search", "--address", cluster)
+    with Driver(tmp_path / "stopped.log", *asked) as stopped:
+        stopped.wait_for(r"trial (\S+) epoch", times=2)
+        trainers = [pid for pid, _ in family(os.getpid()) if b"ray::Impl" in command_line(pid)]
+        os.kill(trainers[0], signal.SIGKILL)
+        stopped.wait_for("is tried again")
+        os.killpg(stopped.process.pid, signal.SIGINT)
+        assert stopped.process.wait(LONG) == 75, stopped.log.read_text()
+    told = stopped.log.read_text()
+    assert "--resume goes on" in told
+    assert " ends (" not in told
+    assert "Traceback" not in told
+
+    with Driver(tmp_path / "resumed.log", *asked, "--resume") as resumed:
+        resumed.wait_for(r"trial (\S+) epoch", times=2)
+        os.killpg(resumed.process.pid, signal.SIGTERM)
+        assert resumed.process.wait(LONG) == 75, resumed.log.read_text()
+    assert " epoch 1/" not in resumed.log.read_text()
+    trials = set(re.findall(r"trial (\S+) epoch", told))
+    assert set(re.findall(r"trial (\S+) epoch", resumed.log.read_text())) == trials
 
 
 @pytest.mark.slow
