@@ -57,7 +57,6 @@ def main() -> int:
     from tune.experiment import complete
 
     with claim(config.output, arguments.recipe(), arguments.resume), open_cluster(arguments.cluster):
-        check_nodes(config.data.root, config.output, MARKER)
         outcomes = _run(arguments, ablation)
     whole = [outcome for outcome in outcomes if outcome.finished and not outcome.error]
     results = [(outcome.point, outcome.result) for outcome in whole]
@@ -99,6 +98,7 @@ def _run(arguments: AblateArguments, ablation: Ablation) -> "list[Outcome]":
     )
     epochs = ablation.base.train.epochs
     slots = experiment.slots(node_resources())
+    check_nodes(ablation.base, MARKER, experiment)
     console.print(
         f"{trials} runs of {epochs} epochs, {slots} at a time; {ablation.base.output}",
         highlight=False,

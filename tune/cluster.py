@@ -6,12 +6,17 @@ import socket
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from lisa.config import Config
+from lisa.data.shared_memory import batch_bytes, require_shared_memory
 from lisa.errors import InputError, listing
 from lisa.process import KEEP_MEMORY
 from tune.storage import file_system, is_url
 from tune.torchrun import CHECKOUT
+
+if TYPE_CHECKING:
+    from tune.experiment import Experiment
 
 ENVIRONMENT = {**KEEP_MEMORY, "MALLOC_ARENA_MAX": "1"}
 """Of the workers; a trial runs in a thread, which must not get an arena of its own."""
@@ -116,8 +121,8 @@ def node_resources() -> list[dict[str, float]]:
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
-def check_nodes(data: str, results: str, marker: str) -> None:
-    """Refuses, before any trial, a cluster with nodes that see no data or another results folder."""
+def check_nodes(config: Config, marker: str, experiment: "Experiment") -> None:
+    """Refuses, before any trial, nodes that see other files or whose /dev/shm is too small."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -126,7 +131,7 @@ def check_nodes(data: str, results: str, marker: str) -> None:
     pending = {
         node["NodeManagerAddress"]: check.options(
             scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        ).remote(data, results, marker)
+        ).remote(config, marker, experiment.trials_on(node["Resources"]), experiment.job.processes)
         for node in nodes
     }
     faults = [
@@ -136,14 +141,18 @@ def check_nodes(data: str, results: str, marker: str) -> None:
     ]
     if faults:
         raise InputError(
-            "not all nodes of the cluster see the files; give a shared path or a URL:\n" + listing(faults)
+            "not all nodes can run the trials (files need a path that all of them see, or a URL):\n"
+            + listing(faults)
         )
 
 
-def faults_here(data: str, results: str, marker: str) -> list[str]:
-    """What this machine doesn't see: the data, or the file ``marker`` in the results folder."""
+def faults_here(config: Config, marker: str, trials: int, processes: int) -> list[str]:
+    """What this machine lacks: the data, the file ``marker`` in the results folder, or room in /dev/shm.
+
+    ``trials`` of so many ``processes`` each would run here at a time.
+    """
     faults: list[str] = []
-    for name, place, item in (("--data", data, ""), ("--output", results, marker)):
+    for name, place, item in (("--data", config.data.root, ""), ("--output", config.output, marker)):
         try:
             if is_url(place):
                 files, path = file_system(place)
@@ -155,4 +164,9 @@ def faults_here(data: str, results: str, marker: str) -> list[str]:
             continue
         if not seen:
             faults.append(f"{name} {place} is not there, or not the one that the search writes")
+    batch = batch_bytes(config.train.batch_size, processes, config.data.size)
+    try:
+        require_shared_memory(batch, config.data.workers, trials * processes)
+    except InputError as error:
+        faults.append(str(error))
     return faults

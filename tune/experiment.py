@@ -65,12 +65,16 @@ class Experiment:
 
         Raises InputError where none can.
         """
-        asked = {name.upper(): amount for name, amount in self.resources.items() if amount > 0}
-        fits = sum(min(int(node.get(name, 0) / asked[name]) for name in asked) for node in nodes)
+        fits = sum(self.trials_on(node) for node in nodes)
         if fits < 1:
             has = "; ".join(f"{node.get('CPU', 0):g} CPUs, {node.get('GPU', 0):g} GPUs" for node in nodes)
             raise InputError(f"a trial asks for {self.resources} on one node, Ray's have {has}: ask for less")
         return min(fits, self.trials)
+
+    def trials_on(self, node: Mapping[str, float]) -> int:
+        """How many trials run at a time on a node with these resources."""
+        asked = {name.upper(): amount for name, amount in self.resources.items() if amount > 0}
+        return min(self.trials, *(int(node.get(name, 0) / amount) for name, amount in asked.items()))
 
     def _new_tuner(self, trainable: Any, table: TrialTable) -> ray_tune.Tuner:
         return ray_tune.Tuner(

@@ -95,7 +95,6 @@ def main() -> int:
     from tune.results import write_results
 
     with claim(config.output, arguments.recipe(), arguments.resume), open_cluster(arguments.cluster):
-        check_nodes(config.data.root, config.output, MARKER)
         outcomes = _search(arguments, space)
     if not complete(outcomes, arguments.trials):
         console.print(f"stopped: the same command with --resume goes on ({config.output})", soft_wrap=True)
@@ -117,6 +116,7 @@ def _search(arguments: SearchArguments, space: Space) -> "list[Outcome]":
     resources = ray.cluster_resources()
     experiment = _experiment(arguments, space, resources)
     slots = experiment.slots(node_resources())
+    check_nodes(space.base, MARKER, experiment)
     console.print(
         f"{arguments.trials} trials of {arguments.epochs} epochs, {slots} at a time; {space.base.output}",
         highlight=False,

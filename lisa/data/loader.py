@@ -1,29 +1,17 @@
 """Decoded pictures from worker processes: no wait for them is endless, and none of them outlives the run."""
 
-import shutil
 import signal
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from torch.utils.data import DataLoader, Dataset
 
 from lisa.data.faces import Face
+from lisa.data.shared_memory import PREFETCH, ROOM, SHARED_MEMORY, free_bytes
 from lisa.errors import InputError, plain
 from lisa.world import World
 
 T = TypeVar("T")
-
-SHARED_MEMORY = Path("/dev/shm")
-"""Where worker processes leave what they have decoded."""
-
-PREFETCH = 2
-"""Batches that each worker prepares ahead."""
-
-IN_HAND = 3
-"""Batches that the training process holds at most: a step's, the next one, one on its way."""
-
-ROOM = "give the container more (docker run --shm-size=8g; in Kubernetes an emptyDir of medium Memory)"
 
 
 class Loader(Generic[T]):
@@ -91,31 +79,13 @@ def ignore_signals(worker: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
-def require_shared_memory(batch_bytes: int, workers: int, world: World) -> None:
-    """Raises InputError where /dev/shm has no room for the batches of all workers on this machine.
-
-    Without room the workers die or wait for ever, one by one, in the middle of a run.
-    """
-    if workers == 0 or not SHARED_MEMORY.is_dir():
-        return
-    needed = batch_bytes * (PREFETCH * workers + IN_HAND) * world.local_world_size
-    free = shutil.disk_usage(SHARED_MEMORY).free
-    if free < needed:
-        processes = workers * world.local_world_size
-        raise InputError(
-            f"{SHARED_MEMORY} has {free / 2**20:.0f} MiB free, and {processes} decoding processes need "
-            f"{needed / 2**20:.0f} MiB: {ROOM}, or decode in the training process: --data.workers 0"
-        )
-
-
 def _explained(error: RuntimeError, patience: float) -> Exception:
     """A line for what DataLoader says of its workers; other errors as they are."""
     text = str(error)
     if "timed out" in text:
-        free = shutil.disk_usage(SHARED_MEMORY).free if SHARED_MEMORY.is_dir() else 0
         return InputError(
             f"no pictures from the decoding processes for {patience:.0f} s ({SHARED_MEMORY} has "
-            f"{free / 2**20:.0f} MiB free): is the disk reachable? Try --data.workers 0, or a larger "
+            f"{free_bytes() / 2**20:.0f} MiB free): is the disk reachable? Try --data.workers 0, or a larger "
             "LISA_TIMEOUT"
         )
     if "DataLoader worker" in text or "shared memory" in text:

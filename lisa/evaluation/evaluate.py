@@ -10,8 +10,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 from lisa.data.faces import Face, FaceDataset
-from lisa.data.loader import Loader, require_shared_memory
+from lisa.data.loader import Loader
 from lisa.data.pairs import Pair
+from lisa.data.shared_memory import require_shared_memory
 from lisa.errors import StopAskedError
 from lisa.evaluation.float32 import ieee_float32
 from lisa.evaluation.metrics import Tally
@@ -127,7 +128,7 @@ def require_room(pairs: Sequence[Pair], workers: int, world: World) -> None:
         except (OSError, ValueError, Image.DecompressionBombError):
             continue  # whoever reads it says why
     at_once = AT_ONCE if world.device.type == "cuda" else 1
-    require_shared_memory(4 * largest * at_once, workers, world)
+    require_shared_memory(4 * largest * at_once, workers, world.local_world_size)
 
 
 def _groups(faces: list[Face]) -> Iterator[list[Face]]:

@@ -10,8 +10,8 @@ from lisa.config import Config
 from lisa.data.checking import check_pairs
 from lisa.data.faces import EpochBatches
 from lisa.data.folders import find_pairs
-from lisa.data.loader import require_shared_memory
 from lisa.data.pairs import Pair
+from lisa.data.shared_memory import batch_bytes, require_shared_memory
 from lisa.evaluation.evaluate import require_room
 from lisa.models import build, count_parameters, deployable
 from lisa.run import checkpoint
@@ -44,8 +44,8 @@ def load_faces(config: Config, world: World) -> Faces:
             for split in ("train", "val")
         ]
     )
-    share = -(-config.train.batch_size // world.world_size)
-    world.fail_together(lambda: require_shared_memory(share * 4 * data.size**2, data.workers, world))
+    batch = batch_bytes(config.train.batch_size, world.world_size, data.size)
+    world.fail_together(lambda: require_shared_memory(batch, data.workers, world.local_world_size))
     world.fail_together(lambda: require_room(val, data.workers, world))
     checked = check_pairs(train, world.all_gather, world.rank, world.world_size)
     also = check_pairs(val, world.all_gather, world.rank, world.world_size)

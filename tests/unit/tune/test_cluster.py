@@ -1,9 +1,15 @@
 """What is known of a cluster before Ray starts."""
 
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 
+from lisa.config import Config, DataConfig, TrainConfig
 from lisa.errors import InputError
-from tune.cluster import check_address
+from tune.cluster import check_address, faults_here
 
 
 @pytest.mark.parametrize("name", ["TMPDIR", "RAY_TMPDIR"])
@@ -26,3 +32,18 @@ def test_rays_own_folder_counts_where_both_are_set(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("TMPDIR", "/" + 100 * "x")
     monkeypatch.setenv("RAY_TMPDIR", "/tmp")
     check_address("")
+
+
+def test_dev_shm_must_hold_the_batches_of_all_trials_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Two trials of two processes, each with two workers: 7 batches of 4 pictures, 4 bytes a pixel."""
+    (tmp_path / "search.json").touch()
+    data = DataConfig(root=str(tmp_path), size=256, workers=2)
+    config = Config(data, train=TrainConfig(batch_size=8), output=str(tmp_path))
+    needed = 4 * 7 * 4 * 4 * 256**2
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=needed))
+    assert faults_here(config, "search.json", trials=2, processes=2) == []
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=needed - 1))
+    (fault,) = faults_here(config, "search.json", trials=2, processes=2)
+    assert "8 decoding processes need 28 MiB" in fault
+    elsewhere, _ = faults_here(replace(config, output=str(tmp_path / "gone")), "search.json", 2, 2)
+    assert "gone is not there, or not the one that the search writes" in elsewhere

@@ -1,6 +1,7 @@
 """Loaders: no wait for pictures is endless, and none of their processes outlives them."""
 
 import os
+import shutil
 import signal
 import threading
 import time
@@ -14,9 +15,9 @@ import torch
 from torch.utils.data import Dataset
 
 from lisa.config import Config, DataConfig, TrainConfig
-from lisa.data import loader as loading
 from lisa.data.faces import Face
-from lisa.data.loader import Loader, require_shared_memory
+from lisa.data.loader import Loader
+from lisa.data.shared_memory import require_shared_memory
 from lisa.errors import InputError, StopAskedError
 from lisa.training.loop import fit
 from lisa.world import World
@@ -92,19 +93,19 @@ def test_a_worker_that_finds_no_room_is_told():
 
 def free(monkeypatch: pytest.MonkeyPatch, mebibytes: float) -> None:
     usage = SimpleNamespace(free=int(mebibytes * 2**20))
-    monkeypatch.setattr(loading.shutil, "disk_usage", lambda path: usage)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
 
 
 def test_room_is_asked_for_all_workers_of_a_machine(monkeypatch: pytest.MonkeyPatch):
     free(monkeypatch, 64)
-    require_shared_memory(9 * 2**20, 2, World())  # 7 batches
-    require_shared_memory(2**40, 0, World())  # nothing goes through /dev/shm
+    require_shared_memory(9 * 2**20, 2, 1)  # 7 batches
+    require_shared_memory(2**40, 0, 1)  # nothing goes through /dev/shm
     with pytest.raises(
         InputError, match=r"/dev/shm has 64 MiB free, and 2 decoding processes need 70 MiB: give"
     ):
-        require_shared_memory(10 * 2**20, 2, World())
+        require_shared_memory(10 * 2**20, 2, 1)
     with pytest.raises(InputError, match="4 decoding processes need 126 MiB"):
-        require_shared_memory(9 * 2**20, 2, World(local_world_size=2))
+        require_shared_memory(9 * 2**20, 2, 2)
 
 
 def test_training_is_refused_where_dev_shm_is_small(
