@@ -163,13 +163,13 @@ class Walk:
     def tell(self, note: Callable[[str], object]) -> None:
         """What a user would want to know, in up to three lines."""
         for text, paths in (
-            ("followed links to folders", self.followed),
-            ("not followed, being there already or endless", self.skipped),
+            ("linked folders followed", self.followed),
+            ("linked folders not followed, being visited already or endless", self.skipped),
             ("left alone, being hidden or a system's own", self.left_alone),
         ):
             if paths:
                 names = [os.path.relpath(path, self.root) for path in paths[:3]] + ["..."] * (len(paths) > 3)
-                note(f"{len(paths)} {text}: {', '.join(names)}")
+                note(f"{text}: {len(paths)} ({', '.join(names)})")
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -35,8 +35,8 @@ def test_linked_folders_are_followed_once_and_said(tmp_path: Path) -> None:
     names, notes = found(tmp_path / "in", tmp_path / "out")
     assert names == ["album/deep/x", "real/y"]
     assert notes == [
-        "1 followed links to folders: album",
-        "2 not followed, being there already or endless: again, second",
+        "linked folders followed: 1 (album)",
+        "linked folders not followed, being visited already or endless: 2 (again, second)",
     ]
 
 
@@ -97,7 +97,7 @@ def test_what_systems_leave_among_pictures_is_left_alone(model: Path, tmp_path: 
     names, notes = found(tmp_path / "in", tmp_path / "out")
     assert names == ["x"]
     assert len(notes) == 1
-    assert notes[0].startswith("8 left alone, being hidden or a system's own: ")
+    assert notes[0].startswith("left alone, being hidden or a system's own: 8 (")
     assert found(f"{tmp_path}/in/**/*.jpg", tmp_path / "out")[0] == ["x"]
 
 
