@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Generator
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -21,6 +22,8 @@ ROOT = Path(__file__).parents[2]
 SHAPE = ("--model.widths", "4", "6", "8", "10", "12", "--model.depths", "1", "1", "1", "1", "1")
 FLAGS = ("--size", "32", "--batch-size", "2", "--data.workers", "0", "--optim.ema-decay", "0", *SHAPE)
 LONG = 600
+
+T = TypeVar("T")
 
 
 def command(room: str, *arguments: object) -> list[str]:
@@ -109,6 +112,17 @@ def assert_gone(members: set[tuple[int, str]]) -> None:
         time.sleep(0.2)
 
 
+def patiently(start: Callable[[], T]) -> T:
+    """Ray gives a node 30 s to start, which on a busy machine is not enough."""
+    for _ in range(4):
+        try:
+            return start()
+        except Exception as error:
+            if "timed out during startup" not in str(error):
+                raise
+    return start()
+
+
 @pytest.fixture(scope="module")
 def cluster() -> Generator[str]:
     """Two nodes of one CPU each on this machine; its address."""
@@ -118,9 +132,9 @@ def cluster() -> Generator[str]:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("PYTHONPATH", "")  # the checkout must travel, not be found
         head = {"num_cpus": 1, "include_dashboard": False, "object_store_memory": 100 * 2**20}
-        nodes = Cluster(initialize_head=True, head_node_args=head)
+        nodes = patiently(lambda: Cluster(initialize_head=True, head_node_args=head))
         try:
-            nodes.add_node(num_cpus=1, object_store_memory=100 * 2**20)
+            patiently(lambda: nodes.add_node(num_cpus=1, object_store_memory=100 * 2**20))
             yield str(nodes.address)
         finally:
             nodes.shutdown()

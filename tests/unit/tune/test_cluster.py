@@ -1,6 +1,7 @@
 """What is known of a cluster before Ray starts."""
 
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,7 +10,7 @@ import pytest
 
 from lisa.config import Config, DataConfig, TrainConfig
 from lisa.errors import InputError
-from tune.cluster import check_address, faults_here
+from tune.cluster import check_address, faults_here, open_cluster
 
 
 @pytest.mark.parametrize("name", ["TMPDIR", "RAY_TMPDIR"])
@@ -32,6 +33,18 @@ def test_rays_own_folder_counts_where_both_are_set(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("TMPDIR", "/" + 100 * "x")
     monkeypatch.setenv("RAY_TMPDIR", "/tmp")
     check_address("")
+
+
+def test_a_cluster_that_does_not_start_is_one_line(monkeypatch: pytest.MonkeyPatch):
+    def init(*arguments: object, **options: object) -> None:
+        raise Exception("The current node timed out during startup. This could happen because ...")
+
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(init=init))
+    with (
+        pytest.raises(InputError, match=r"no Ray cluster at this machine: The current node timed out"),
+        open_cluster(""),
+    ):
+        pass
 
 
 def test_dev_shm_must_hold_the_batches_of_all_trials_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
