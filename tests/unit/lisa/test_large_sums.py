@@ -42,7 +42,8 @@ def test_a_loss_of_twenty_million_pixels(name: str, fast: bool):
     target[:, :IGNORED_ROWS] = 255
     term, expected = TERMS[name]
     with nullcontext() if fast else plain_kernels():
-        assert term(logits, target).item() == pytest.approx(expected, rel=2e-6)
+        # 1 - p alone loses 4e-6 of itself here; counts that stop at 2^24 would lose 4 %.
+        assert term(logits, target).item() == pytest.approx(expected, rel=5e-5)
 
 
 @pytest.mark.slow
