@@ -20,7 +20,6 @@ from lisa.data.synthetic import draw_face
 from lisa.errors import InputError
 from lisa.face_parser import FaceParser, argmax_at
 from lisa.files import whole_file
-from lisa.labels import FLIP_PAIRS, NAMES, PALETTE
 from lisa.models import count_parameters
 from lisa.run.checkpoint import Trained, load_network
 
@@ -152,12 +151,14 @@ def require_equal(parity: dict[str, Any], checkpoint: Path, output: Path) -> Non
 
 def metadata_of(trained: Trained) -> dict[str, Any]:
     """What an exported file says of itself, but for its parity."""
+    labels = trained.config.labels
     return {
         "format": FORMAT,
         "size": trained.config.data.size,
-        "labels": list(NAMES),
-        "palette": list(PALETTE),
-        "flip_pairs": [list(pair) for pair in FLIP_PAIRS],
+        "labels": list(labels.names),
+        "palette": list(labels.palette),
+        "flip_pairs": [list(pair) for pair in labels.flip_pairs],
+        "label_set": labels.to_dict(),
         "parameters": count_parameters(trained.network),
         "config": trained.config.to_dict(),
         "metrics": trained.metrics,

@@ -60,10 +60,11 @@ def main() -> int:
 
     with open_world() as world:
         trained = world.fail_together(lambda: load_network(arguments.checkpoint))
-        pairs = world.fail_together(lambda: arguments.source.pairs(trained.config.data.val_share))
+        labels = trained.config.labels
+        pairs = world.fail_together(lambda: arguments.source.pairs(labels, trained.config.data.val_share))
         checked = check_pairs(pairs, world.all_gather, world.rank, world.world_size)
         world.fail_together(lambda: make_folders([arguments.output.parent] if world.is_main else []))
-        network = FlipAveraged(trained.network) if arguments.tta == "flip" else trained.network
+        network = FlipAveraged(trained.network, labels) if arguments.tta == "flip" else trained.network
         size = arguments.size or trained.config.data.size
         if arguments.noise > 0:
             network = Noisy(network, size, arguments.noise)

@@ -25,14 +25,14 @@ from lisa.data.pictures import upright_rgb
 from lisa.errors import InputError
 from lisa.evaluation.float32 import ieee_float32
 from lisa.figures.sheet import overlay
-from lisa.labels import NAMES, PALETTE
+from lisa.labels import Label, LabelSet
 from lisa.run.checkpoint import load_network
 
 Picture = str | PathLike[str] | Image.Image | NDArray[np.uint8] | Tensor
 """A file, a Pillow picture of any mode, or RGB: an array (H,W,3) or a tensor (3,H,W), uint8."""
 
 METADATA_FILE = "lisa.json"
-FORMAT = 1
+FORMAT = 2
 """The newest format of exported files that this version reads."""
 
 
@@ -42,12 +42,15 @@ class LabelMap:
 
     ids: NDArray[np.uint8]
     """(H,W): ``names[ids[y, x]]`` is a pixel's label."""
-    names: tuple[str, ...]
-    """Names of the ids, from 0 on."""
     picture: NDArray[np.uint8] = field(repr=False)
     """(H,W,3) RGB: the picture that the ids belong to, upright by its EXIF tag."""
-    palette: NDArray[np.uint8] = field(repr=False)
-    """(labels,3) RGB: each label's colour."""
+    labels: LabelSet = field(repr=False)
+    """Names, colours and roles of the ids."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the ids, from 0 on."""
+        return self.labels.names
 
     def mask(self, *names: str) -> NDArray[np.bool_]:
         """(H,W): True where the label is one of ``names``. Raises InputError for a name that is no label."""
@@ -68,7 +71,7 @@ class LabelMap:
 
         Background stays as it is.
         """
-        return Image.fromarray(overlay(self.picture, self.ids, alpha, self.palette))
+        return Image.fromarray(overlay(self.picture, self.ids, self.labels, alpha))
 
 
 class Parser:
@@ -82,15 +85,18 @@ class Parser:
         self,
         model: Callable[[Tensor], Tensor],
         device: torch.device,
-        names: tuple[str, ...] = NAMES,
-        palette: tuple[int, ...] = PALETTE,
+        labels: LabelSet,
         origin: str = "",
     ) -> None:
         self.device = device
-        self.names = names
+        self.labels = labels
         self.origin = origin
         self._model = model
-        self._palette = np.array(palette, np.uint8).reshape(-1, 3)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The labels by id."""
+        return self.labels.names
 
     def __call__(self, picture: Picture) -> LabelMap:
         """Finds every pixel's label.
@@ -105,7 +111,7 @@ class Parser:
         images = torch.from_numpy(pixels[None]).to(self.device).permute(0, 3, 1, 2)
         with torch.inference_mode(), ieee_float32(self.device):
             ids = self._model(images)[0].cpu().numpy()
-        return LabelMap(ids, self.names, pixels, self._palette)
+        return LabelMap(ids, pixels, self.labels)
 
 
 def load(path: str | PathLike[str], device: torch.device | str | None = None) -> Parser:
@@ -126,9 +132,9 @@ def load(path: str | PathLike[str], device: torch.device | str | None = None) ->
     exported = _metadata(path)
     if exported is not None:
         model = _exported_model(path, device)
-        return Parser(model, device, exported.names, exported.palette, exported.origin)
+        return Parser(model, device, exported.labels, exported.origin)
     trained = load_network(path)
-    return Parser(trained.parser(device), device, origin=trained.origin)
+    return Parser(trained.parser(device), device, trained.config.labels, trained.origin)
 
 
 def _device(name: torch.device | str | None) -> torch.device:
@@ -150,8 +156,7 @@ def _device(name: torch.device | str | None) -> torch.device:
 class _Metadata(NamedTuple):
     """What an exported file says of its labels."""
 
-    names: tuple[str, ...]
-    palette: tuple[int, ...]
+    labels: LabelSet
     origin: str
 
 
@@ -177,7 +182,16 @@ def _metadata(path: Path) -> _Metadata | None:
         raise InputError(f"{path}: exported format {newest}, this version reads up to {FORMAT}: update LISA")
     if len(palette) != 3 * len(names):
         raise InputError(f"{path}: its {METADATA_FILE} has {len(names)} labels, {len(palette)} colour values")
-    return _Metadata(names, palette, origin)
+    if "label_set" in content:
+        return _Metadata(LabelSet.from_dict(content["label_set"], str(path)), origin)
+    return _Metadata(_plain_set(names, palette), origin)
+
+
+def _plain_set(names: tuple[str, ...], palette: tuple[int, ...]) -> LabelSet:
+    """The labels of a file that was exported before label sets had roles."""
+    colors = np.array(palette).reshape(-1, 3).tolist()
+    labels = (Label(name, (red, green, blue)) for name, (red, green, blue) in zip(names, colors, strict=True))
+    return LabelSet("exported", tuple(labels))
 
 
 def _exported_model(path: Path, device: torch.device) -> Callable[[Tensor], Tensor]:

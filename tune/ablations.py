@@ -6,6 +6,7 @@ from statistics import mean, stdev
 from typing import Any, NamedTuple
 
 from lisa.config import Config
+from lisa.labels.celebamask import CELEBAMASK
 from tune.space import Point
 
 
@@ -88,7 +89,7 @@ def markdown(ablation: Ablation, results: Sequence[tuple[Point, dict[str, Any]]]
         "",
         f"Ours: {base.train.epochs} epochs at {base.data.size}x{base.data.size}; best val mIoU of a run and "
         "the report's F1 at that epoch; mean ± standard deviation over the seeds. The report's: 100 epochs "
-        "at 512x512 on 5,000 pictures.",
+        f"at 512x512 on 5,000 pictures{_other_labels(base)}.",
         "",
         "| row | parameters | seeds | mIoU, ours | mIoU, report | F1, ours | F1, report |",
         "|---|---|---|---|---|---|---|",
@@ -105,6 +106,12 @@ def markdown(ablation: Ablation, results: Sequence[tuple[Point, dict[str, Any]]]
         cells = [row.name, f"{mine[0]['parameters']:,}", seeds, miou, f"{row.miou:.2f}", f1, f"{row.f1:.2f}"]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def _other_labels(base: Config) -> str:
+    if base.labels == CELEBAMASK:
+        return ""
+    return f", with CelebAMask-HQ's 19 labels: not to be compared with ours, of label set {base.labels.name}"
 
 
 def _spread(values: Sequence[float], digits: int = 2) -> str:

@@ -89,7 +89,7 @@ def settle(config: Config) -> Config:
             raise InputError(f"--data {root}: nothing is there")
     else:
         for split in ("train", "val"):
-            find_pairs(root, split, config.data.label_order, config.data.exclude, config.data.val_share)
+            find_pairs(root, split, config.encoding, config.data.exclude, config.data.val_share)
     exclude, cache = (absolute(path) if path else "" for path in (config.data.exclude, config.data.cache))
     data = replace(config.data, root=root, exclude=exclude, cache=cache)
     train = config.train

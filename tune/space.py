@@ -149,5 +149,5 @@ class Space:
         return replace(model, widths=widths(low), depths=depths, hamburger_ratio=ratio)
 
     def _count(self, widths: tuple[int, ...], depths: tuple[int, ...], ratio: float) -> int:
-        model = self.base.model
-        return count_lisa(widths, depths, ratio, model.activation == "prelu", model.auxiliary)
+        model, classes = self.base.model, len(self.base.labels)
+        return count_lisa(widths, depths, ratio, model.activation == "prelu", model.auxiliary, classes)

@@ -22,7 +22,7 @@ Probabilities = NDArray[np.float16]
 METADATA_FILE = "lisa.json"
 """Name of the metadata inside the model file."""
 
-FORMAT = 1
+FORMAT = 2
 """The newest model file that this program understands."""
 
 _REQUIRED = {"format": int, "size": int, "labels": list, "palette": list, "flip_pairs": list}

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from lisa.augment.upload import upload
 from lisa.config import AugmentConfig
-from lisa.labels import FLIPPED_IDS, IGNORE_INDEX
+from lisa.labels import IGNORE_INDEX, LabelSet
+from lisa.labels.celebamask import CELEBAMASK
 
 SOMETIMES = 0.3
 """Probability of blur, noise, JPEG artefacts and erasing, where they are switched on."""
@@ -29,7 +30,7 @@ class Augmentation(nn.Module):
     flipped_ids: Tensor
     border: Tensor
 
-    def __init__(self, config: AugmentConfig, size: int) -> None:
+    def __init__(self, config: AugmentConfig, size: int, labels: LabelSet = CELEBAMASK) -> None:
         super().__init__()
         geometry = _geometry(config, size)
         mask_arguments: dict[str, Any] = {"resample": Resample.NEAREST, "align_corners": None}
@@ -46,7 +47,7 @@ class Augmentation(nn.Module):
         # Not in the same sequence: Kornia would erase the mask to 0, which is a class here.
         self.appearance = nn.ModuleList(_appearance(config))
         table = torch.arange(256, dtype=torch.uint8)
-        table[: len(FLIPPED_IDS)] = torch.tensor(FLIPPED_IDS, dtype=torch.uint8)
+        table[: len(labels)] = torch.tensor(labels.flipped_ids, dtype=torch.uint8)
         self.register_buffer("flipped_ids", table, persistent=False)
         self.register_buffer("border", torch.tensor([float(IGNORE_INDEX)]), persistent=False)
 

@@ -8,13 +8,20 @@ from torch import Tensor, nn
 
 from lisa.augment.upload import upload
 from lisa.config import AugmentConfig
-from lisa.labels import IDS
+from lisa.labels import LabelSet
+from lisa.labels.celebamask import CELEBAMASK
 
 Target = tuple[Tensor, float]
 """A batch's masks (B,H,W) uint8 and their share of the loss."""
 
-ACCESSORIES = ("eye_g", "hat", "ear_r", "neck_l")
-"""The rare classes: on 6, 5, 23 and 4.5 % of the pictures."""
+ACCESSORIES = {"glasses", "hat", "earrings", "necklace", "facewear"}
+"""Roles of what is worn: in CelebAMask-HQ the rare classes, on 6, 5, 23 and 4.5 % of the pictures."""
+
+
+def accessory_ids(labels: LabelSet) -> list[int]:
+    """Ids of the labels that cover nothing but what is worn."""
+    worn = [label.name for label in labels.labels if label.roles and ACCESSORIES.issuperset(label.roles)]
+    return [labels.ids[name] for name in worn]
 
 
 class Mixing(nn.Module):
@@ -22,10 +29,10 @@ class Mixing(nn.Module):
 
     accessory_ids: Tensor
 
-    def __init__(self, config: AugmentConfig) -> None:
+    def __init__(self, config: AugmentConfig, labels: LabelSet = CELEBAMASK) -> None:
         super().__init__()
         self.config = config
-        ids = torch.tensor([IDS[name] for name in ACCESSORIES], dtype=torch.uint8)
+        ids = torch.tensor(accessory_ids(labels), dtype=torch.uint8)
         self.register_buffer("accessory_ids", ids, persistent=False)
 
     @torch.no_grad()

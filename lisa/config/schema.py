@@ -15,12 +15,24 @@ from lisa.config.checkpoint_every import parse_every
 from lisa.config.limits import Limited, Range
 from lisa.config.parameter_count import count_lisa
 from lisa.errors import InputError
-from lisa.label_orders import CELEBAMASK
+from lisa.labels import BUILT_IN, LabelSet, read_label_set
+from lisa.labels.celebamask import CELEBAMASK
+from lisa.labels.encoding import Encoding, read_encoding, write_out
 
 
 def _require(condition: bool, name: str, value: object, rule: str) -> None:
     if not condition:
         raise InputError(f"{name} = {value!r}: {rule}")
+
+
+_LABELS = tyro.constructors.PrimitiveConstructorSpec(
+    nargs=1,
+    metavar=f"{{{','.join(BUILT_IN)}}}|FILE",
+    instance_from_str=lambda words: read_label_set(words[0]),
+    is_instance=lambda value: isinstance(value, LabelSet),
+    str_from_instance=lambda labels: [labels.name],
+)
+"""How the command line reads a label set."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +45,9 @@ class DataConfig(Limited, section="data"):
     """Side of the square that the network sees, in pixels. Other pictures are stretched to it."""
     workers: Annotated[int, Range(0)] = 2
     """Decoding processes per rank; 0 decodes in the training process."""
-    label_order: str = CELEBAMASK
-    """Order of the masks' ids: celebamask-hq, face-parsing.pytorch, or your own names from id 0 on, comma
-    separated."""
+    encoding: Annotated[str, tyro.conf.arg(aliases=["--data.label-order"])] = ""
+    """Which id in a mask is which label (docs/data.md): celebamask-hq, face-parsing.pytorch, lapa, ..., or
+    0=background,1=skin,13=ignore, or a .toml or .json file; empty for the label set's own ids."""
     exclude: str = ""
     """File with paths to leave out, one a line from root on, as lisa.data.doctor --exclude-to writes it;
     empty for none."""
@@ -43,6 +55,11 @@ class DataConfig(Limited, section="data"):
     """Share of train that is held out as val, by the pictures' names; for sets without a split val."""
     cache: str = ""
     """Folder for decoded training pictures, 1 MB a face at 512 pixels; empty decodes them in every epoch."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        # A file's content travels with the run, not its path.
+        object.__setattr__(self, "encoding", write_out(self.encoding))
 
 
 @dataclass(frozen=True)
@@ -72,14 +89,13 @@ class ModelConfig(Limited, section="model"):
         _require(
             self.name == "lisa" or not self.auxiliary, "model.auxiliary", self.auxiliary, "for lisa alone"
         )
-        if self.name == "lisa":
-            self._require_under_cap()
 
-    def _require_under_cap(self) -> None:
+    def require_under_cap(self, classes: int) -> None:
         """LISA is counted before it is built: a config over the cap can't be written (contract 6)."""
-        count = count_lisa(
-            self.widths, self.depths, self.hamburger_ratio, self.activation == "prelu", self.auxiliary
-        )
+        if self.name != "lisa":
+            return
+        prelu = self.activation == "prelu"
+        count = count_lisa(self.widths, self.depths, self.hamburger_ratio, prelu, self.auxiliary, classes)
         if count >= self.max_parameters:
             raise InputError(
                 f"model: widths {self.widths}, depths {self.depths}, hamburger_ratio {self.hamburger_ratio}"
@@ -235,12 +251,23 @@ class Config:
     loss: LossConfig = field(default_factory=LossConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+    labels: Annotated[LabelSet, _LABELS] = CELEBAMASK
+    """Classes that the network tells apart: a built-in label set, or a .toml or .json file (docs/data.md)."""
     output: str = "runs/lisa"
     """Run folder: checkpoints, logs, figures."""
 
+    def __post_init__(self) -> None:
+        self.model.require_under_cap(len(self.labels))
+        read_encoding(self.data.encoding, self.labels)
+
+    @property
+    def encoding(self) -> Encoding:
+        """Which id in the run's masks is which label."""
+        return read_encoding(self.data.encoding, self.labels)
+
     def to_dict(self) -> dict[str, Any]:
-        """Nested plain values, as JSON holds them."""
-        return dataclasses.asdict(self)
+        """Nested plain values, as JSON holds them; the label set is written out."""
+        return {**dataclasses.asdict(self), "labels": self.labels.to_dict()}
 
     def to_json(self) -> str:
         """The config as indented JSON."""
@@ -248,7 +275,10 @@ class Config:
 
     @staticmethod
     def from_dict(values: Mapping[str, Any]) -> "Config":
-        """The inverse of to_dict. Missing fields keep their defaults; unknown ones are InputErrors."""
+        """The inverse of to_dict. Missing fields keep their defaults; unknown ones are InputErrors.
+
+        ``labels`` may be a built-in set's name too.
+        """
         return _from_dict(Config, values, "")
 
     @staticmethod
@@ -263,20 +293,32 @@ class Config:
         return Config.from_dict(values)
 
 
+_FORMER = {"data.label_order": "encoding"}
+"""Fields that had another name: configs and checkpoints of then are still read."""
+
+
 def _from_dict(cls: type[Any], values: Mapping[str, Any], prefix: str) -> Any:
     types = get_type_hints(cls)
     hints = {each.name: types[each.name] for each in dataclasses.fields(cls)}
     arguments: dict[str, Any] = {}
     for key, value in values.items():
+        key = _FORMER.get(f"{prefix}{key}", key)
         name = f"{prefix}{key}"
         if key not in hints:
             raise InputError(f"{name} is no field of the config (known here: {', '.join(hints)})")
-        if dataclasses.is_dataclass(hints[key]):
+        if hints[key] is LabelSet:
+            arguments[key] = _labels(value)
+        elif dataclasses.is_dataclass(hints[key]):
             _require(isinstance(value, Mapping), name, value, "must be an object")
             arguments[key] = _from_dict(hints[key], value, f"{name}.")  # pyright: ignore[reportArgumentType]
         else:
             arguments[key] = _checked(hints[key], value, name)
     return cls(**arguments)
+
+
+def _labels(value: Any) -> LabelSet:
+    _require(isinstance(value, str | Mapping), "labels", value, "a built-in set's name, or a label set")
+    return read_label_set(value) if isinstance(value, str) else LabelSet.from_dict(value, "labels")
 
 
 def _checked(kind: Any, value: Any, name: str) -> Any:

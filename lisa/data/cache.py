@@ -75,7 +75,9 @@ def _index(pairs: Sequence[Pair], size: int) -> dict[str, Any]:
 
     return {
         "size": size,
-        "faces": [[stamp(pair.image), stamp(pair.mask), *pair[2:]] for pair in pairs],
+        "labels": pairs[0].encoding.labels.to_dict(),
+        "encoding": pairs[0].encoding.table().tolist(),
+        "faces": [[stamp(pair.image), stamp(pair.mask), pair.turn, pair.swap] for pair in pairs],
     }
 
 

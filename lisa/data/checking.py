@@ -14,7 +14,8 @@ from lisa.data.mask_formats import MANY_VALUES, Ids
 from lisa.data.mask_sets import Verdict, judge
 from lisa.data.pairs import REMEDY, Decoded, Pair, PairError, PairFault, decode_stored, stored_mask
 from lisa.errors import InputError, listing
-from lisa.labels import IGNORE_INDEX, NUM_CLASSES
+from lisa.labels import IGNORE_INDEX
+from lisa.labels.encoding import Encoding
 
 EXPLAINED = ("ids", "binary")
 """Kinds of faults in single masks that a verdict on all of them explains."""
@@ -59,7 +60,8 @@ def look_at(pair: Pair) -> Look:
         ignored, by_color = bool((stored.ids == IGNORE_INDEX).any()), stored.by_color
         if len(values.values) <= MANY_VALUES:
             _refuse_rims(pair, stored.ids)
-            layout = values  # of a true label map, even if its ids are no classes
+            if not (by_color and pair.encoding.text):  # then the ids are the set's, and the encoding's not
+                layout = values  # of a true label map, even if its ids are no classes
         decoded = decode_stored(pair, stored)
         counts = np.bincount(np.asarray(decoded.mask).ravel(), minlength=256)
         _refuse_binary(pair, counts)
@@ -88,10 +90,10 @@ def _refuse_binary(pair: Pair, counts: NDArray[np.int64]) -> None:
         )
 
 
-def judge_looks(looks: Sequence[Look], label_order: str) -> Verdict | None:
+def judge_looks(looks: Sequence[Look], encoding: Encoding) -> Verdict | None:
     """What is wrong with all of a split's masks, or None."""
     layouts = [look.layout for look in looks if look.layout is not None]
-    return judge(layouts, label_order, any(look.ignored for look in looks))
+    return judge(layouts, encoding, any(look.ignored for look in looks))
 
 
 def notes_on(looks: Sequence[Look]) -> tuple[str, ...]:
@@ -99,7 +101,7 @@ def notes_on(looks: Sequence[Look]) -> tuple[str, ...]:
     by_color = sum(look.by_color for look in looks)
     if not by_color:
         return ()
-    return (f"{by_color} of {len(looks)} masks were read by their colours, which are those of lisa.labels",)
+    return (f"{by_color} of {len(looks)} masks were read by their colours, which are the label set's",)
 
 
 def turning_notes(pairs: Sequence[Pair]) -> tuple[str, ...]:
@@ -121,6 +123,7 @@ def check_pairs(pairs: Sequence[Pair], gather: Callable[[Any], list[Any]], rank:
         InputError: the same on all ranks: pairs that can't be used, or masks that all are no label maps or
         clearly are in another label order.
     """
+    encoding = pairs[0].encoding
     every = -(-len(pairs) // JUDGED)
     own_counts = np.zeros(256, np.int64)
     own: list[Look] = []
@@ -131,7 +134,7 @@ def check_pairs(pairs: Sequence[Pair], gather: Callable[[Any], list[Any]], rank:
             own.append(look._replace(counts=np.zeros(0, np.int64), layout=layout))
     shares = gather((own, own_counts))
     looks: list[Look] = [look for share, _ in shares for look in share]
-    verdict = judge_looks(looks, pairs[0].label_order)
+    verdict = judge_looks(looks, encoding)
     faults = [look.fault for look in looks if look.fault is not None]
     if verdict is not None:
         faults = [fault for fault in faults if fault.kind not in EXPLAINED]
@@ -142,7 +145,7 @@ def check_pairs(pairs: Sequence[Pair], gather: Callable[[Any], list[Any]], rank:
     if told:
         raise InputError("\n".join(told))
     counts = np.sum([counts for _, counts in shares], axis=0)
-    return Checked(counts[:NUM_CLASSES], notes_on(looks) + turning_notes(pairs))
+    return Checked(counts[: len(encoding.labels)], notes_on(looks) + turning_notes(pairs))
 
 
 def _look_without_pixels(pair: Pair) -> Look:

@@ -10,7 +10,8 @@ import numpy as np
 from PIL import ExifTags, Image
 from PIL.Image import Transpose
 
-from lisa.labels import FLIPPED_IDS
+from lisa.labels import LabelSet
+from lisa.labels.celebamask import CELEBAMASK
 
 UPRIGHT = 1
 """The orientation of a picture that is shown as it is stored."""
@@ -31,7 +32,6 @@ MIRRORED = (2, 4, 5, 7)
 SIDEWAYS = (5, 6, 7, 8)
 """Orientations that exchange width and height."""
 
-_SWAPPED = np.array((*FLIPPED_IDS, *range(len(FLIPPED_IDS), 256)), np.uint8)
 _APP1, _START_OF_SCAN = 0xFFE1, 0xFFDA
 _PNG_MAY_HOLD_EXIF = (b"eXIf", b"iTXt", b"tEXt", b"zTXt")
 
@@ -93,9 +93,14 @@ def shown_size(image: Image.Image, orientation: int) -> tuple[int, int]:
     return (height, width) if orientation in SIDEWAYS and not turned_by_pillow else (width, height)
 
 
-def turned(mask: Image.Image, orientation: int, swap: bool = False) -> Image.Image:
-    """A mask of our ids turned as a picture of this orientation is; ``swap`` exchanges left and right."""
+def turned(
+    mask: Image.Image, orientation: int, swap: bool = False, labels: LabelSet = CELEBAMASK
+) -> Image.Image:
+    """A mask of a set's ids turned as a picture of this orientation is; ``swap`` exchanges left and right."""
     if orientation == UPRIGHT:
         return mask
     mask = mask.transpose(TURNS[orientation])
-    return Image.fromarray(_SWAPPED[np.asarray(mask)]) if swap else mask
+    if not swap:
+        return mask
+    swapped = np.array((*labels.flipped_ids, *range(len(labels), 256)), np.uint8)
+    return Image.fromarray(swapped[np.asarray(mask)])

@@ -12,7 +12,7 @@ from lisa.data.orientation import UNDECIDED, settle_orientations
 from lisa.data.pairs import IMAGE_SUFFIXES, REMEDY, Pair
 from lisa.data.partners import Neighbours
 from lisa.errors import InputError, listing
-from lisa.label_orders import CELEBAMASK, lookup_table
+from lisa.labels.encoding import OWN_IDS, Encoding
 
 
 class Misfit(NamedTuple):
@@ -51,7 +51,7 @@ def has_split(root: Path, split: str = "train") -> bool:
 def find_pairs(
     root: str | Path,
     split: str,
-    label_order: str = CELEBAMASK,
+    encoding: Encoding = OWN_IDS,
     exclude: str | Path = "",
     val_share: float = 0.0,
 ) -> list[Pair]:
@@ -60,17 +60,16 @@ def find_pairs(
     With a ``val_share`` above 0, val is what :func:`held_out` takes from train, and train is the rest.
 
     Raises:
-        InputError: an empty folder, unpaired files, a list that can't be read, an unknown label order, or a
-            share of a set that has a split val.
+        InputError: an empty folder, unpaired files, a list that can't be read, or a share of a set that
+            has a split val.
     """
-    lookup_table(label_order)
     if val_share > 0 and split in ("train", "val"):
         if has_split(Path(root), "val"):
             raise InputError(f"data.val_share = {val_share}: {root} has a split val; give one of the two")
-        pairs = _paired(Path(root), "train", label_order, exclude)
+        pairs = _paired(Path(root), "train", encoding, exclude)
         held = held_out([pair.image for pair in pairs], val_share)
         return [pair for pair in pairs if (pair.image in held) == (split == "val")]
-    return _paired(Path(root), split, label_order, exclude)
+    return _paired(Path(root), split, encoding, exclude)
 
 
 def held_out(images: Sequence[Path], share: float) -> frozenset[Path]:
@@ -105,8 +104,8 @@ def run_pictures(root: Path, split: str, val_share: float = 0.0) -> list[Path]:
     return images
 
 
-def _paired(root: Path, split: str, label_order: str, exclude: str | Path) -> list[Pair]:
-    pairs, misfits = match_files(root, split, label_order)
+def _paired(root: Path, split: str, encoding: Encoding, exclude: str | Path) -> list[Pair]:
+    pairs, misfits = match_files(root, split, encoding)
     excluded = read_exclusions(Path(exclude), root) if exclude else frozenset[Path]()
     faults = [f"{misfit.path}: {misfit.problem}" for misfit in misfits if misfit.path not in excluded]
     if faults:
@@ -127,7 +126,7 @@ def _paired(root: Path, split: str, label_order: str, exclude: str | Path) -> li
     return settled
 
 
-def match_files(root: Path, split: str, label_order: str = CELEBAMASK) -> tuple[list[Pair], list[Misfit]]:
+def match_files(root: Path, split: str, encoding: Encoding = OWN_IDS) -> tuple[list[Pair], list[Misfit]]:
     """The split's pairs by stem, sorted, and the files without a partner."""
     images_folder, masks_folder = split_folders(root, split)
     misfits: list[Misfit] = []
@@ -140,7 +139,7 @@ def match_files(root: Path, split: str, label_order: str = CELEBAMASK) -> tuple[
     near = Neighbours(images_folder, "picture that is read here")
     for stem in sorted(masks - images.keys()):
         misfits.append(Misfit(masks[stem], f"no picture of this stem{near.hint(stem)}"))
-    return [Pair(images[stem], masks[stem], label_order) for stem in sorted(images.keys() & masks)], misfits
+    return [Pair(images[stem], masks[stem], encoding) for stem in sorted(images.keys() & masks)], misfits
 
 
 def _by_stem(folder: Path, suffixes: Sequence[str], misfits: list[Misfit]) -> dict[str, Path]:

@@ -4,7 +4,7 @@ Brows are above eyes, lips below the nose, skin is larger than any of them. Real
 rules under their true order; under a wrong one, most masks break one of them (docs/data.md).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -141,8 +141,6 @@ def fit(gathered: Gathered, order: Order) -> Fit:
     worst, worst_rule = _worst(best, rules)
     sides = _votes(right, SIDES, column)
     compared = int((sides != 0).sum())
-    weights = np.nan_to_num(area).sum(0)
-    named = float(weights[list(column.values())].sum()) / max(float(weights.sum()), 1e-9)
     return Fit(
         upright=int(kept[0].sum()) / applied if best.any() else 1.0,
         turned=int(kept.max(0).sum()) / applied if best.any() else 1.0,
@@ -151,8 +149,15 @@ def fit(gathered: Gathered, order: Order) -> Fit:
         worst_rule=worst_rule,
         sides=int((sides > 0).sum()) / compared if compared else 1.0,
         pairs=compared,
-        named=named,
+        named=share_named(gathered, order),
     )
+
+
+def share_named(gathered: Gathered, ids: Container[int]) -> float:
+    """Share of the labelled pixels whose value is one of the ids."""
+    weights = np.nan_to_num(gathered.parts[..., 0]).sum(0)
+    named = [value in ids for value in gathered.values.tolist()]
+    return float(weights[named].sum()) / max(float(weights.sum()), 1e-9)
 
 
 def _worst(votes: Votes, rules: Sequence[tuple[str, str]]) -> tuple[float, tuple[str, str, str]]:

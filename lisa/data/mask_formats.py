@@ -1,5 +1,6 @@
 """Mask files: which of them hold class ids, and how each kind is read."""
 
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -7,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lisa.label_orders import CELEBAMASK, UNKNOWN, lookup_table
-from lisa.labels import IGNORE_INDEX, LABELS, NUM_CLASSES
+from lisa.labels import IGNORE_INDEX, LabelSet
+from lisa.labels.encoding import OWN_IDS, UNKNOWN, Encoding
 
 Ids = NDArray[np.integer[Any]]
 Colors = NDArray[np.uint8]
@@ -25,14 +26,27 @@ NEAR = 24
 MOSTLY = 0.8
 """Share of pixels near a label's colour from which a mask is a damaged one of this project's."""
 
-_COLORS = np.array([label.color for label in LABELS], np.uint8)
-_LEVELS = np.unique(_COLORS)
-_LEVEL_OF = np.full(256, len(_LEVELS), np.uint16)
-_LEVEL_OF[_LEVELS] = np.arange(len(_LEVELS))
-_BASE = len(_LEVELS) + 1
-_POWERS = np.array([_BASE * _BASE, _BASE, 1], np.uint16)
-_ID_OF_COLOR = np.full(_BASE**3, UNKNOWN, np.uint8)
-_ID_OF_COLOR[(_LEVEL_OF[_COLORS] * _POWERS).sum(1)] = np.arange(NUM_CLASSES)
+
+class _Colors:
+    """A label set's colours, and the way back from them to ids."""
+
+    def __init__(self, labels: LabelSet) -> None:
+        self.all = np.array([label.color for label in labels.labels], np.uint8)
+        levels = np.unique(self.all)
+        self._level = np.full(256, len(levels), np.uint32)
+        self._level[levels] = np.arange(len(levels))
+        base = len(levels) + 1
+        self._powers = np.array([base * base, base, 1], np.uint32)
+        self._ids = np.full(base**3, UNKNOWN, np.uint8)
+        self._ids[(self._level[self.all] * self._powers).sum(1)] = np.arange(len(labels))
+
+    def ids_of(self, colors: Colors) -> NDArray[np.uint8]:
+        """Ids (...) of colours (..., 3), UNKNOWN for those that are no label's."""
+        levels, powers = self._level[colors], self._powers
+        return self._ids[levels[..., 0] * powers[0] + levels[..., 1] * powers[1] + levels[..., 2]]
+
+
+_colors_of = cache(_Colors)
 
 
 class MaskError(ValueError):
@@ -45,19 +59,20 @@ class MaskError(ValueError):
 
 
 class StoredMask(NamedTuple):
-    """A mask as its file holds it, before any label order."""
+    """A mask as its file holds it, before any encoding."""
 
     ids: Ids
     """(H, W), any integer type."""
     by_color: bool = False
-    """The ids were found by the labels' colours: RGB, or a palette whose entries were in another order."""
+    """The ids were found by the labels' colours: RGB, or a palette whose entries were in another order. They
+    are the label set's own then, whatever the encoding."""
 
 
-def read_stored(path: Path, label_order: str = CELEBAMASK) -> StoredMask:
+def read_stored(path: Path, encoding: Encoding = OWN_IDS) -> StoredMask:
     """The ids in a mask file. Raises MaskError if it is no label map, and OSError if it can't be decoded.
 
     Read are single-channel masks of 8 and 16 bits, palettes, and alpha beside them (which is dropped); RGB
-    of three equal channels; and RGB or palettes in the colours of :mod:`lisa.labels`, by colour.
+    of three equal channels; and RGB or palettes in the label set's colours, by colour.
     """
     with Image.open(path) as stored:
         if stored.format in LOSSY or stored.info.get("compression") in ("jpeg", "webp"):
@@ -70,10 +85,10 @@ def read_stored(path: Path, label_order: str = CELEBAMASK) -> StoredMask:
         if stored.mode in ("P", "PA"):
             indices = np.asarray(stored)
             indices = indices if indices.ndim == 2 else indices[..., 0]
-            return _by_palette(indices, np.array(stored.getpalette() or [], np.uint8), label_order)
+            return _by_palette(indices, np.array(stored.getpalette() or [], np.uint8), encoding)
         if stored.mode in ("RGB", "RGBA"):
             _refuse_16_bits(stored)
-            return _by_color(np.asarray(stored)[..., :3])
+            return _by_color(np.asarray(stored)[..., :3], encoding.labels)
         if stored.mode in ("L", "LA"):
             _refuse_16_bits(stored)
             ids = np.asarray(stored)
@@ -94,9 +109,12 @@ def lossy_instead(folder: Path, stem: str) -> str:
     return ""
 
 
-def to_ours(ids: Ids, label_order: str = CELEBAMASK) -> NDArray[np.uint8]:
-    """Stored ids as ours, uint8 (H, W). Raises MaskError for ids that the order does not name."""
-    table = lookup_table(label_order)
+def to_ours(stored: StoredMask, encoding: Encoding = OWN_IDS) -> NDArray[np.uint8]:
+    """The label set's ids, uint8 (H, W). Raises MaskError for ids that the encoding does not name."""
+    ids = stored.ids
+    if stored.by_color:
+        return ids.astype(np.uint8)
+    table = encoding.table()
     if ids.dtype == np.uint8:
         known = table[ids]
     else:
@@ -112,11 +130,10 @@ def to_ours(ids: Ids, label_order: str = CELEBAMASK) -> NDArray[np.uint8]:
             f"JPEG or a smooth resize; export the label map itself",
         )
     shown = ", ".join(str(value) for value in values[:5]) + (", ..." if len(values) > 5 else "")
-    if label_order == CELEBAMASK:
-        raise MaskError(
-            "ids", f"ids {shown} are out of range (0 to {NUM_CLASSES - 1}, {IGNORE_INDEX} = ignore)"
-        )
-    raise MaskError("ids", f"ids {shown} have no name in the label order {label_order}")
+    if not encoding.text:
+        highest = len(encoding.labels) - 1
+        raise MaskError("ids", f"ids {shown} are out of range (0 to {highest}, {IGNORE_INDEX} = ignore)")
+    raise MaskError("ids", f"ids {shown} have no label in the encoding {encoding.text}")
 
 
 def _refuse_16_bits(stored: Image.Image) -> None:
@@ -126,7 +143,7 @@ def _refuse_16_bits(stored: Image.Image) -> None:
         raise MaskError("ids", "holds 16 bits a channel; save masks as 8-bit grey or palette PNG")
 
 
-def _by_palette(indices: Colors, palette: Colors, label_order: str) -> StoredMask:
+def _by_palette(indices: Colors, palette: Colors, encoding: Encoding) -> StoredMask:
     """Indices are the ids, unless the palette holds the labels' colours in another order.
 
     PNG optimisers sort palettes by popularity and keep each pixel's colour. So a palette of this project's
@@ -136,15 +153,14 @@ def _by_palette(indices: Colors, palette: Colors, label_order: str) -> StoredMas
     counts = np.bincount(indices.ravel(), minlength=256)[: len(entries)]
     used = np.flatnonzero(counts)
     used = used[used != IGNORE_INDEX]
-    colors, by_color = entries[used], _ids_of(entries)[used]
+    colors, by_color = entries[used], _colors_of(encoding.labels).ids_of(entries)[used]
     distinctive = np.isin(colors, (0, 255), invert=True).any(1)
     if (entries == entries[:, :1]).all() and len(entries) == len(used):  # pngquant's, of a grey mask
-        by_color = np.where(
-            np.isin(entries[:, 0], (*range(NUM_CLASSES), IGNORE_INDEX)), entries[:, 0], UNKNOWN
-        )
+        named = np.isin(entries[:, 0], (*range(len(encoding.labels)), IGNORE_INDEX))
+        by_color = np.where(named, entries[:, 0], UNKNOWN)
         distinctive = np.ones(len(used), bool)
     moved = (by_color != UNKNOWN) & (by_color != used) & distinctive
-    if not moved.any() or _named_in_order(used, by_color, label_order):
+    if not moved.any() or _named_in_order(used, by_color, encoding):
         return StoredMask(indices)
     if (by_color == UNKNOWN).any():
         if moved.sum() < CHANCE:
@@ -155,10 +171,10 @@ def _by_palette(indices: Colors, palette: Colors, label_order: str) -> StoredMas
             f"its palette has labels' colours in another order, and others (such as {strange}): save the "
             f"ids without a palette",
         )
-    if label_order != CELEBAMASK:
+    if encoding.text:
         raise MaskError(
             "colours",
-            f"its palette's order is neither that of the labels nor {label_order}: save the ids without a "
+            f"its palette's order is neither that of the labels nor {encoding.text}: save the ids without a "
             f"palette",
         )
     table = np.arange(256, dtype=np.uint8)
@@ -166,43 +182,35 @@ def _by_palette(indices: Colors, palette: Colors, label_order: str) -> StoredMas
     return StoredMask(table[indices], by_color=True)
 
 
-def _named_in_order(used: Ids, by_color: Ids, label_order: str) -> bool:
-    """Whether these palette entries have the colours of that order's own names."""
-    if label_order == CELEBAMASK:
-        return False
-    table = lookup_table(label_order)
-    return bool((table[used] == by_color).all())
+def _named_in_order(used: Ids, by_color: Ids, encoding: Encoding) -> bool:
+    """Whether these palette entries have the colours of the labels that the encoding gives them."""
+    return bool(encoding.text) and bool((encoding.table()[used] == by_color).all())
 
 
-def _by_color(pixels: Colors) -> StoredMask:
+def _by_color(pixels: Colors, labels: LabelSet) -> StoredMask:
     """RGB pixels (H, W, 3): the ids themselves where the channels are equal, else the labels' colours."""
     red, green, blue = (pixels[..., channel] for channel in range(3))
     if np.array_equal(red, green) and np.array_equal(red, blue):
         return StoredMask(red)
-    ids = _ids_of(pixels)
+    colors = _colors_of(labels)
+    ids = colors.ids_of(pixels)
     unknown = ids == UNKNOWN
     if not unknown.any():
         return StoredMask(ids, by_color=True)
-    if not (_ids_of(pixels[..., ::-1]) == UNKNOWN).any():
+    if not (colors.ids_of(pixels[..., ::-1]) == UNKNOWN).any():
         raise MaskError(
             "colours",
             "has the labels' colours with red and blue exchanged, as OpenCV saves RGB arrays: exchange them "
             "back, or save the ids",
         )
     few = pixels.reshape(-1, 3)[:: max(1, unknown.size // 1000), None].astype(int)
-    damaged = (abs(few - _COLORS).max(-1).min(-1) <= NEAR).mean() > MOSTLY
+    damaged = (abs(few - colors.all).max(-1).min(-1) <= NEAR).mean() > MOSTLY
     cause = (
         "it went through JPEG, a smooth resize or blending; export it again"
         if damaged
-        else "of colourings other than that of lisa.labels, save the ids as 8-bit grey"
+        else f"of colourings other than that of label set {labels.name}, save the ids as 8-bit grey"
     )
     strange = tuple(pixels[unknown][0].tolist())
     raise MaskError(
         "colours", f"{unknown.mean():.1%} of its pixels have no label's colour, such as {strange}: {cause}"
     )
-
-
-def _ids_of(colors: Colors) -> NDArray[np.uint8]:
-    """Ids (...) of colours (..., 3), UNKNOWN for those that are no label's."""
-    levels = _LEVEL_OF[colors]
-    return _ID_OF_COLOR[levels[..., 0] * _POWERS[0] + levels[..., 1] * _POWERS[1] + levels[..., 2]]

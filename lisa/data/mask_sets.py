@@ -7,9 +7,19 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lisa.data.layouts import ENOUGH_MASKS, MOST_VALUES, Fit, Gathered, Layout, Order, fit, gather_layouts
-from lisa.label_orders import ORDERS, label_names
-from lisa.labels import FLIP_PAIRS, LABELS, NAMES, read_label_set
+from lisa.data.layouts import (
+    ENOUGH_MASKS,
+    MOST_VALUES,
+    Fit,
+    Gathered,
+    Layout,
+    Order,
+    fit,
+    gather_layouts,
+    share_named,
+)
+from lisa.labels import LabelSet, read_label_set
+from lisa.labels.encoding import FACE_PARSING, SET_OF_ORDER, Encoding, by_main_roles, read_encoding
 
 RIGHT, WRONG, KEPT, BROKEN = 0.93, 0.9, 0.7, 0.5
 """An order is right if masks keep RIGHT of the rules upright and KEPT of them each single rule. It is wrong
@@ -18,6 +28,8 @@ CERTAIN, MARGIN = 0.97, 0.05
 """Share of the rules from which no other order is tried, and by which another one must fit better."""
 FEWEST_RULES = 6
 """Masks to which fewer rules apply have too few parts for a judgement."""
+LARGE = ("background", "skin", "hair", "neck", "clothing")
+"""Roles that name a label by themselves, whatever else it covers."""
 MOST_IDS = 20
 """No known order has more ids."""
 NAMED = 0.9999
@@ -26,23 +38,34 @@ SIDES_TOLD = 5
 """Masks from which left and right are told from the masks; of single faces 7 % are labelled the wrong way."""
 REVERSED = 0.2
 
-_ROLE = {label.name: label.roles[0] for label in LABELS}
-_NAME = {role: name for name, role in _ROLE.items()}
-_OTHER_SIDE = {_ROLE[NAMES[a]]: _ROLE[NAMES[b]] for pair in FLIP_PAIRS for a, b in (pair, pair[::-1])}
 
-
-def _roles(names: Sequence[str]) -> tuple[str, ...]:
-    return tuple(_ROLE[name] for name in names)
+def _roles(labels: LabelSet, names: Sequence[str] = ()) -> tuple[str, ...]:
+    return tuple(labels.labels[labels.ids[name]].roles[0] for name in names or labels.names)
 
 
 KNOWN: Mapping[str, tuple[str, ...]] = MappingProxyType({
-    **{order: _roles(names) for order, names in ORDERS.items()},
-    **{
-        title: tuple(label.roles[0] for label in read_label_set(name).labels)
-        for title, name in (("LaPa, Helen and iBugMask", "lapa"), ("FaceSynthetics", "face-synthetics"))
-    },
+    "celebamask-hq": _roles(read_label_set("celebamask")),
+    "face-parsing.pytorch": _roles(read_label_set("celebamask"), FACE_PARSING),
+    "lapa": _roles(read_label_set("lapa")),
+    "face-synthetics": _roles(read_label_set("face-synthetics")),
 })  # fmt: skip
 """Orders in circulation: roles by id."""
+TITLES = {"lapa": "LaPa, Helen and iBugMask", "face-synthetics": "FaceSynthetics"}
+"""How orders are called, where not by their names."""
+
+
+def judged_order(encoding: Encoding) -> Order:
+    """The roles that masks are judged by, by id: of labels that cover one part of a face, or a large region.
+
+    A label of eyes, nose and mouth together lies nowhere in particular.
+    """
+    roles: dict[int, str] = {}
+    for index, name in encoding.ids.items():
+        if name in encoding.labels.ids:
+            covered = encoding.labels.labels[encoding.labels.ids[name]].roles
+            if covered and (len(covered) == 1 or covered[0] in LARGE):
+                roles[index] = covered[0]
+    return roles
 
 
 class Verdict(NamedTuple):
@@ -57,7 +80,8 @@ class Verdict(NamedTuple):
 class Candidate(NamedTuple):
     """A way in which masks may have come from a known order."""
 
-    title: str
+    name: str
+    """One of KNOWN."""
     roles: tuple[str, ...]
     """By id in the known order."""
     stored: Mapping[int, int]
@@ -72,39 +96,45 @@ class Candidate(NamedTuple):
         return {value: self.roles[index] for value, index in self.stored.items() if index < len(self.roles)}
 
 
-def judge(layouts: Sequence[Layout], label_order: str, ignored: bool) -> Verdict | None:
-    """What is wrong with all of a split's masks, or None. ``ignored``: some pixel of theirs is 255."""
-    names = label_names(label_order)
+def judge(layouts: Sequence[Layout], encoding: Encoding, ignored: bool) -> Verdict | None:
+    """What is wrong with all of a split's masks, or None. ``ignored``: some pixel of theirs is 255.
+
+    A set whose labels have no roles is judged by its values alone.
+    """
     gathered = gather_layouts(layouts)
     values = gathered.values.tolist()
     if not layouts or len(values) > MOST_VALUES:
         return None  # each of them has a fault of its own
     if not values:
         return Verdict("empty", "every pixel is 255 (ignored): there is nothing to learn or to score")
-    if len(values) < 2 or len(values) == 2 < len(names):
-        return _few_values(values, ignored)
-    given = fit(gathered, {index: _ROLE[name] for index, name in enumerate(names)})
+    if len(values) < 2 or len(values) == 2 < len(set(encoding.ids.values())):
+        return _few_values(values, encoding, ignored)
+    order = judged_order(encoding)
+    given = fit(gathered, order)
+    given = given._replace(named=share_named(gathered, encoding.ids))
     if given.rules < FEWEST_RULES or not _is_right(given) or given.upright < CERTAIN:
-        verdict = _known_order(gathered, given, names) or _doubt(given, names)
+        verdict = _known_order(gathered, given, encoding) or _doubt(given, encoding)
         if verdict is not None:
             return verdict
-    return _reversed_sides(given, names, len(gathered.parts))
+    return _reversed_sides(given, encoding, len(gathered.parts))
 
 
-def _few_values(values: list[int], ignored: bool) -> Verdict:
+def _few_values(values: list[int], encoding: Encoding, ignored: bool) -> Verdict:
+    labels = encoding.labels
     shown = " and ".join(str(value) for value in [*values, *([255] if ignored else [])])
     if values == [0] and not ignored:
         return Verdict("empty", "every pixel is background (0): there is nothing to learn")
     meaning = ", and 255 is ignored" if ignored else ""
+    skin = labels.names[labels.by_role.get("skin", 1)]
     remedy = (
-        "; if that is meant, say what they are: --data.label-order background,skin"
+        f"; if that is meant, say what they are: --data.encoding 0={labels.names[0]},1={skin}"
         if values == [0, 1]
         else ""
     )
     return Verdict(
         "binary",
         f"no value but {shown}: masks of a face or one part tell no parts apart{meaning}; give label maps "
-        f"with ids 0 to {len(NAMES) - 1}{remedy}",
+        f"with ids 0 to {len(labels) - 1}{remedy}",
     )
 
 
@@ -112,25 +142,25 @@ def _is_right(found: Fit) -> bool:
     return found.upright >= RIGHT and found.worst >= KEPT and found.named >= NAMED
 
 
-def _reversed_sides(given: Fit, names: Sequence[str], masks: int) -> Verdict | None:
+def _reversed_sides(given: Fit, encoding: Encoding, masks: int) -> Verdict | None:
     """The order is right but for left and right in nearly all of the masks."""
     few = masks < 2 * ENOUGH_MASKS or given.pairs < ENOUGH_MASKS
     if few or given.upright < RIGHT or given.sides > REVERSED:
         return None
-    option = _option(tuple(_OTHER_SIDE.get(role, role) for role in _roles(names)))
+    option = _ids_option({index: _mirrored(name, encoding.labels) for index, name in encoding.ids.items()})
     return Verdict(
         "label-order",
-        f"left and right are exchanged in nearly all masks (here l_ is the person's left): give {option}",
+        f"left and right are exchanged in nearly all masks (left is the person's left here): give {option}",
     )
 
 
-def _known_order(gathered: Gathered, given: Fit, names: Sequence[str]) -> Verdict | None:
+def _known_order(gathered: Gathered, given: Fit, encoding: Encoding) -> Verdict | None:
     """The one known order that fits clearly better than the given one and than all others."""
     fits = [(each, fit(gathered, each.order)) for each in _candidates(gathered.values)]
     right = [
         (each, found)
         for each, found in fits
-        if found.rules >= FEWEST_RULES and _is_right(found) and each.order != dict(enumerate(_roles(names)))
+        if found.rules >= FEWEST_RULES and _is_right(found) and each.order != judged_order(encoding)
     ]
     if not right:
         return None
@@ -140,16 +170,16 @@ def _known_order(gathered: Gathered, given: Fit, names: Sequence[str]) -> Verdic
     possible = given.named >= NAMED and given.worst >= BROKEN and given.upright > found.upright - MARGIN
     if rivals or possible:
         return None
-    look = f"the masks look like the label order of {best.title}"
-    roles = best.roles
-    if found.sides < 1 - found.sides:
-        if len(gathered.parts) < SIDES_TOLD:
-            unclear = "too few masks tell left from right: compare one with its picture, and"
-            return Verdict(
-                best.kind, f"{look}, but {unclear} give {_option(roles)} or that with l_ and r_ exchanged"
-            )
-        roles = tuple(_OTHER_SIDE.get(role, role) for role in roles)
-    hint = "" if roles == _roles(names) else f"{look}: give {_option(roles)}"
+    look = f"the masks look like the label order of {TITLES.get(best.name, best.name)}"
+    exchanged = found.sides < 1 - found.sides
+    if exchanged and len(gathered.parts) < SIDES_TOLD:
+        unclear = "too few masks tell left from right: compare one with its picture, and"
+        option = _option(best, encoding.labels, exchanged=False)
+        return Verdict(
+            best.kind, f"{look}, but {unclear} give {option} or that with left and right exchanged"
+        )
+    same = dict(enumerate(best.roles)) == judged_order(encoding) and not exchanged
+    hint = "" if same else f"{look}: give {_option(best, encoding.labels, exchanged)}"
     return Verdict(best.kind, "; ".join(part for part in (best.cause, hint) if part))
 
 
@@ -157,36 +187,49 @@ def _seen(order: Order, present: set[int]) -> dict[int, str]:
     return {value: role for value, role in order.items() if value in present}
 
 
-def _option(roles: Sequence[str]) -> str:
-    """The option that reads ids of these roles, if one can."""
-    try:
-        names = tuple(_NAME[role] for role in roles)
-    except KeyError as error:
-        return f"them new ids, as --data.label-order has no name for {error.args[0]}"
-    known = [order for order, each in ORDERS.items() if each == names]
-    return f"--data.label-order {known[0] if known else ','.join(names)}"
+def _option(candidate: Candidate, labels: LabelSet, exchanged: bool) -> str:
+    """The options that read masks of this order, with left and right exchanged if so."""
+    theirs, text = SET_OF_ORDER[candidate.name], by_main_roles(candidate.name, labels)
+    if exchanged:
+        ids = read_encoding(text, labels).ids
+        return _ids_option({index: _mirrored(name, labels) for index, name in ids.items()})
+    own_names = "" if theirs == labels.name else f"--labels {theirs}, or for {labels.name} "
+    return f"{own_names}--data.encoding {text}"
+
+
+def _mirrored(name: str, labels: LabelSet) -> str:
+    """The label on the other side; the same for one in the middle, and for "ignore"."""
+    return labels.names[labels.flipped_ids[labels.ids[name]]] if name in labels.ids else name
+
+
+def _ids_option(ids: Mapping[int, str]) -> str:
+    """The option that reads these ids."""
+    in_order = sorted(ids)
+    if in_order == list(range(len(ids))) and len(set(ids.values())) == len(ids):
+        return f"--data.encoding {','.join(ids[index] for index in in_order)}"
+    return f"--data.encoding {','.join(f'{index}={ids[index]}' for index in in_order)}"
 
 
 def _candidates(values: NDArray[np.int64]) -> Iterator[Candidate]:
     """Known orders as they are, with ids one too high or low, and multiplied."""
     top = int(values.max())
-    for title, roles in KNOWN.items():
+    for name, roles in KNOWN.items():
         ids = range(len(roles))
-        yield Candidate(title, roles, {index: index for index in ids}, "label-order", "")
+        yield Candidate(name, roles, {index: index for index in ids}, "label-order", "")
         yield Candidate(
-            title, roles, {index + 1: index for index in ids}, "shifted",
+            name, roles, {index + 1: index for index in ids}, "shifted",
             f"ids are one too high ({values[values > 0].min()} to {top}, background is 1): subtract 1 from "
             f"each mask",
         )  # fmt: skip
         yield Candidate(
-            title, roles, {index - 1: index for index in ids if index}, "shifted",
+            name, roles, {index - 1: index for index in ids if index}, "shifted",
             f"ids are one too low (0 to {top}, skin is 0): add 1 to each mask and keep 255 as it is",
         )  # fmt: skip
     for factor, stored in _scales(values):
         seen = ", ".join(map(str, values[:4]))
         cause = f"ids are multiplied by {factor:.4g} ({seen}, ...): divide each mask by it and round"
-        for title, roles in KNOWN.items():
-            yield Candidate(title, roles, stored, "scaled", cause)
+        for name, roles in KNOWN.items():
+            yield Candidate(name, roles, stored, "scaled", cause)
 
 
 def _scales(values: NDArray[np.int64]) -> Iterator[tuple[float, dict[int, int]]]:
@@ -210,16 +253,17 @@ def _scales(values: NDArray[np.int64]) -> Iterator[tuple[float, dict[int, int]]]
             yield factor, dict(zip(values.tolist(), ids.astype(int).tolist(), strict=True))
 
 
-def _doubt(given: Fit, names: Sequence[str]) -> Verdict | None:
+def _doubt(given: Fit, encoding: Encoding) -> Verdict | None:
     """The given order is wrong, and no known one is right."""
     if given.rules < FEWEST_RULES or (given.turned >= WRONG and given.worst >= BROKEN):
         return None
     seen = f"only {given.turned:.0%} of what holds for faces holds in them"
     if given.worst < BROKEN:
         first, relation, second = given.worst_rule
-        ids = {role: f"{_NAME[role]} (id {names.index(_NAME[role])})" for role in (first, second)}
+        named = {role: index for index, role in judged_order(encoding).items()}
+        ids = {role: f"{encoding.ids[named[role]]} (id {named[role]})" for role in (first, second)}
         seen = f"{ids[first]} is {relation} {ids[second]} in only {given.worst:.0%} of them"
     return Verdict(
         "label-order",
-        f"the masks are in another label order: {seen}; name their ids from 0 on with --data.label-order",
+        f"the masks are in another label order: {seen}; say which id is which label with --data.encoding",
     )

@@ -19,7 +19,7 @@ from PIL import Image, ImageOps
 from lisa.data.exif import MIRRORED, SIDEWAYS, TURNS, UPRIGHT, open_picture, orientation_of, shown_size
 from lisa.data.pairs import Pair, decode, fits
 from lisa.errors import InputError
-from lisa.labels import IDS
+from lisa.labels import LabelSet
 
 CLEAR = 0.05
 """Margin of the edges from which one picture tells how its mask was drawn; n together need 1/sqrt(n) of it.
@@ -181,15 +181,17 @@ def _side(pair: Pair) -> float:
         ids = np.asarray(decode(pair).mask)
     except InputError:
         return 0
-    left, right = (_middle(ids, (f"{side}_eye", f"{side}_brow")) for side in "lr")
-    mouth = _middle(ids, ("mouth", "u_lip", "l_lip"))
+    labels = pair.encoding.labels
+    left, right = (_middle(ids, labels, (f"{side}_eye", f"{side}_brow")) for side in ("left", "right"))
+    mouth = _middle(ids, labels, ("mouth", "upper_lip", "lower_lip"))
     if left is None or right is None or mouth is None:
         return 0
     across, down = left - right, mouth - (left + right) / 2
     return float(np.sign(across[0] * down[1] - across[1] * down[0]))
 
 
-def _middle(ids: NDArray[np.uint8], names: Sequence[str]) -> NDArray[np.float64] | None:
-    """The middle (x, y) of the labels' pixels, None without any."""
-    rows, columns = np.nonzero(np.isin(ids, [IDS[name] for name in names]))
+def _middle(ids: NDArray[np.uint8], labels: LabelSet, roles: Sequence[str]) -> NDArray[np.float64] | None:
+    """The middle (x, y) of the pixels of labels that have one of these roles alone, None without any."""
+    parts = [index for role in roles if (index := labels.alone(role)) is not None]
+    rows, columns = np.nonzero(np.isin(ids, parts))
     return np.array((columns.mean(), rows.mean())) if len(rows) else None

@@ -10,7 +10,7 @@ from lisa.data.exif import UPRIGHT, open_picture, turned
 from lisa.data.mask_formats import MaskError, StoredMask, read_stored, to_ours
 from lisa.data.pictures import upright_rgb
 from lisa.errors import InputError
-from lisa.label_orders import CELEBAMASK
+from lisa.labels.encoding import OWN_IDS, Encoding
 
 IMAGE_SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".heic", ".heif"),
@@ -49,8 +49,8 @@ class Pair(NamedTuple):
 
     image: Path
     mask: Path
-    label_order: str = CELEBAMASK
-    """What the mask's ids mean: see lisa.label_orders."""
+    encoding: Encoding = OWN_IDS
+    """Which id in the mask is which label."""
     turn: int = UPRIGHT
     """The EXIF orientation of the picture, if the mask was drawn on its stored pixels: it is turned too."""
     swap: bool = False
@@ -69,7 +69,7 @@ class Decoded(NamedTuple):
     image: Image.Image
     """RGB."""
     mask: Image.Image
-    """Our ids, 8 bits."""
+    """The label set's ids, 8 bits."""
 
 
 def decode(pair: Pair) -> Decoded:
@@ -88,7 +88,7 @@ def fits(mask: tuple[int, int], image: tuple[int, int]) -> bool:
 
 def stored_mask(pair: Pair) -> StoredMask:
     """The mask's ids as its file holds them. Raises PairError."""
-    return _read(pair.mask, lambda: read_stored(pair.mask, pair.label_order))
+    return _read(pair.mask, lambda: read_stored(pair.mask, pair.encoding))
 
 
 def _picture(pair: Pair) -> Image.Image:
@@ -97,7 +97,9 @@ def _picture(pair: Pair) -> Image.Image:
 
 def _mask(pair: Pair, stored: StoredMask) -> Image.Image:
     def read() -> Image.Image:
-        return turned(Image.fromarray(to_ours(stored.ids, pair.label_order)), pair.turn, pair.swap)
+        return turned(
+            Image.fromarray(to_ours(stored, pair.encoding)), pair.turn, pair.swap, pair.encoding.labels
+        )
 
     return _read(pair.mask, read)
 

@@ -8,7 +8,8 @@ import tyro
 
 from lisa.data.folders import find_pairs, share_of
 from lisa.data.pairs import Pair
-from lisa.label_orders import CELEBAMASK
+from lisa.labels import LabelSet
+from lisa.labels.encoding import read_encoding
 
 
 @dataclass(frozen=True)
@@ -17,9 +18,9 @@ class Folder:
 
     data: Path
     """Folder with {train,val,test}/{images,masks} or {train,val,test}_{image,mask}."""
-    label_order: str = CELEBAMASK
-    """Order of the masks' ids: celebamask-hq, face-parsing.pytorch, or your own names from id 0 on, comma
-    separated."""
+    encoding: Annotated[str, tyro.conf.arg(aliases=["--label-order"])] = ""
+    """Which id in a mask is which label (docs/data.md): celebamask-hq, face-parsing.pytorch, lapa, ..., or
+    0=background,1=skin,13=ignore, or a .toml or .json file; empty for the label set's own ids."""
 
 
 @dataclass(frozen=True)
@@ -29,13 +30,13 @@ class Source(Folder):
     exclude: str = ""
     """List of files to leave out, as --data.exclude has it in training."""
 
-    def pairs_of(self, split: str, val_share: float = 0.0) -> list[Pair]:
+    def pairs_of(self, split: str, labels: LabelSet, val_share: float = 0.0) -> list[Pair]:
         """A split's pairs: see :func:`lisa.data.folders.find_pairs`.
 
         ``val_share`` is that of the run whose network is looked at; it counts where there is no split val.
         """
         share = share_of(self.data, val_share)
-        return find_pairs(self.data, split, self.label_order, self.exclude, share)
+        return find_pairs(self.data, split, read_encoding(self.encoding, labels), self.exclude, share)
 
 
 @dataclass(frozen=True)
@@ -45,9 +46,9 @@ class SplitSource(Source):
     split: str = "val"
     """train, val or test."""
 
-    def pairs(self, val_share: float = 0.0) -> list[Pair]:
+    def pairs(self, labels: LabelSet, val_share: float = 0.0) -> list[Pair]:
         """The split's pairs: see :meth:`pairs_of`."""
-        return self.pairs_of(self.split, val_share)
+        return self.pairs_of(self.split, labels, val_share)
 
 
 Unprefixed = tyro.conf.arg(name="")

@@ -79,7 +79,7 @@ def evaluate_all(
     parsers = {
         name: FaceParser.for_prediction(network, size, world.device) for name, network in networks.items()
     }
-    results = {name: _nothing(len(pairs), world.device) for name in networks}
+    results = {name: _nothing(pairs, world.device) for name in networks}
     own = range(world.rank, len(pairs), world.world_size)
     at_once = AT_ONCE if world.device.type == "cuda" else 1
     chunks = [list(own[start : start + at_once]) for start in range(0, len(own), at_once)]
@@ -140,8 +140,9 @@ def _groups(faces: list[Face]) -> Iterator[list[Face]]:
         yield from (group[start : start + length] for start in range(0, len(group), length))
 
 
-def _nothing(pictures: int, device: torch.device) -> Evaluation:
-    return Evaluation(Tally(pictures, device), torch.zeros(pictures, dtype=torch.float64, device=device))
+def _nothing(pairs: Sequence[Pair], device: torch.device) -> Evaluation:
+    tally = Tally(len(pairs), device, pairs[0].encoding.labels)
+    return Evaluation(tally, torch.zeros(len(pairs), dtype=torch.float64, device=device))
 
 
 def _unless_stopped(action: Callable[[], None]) -> None:

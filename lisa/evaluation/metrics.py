@@ -9,15 +9,14 @@ import torch
 from torch import Tensor
 
 from lisa.evaluation.boundary import boundary_band, boundary_distance
-from lisa.labels import FLIPPED_IDS, IGNORE_INDEX, NAMES, NUM_CLASSES
+from lisa.labels import IGNORE_INDEX, LabelSet
+from lisa.labels.celebamask import CELEBAMASK
 
 BACKGROUND = 0
-SIDED = tuple(index for index, flipped in enumerate(FLIPPED_IDS) if index != flipped)
-"""Ids of the parts that come left and right."""
 
 
 class Tally:
-    """Counts of an evaluation over ``pictures`` pictures, each added once, by its index.
+    """Counts of an evaluation over ``pictures`` pictures with ``labels``, each added once, by its index.
 
     ``confusion`` is (C,C) int64, rows truth, columns prediction. ``per_picture`` is (pictures,6,C) int64:
     pixels right, in the truth, in the prediction, then the same three for the classes' boundary bands
@@ -25,13 +24,17 @@ class Tally:
     ranks gives the whole.
     """
 
-    def __init__(self, pictures: int, device: torch.device | None = None) -> None:
-        self.confusion = torch.zeros(NUM_CLASSES, NUM_CLASSES, dtype=torch.int64, device=device)
-        self.per_picture = torch.zeros(pictures, 6, NUM_CLASSES, dtype=torch.int64, device=device)
+    def __init__(
+        self, pictures: int, device: torch.device | None = None, labels: LabelSet = CELEBAMASK
+    ) -> None:
+        classes = len(labels)
+        self.labels = labels
+        self.confusion = torch.zeros(classes, classes, dtype=torch.int64, device=device)
+        self.per_picture = torch.zeros(pictures, 6, classes, dtype=torch.int64, device=device)
 
     def add(self, index: int, prediction: Tensor, truth: Tensor) -> None:
         """Counts one picture: (H,W) uint8 ids each; pixels whose truth is 255 don't count."""
-        counts = _joint_counts(prediction, truth)
+        counts = _joint_counts(prediction, truth, len(self.labels))
         confusion = counts.sum((2, 3))
         self.confusion += confusion
         regions = (confusion.diagonal(), confusion.sum(1), confusion.sum(0))
@@ -50,17 +53,17 @@ class Tally:
         return self.per_picture[:, 3:]
 
 
-def _joint_counts(prediction: Tensor, truth: Tensor) -> Tensor:
+def _joint_counts(prediction: Tensor, truth: Tensor, classes: int) -> Tensor:
     """Pixels by truth, prediction, in the truth's boundary band, in the prediction's: (C,C,2,2) int64."""
     distance = boundary_distance(truth.shape[0], truth.shape[1])
     # Ignored pixels are a region of their own in both: their contour is no fault of the prediction.
     prediction = torch.where(truth == IGNORE_INDEX, truth, prediction)
     # One bincount over all four; ignored pixels fall into row and column C, which are cut off.
-    sides = NUM_CLASSES + 1
-    cells = truth.clamp(max=NUM_CLASSES).int() * sides + prediction.clamp(max=NUM_CLASSES)
+    sides = classes + 1
+    cells = truth.clamp(max=classes).int() * sides + prediction.clamp(max=classes)
     cells = cells * 4 + boundary_band(truth, distance) * 2 + boundary_band(prediction, distance)
     counts = torch.bincount(cells.flatten(), minlength=4 * sides**2)
-    return counts.view(sides, sides, 2, 2)[:NUM_CLASSES, :NUM_CLASSES]
+    return counts.view(sides, sides, 2, 2)[:classes, :classes]
 
 
 def iou_of(counts: Tensor) -> Tensor:
@@ -83,27 +86,38 @@ def figures(tally: Tally) -> dict[str, Any]:
 
     A class that is neither in the truth nor in the prediction has no IoU and no F1 (None) and is left out of
     the means, as in scikit-learn's macro average over the labels that occur. ``mirrored`` is the share of a
-    left part's pixels predicted as the right one, and the other way round, for each part and over all.
+    left part's pixels predicted as the right one, and the other way round, for each part and over all; a set
+    without pairs has neither it nor ``left_right_confusion``.
     """
+    labels = tally.labels
     confusion = tally.confusion.cpu()
     regions = torch.stack([confusion.diagonal(), confusion.sum(1), confusion.sum(0)])
     iou, f1 = iou_of(regions), f1_of(regions)
     boundary_iou = iou_of(tally.boundaries.sum(0).cpu())
-    sided, mirrored = regions[1, SIDED], confusion[SIDED, [FLIPPED_IDS[index] for index in SIDED]]
     return {
         "miou": iou.nanmean().item(),
         "mean_f1": f1.nanmean().item(),
         "mean_f1_without_background": f1[BACKGROUND + 1 :].nanmean().item(),
         "report_f1": report_f1(tally),
         "boundary_miou": boundary_iou.nanmean().item(),
-        "left_right_confusion": _value(mirrored.sum().double() / sided.sum()),
         "pixel_accuracy": (regions[0].sum().double() / regions[1].sum()).item(),
-        "iou": _by_name(iou),
-        "f1": _by_name(f1),
-        "boundary_iou": _by_name(boundary_iou),
-        "mirrored": {
-            NAMES[index]: _value(share) for index, share in zip(SIDED, mirrored.double() / sided, strict=True)
-        },
+        "iou": _by_name(labels, iou),
+        "f1": _by_name(labels, f1),
+        "boundary_iou": _by_name(labels, boundary_iou),
+        **_left_and_right(labels, confusion),
+    }
+
+
+def _left_and_right(labels: LabelSet, confusion: Tensor) -> dict[str, Any]:
+    """Left taken for right, over all pairs and for each of their labels."""
+    sided = [index for index, flipped in enumerate(labels.flipped_ids) if index != flipped]
+    if not sided:
+        return {}
+    pixels, mirrored = confusion.sum(1)[sided], confusion[sided, [labels.flipped_ids[at] for at in sided]]
+    shares = zip(sided, mirrored.double() / pixels, strict=True)
+    return {
+        "left_right_confusion": _value(mirrored.sum().double() / pixels.sum()),
+        "mirrored": {labels.names[index]: _value(share) for index, share in shares},
     }
 
 
@@ -121,8 +135,8 @@ def report_f1(tally: Tally) -> float:
     return f1_of(tally.regions.cpu()).nan_to_num(1.0).mean().item()
 
 
-def _by_name(values: Tensor) -> dict[str, float | None]:
-    return {name: _value(value) for name, value in zip(NAMES, values, strict=True)}
+def _by_name(labels: LabelSet, values: Tensor) -> dict[str, float | None]:
+    return {name: _value(value) for name, value in zip(labels.names, values, strict=True)}
 
 
 def _value(value: Tensor) -> float | None:

@@ -4,24 +4,25 @@ import torch
 from torch import Tensor, nn
 
 from lisa.face_parser import MEAN, STD
-from lisa.labels import FLIPPED_IDS
+from lisa.labels import LabelSet
+from lisa.labels.celebamask import CELEBAMASK
 
 
 class FlipAveraged(nn.Module):
     """The mean of the network's logits for a picture and its mirror image, left and right channels swapped.
 
-    (B,3,H,W) to logits (B,19,H,W), at twice the network's cost.
+    (B,3,H,W) to logits (B,C,H,W), at twice the network's cost.
     """
 
     swapped: Tensor
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, labels: LabelSet = CELEBAMASK) -> None:
         super().__init__()
         self.network = network
-        self.register_buffer("swapped", torch.tensor(FLIPPED_IDS), persistent=False)
+        self.register_buffer("swapped", torch.tensor(labels.flipped_ids), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B,3,H,W) to logits (B,19,H,W)."""
+        """(B,3,H,W) to logits (B,C,H,W)."""
         mirrored = self.network(x.flip(-1)).flip(-1)
         return (self.network(x) + mirrored[:, self.swapped]) / 2
 

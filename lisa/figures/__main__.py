@@ -13,10 +13,16 @@ from lisa.config import RECIPES
 from lisa.data.source import SourceFlags
 from lisa.errors import InputError, one_line_errors
 from lisa.figures.comparison import compare, grid
+from lisa.labels import read_label_set
 
 
 def augmentation(
-    source: SourceFlags, output: Path, recipe: str = "best", size: int = 192, seed: int = 0
+    source: SourceFlags,
+    output: Path,
+    recipe: str = "best",
+    size: int = 192,
+    seed: int = 0,
+    labels: str = "celebamask",
 ) -> None:
     """Draws six training pictures, each as it is and then augmented, every second view with its labels.
 
@@ -26,11 +32,12 @@ def augmentation(
         recipe: Whose augmentation is drawn.
         size: Side of each picture, in pixels.
         seed: Seed of the views.
+        labels: Label set of the masks: a built-in one, or a .toml or .json file, as --labels in training.
     """
     if recipe not in RECIPES:
         raise InputError(f"--recipe {recipe}: one of {', '.join(RECIPES)}")
     config = RECIPES[recipe]().augment
-    pairs = source.pairs_of("train")
+    pairs = source.pairs_of("train", read_label_set(labels))
     import torch  # takes seconds: --help and a wrong argument need not wait for it
 
     from lisa.figures.augmentation_sheet import draw_sheet

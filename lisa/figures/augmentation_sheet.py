@@ -15,6 +15,7 @@ from lisa.data.faces import FaceDataset, collate_same_size
 from lisa.data.pairs import Pair
 from lisa.figures.comparison import evenly, save_png
 from lisa.figures.sheet import overlay
+from lisa.labels import LabelSet
 
 SHEET_ROWS, SHEET_VIEWS = 6, 6
 
@@ -24,19 +25,20 @@ def draw_sheet(config: AugmentConfig, pairs: Sequence[Pair], output: Path, size:
     chosen = evenly(pairs, SHEET_ROWS)
     dataset = FaceDataset(chosen, size)
     images, masks = collate_same_size([dataset[index] for index in range(len(chosen))])
-    augment, mix = Augmentation(config, size), Mixing(config)
+    labels = chosen[0].encoding.labels
+    augment, mix = Augmentation(config, size, labels), Mixing(config, labels)
     columns = [images.float()]
     for view in range(SHEET_VIEWS):
         changed, moved = augment(images, masks)
         changed, targets = mix(changed, moved)
-        columns.append(changed if view % 2 == 0 else _overlays(changed, targets[0][0]))
+        columns.append(changed if view % 2 == 0 else _overlays(changed, targets[0][0], labels))
     sheet = torch.cat([torch.cat(list(column), dim=1) for column in columns], dim=2)
     save_png(Image.fromarray(sheet.permute(1, 2, 0).round().to(torch.uint8).numpy()), output)
 
 
-def _overlays(images: Tensor, masks: Tensor) -> Tensor:
+def _overlays(images: Tensor, masks: Tensor, labels: LabelSet) -> Tensor:
     blended = [
-        overlay(image.permute(1, 2, 0).numpy(), mask.numpy())
+        overlay(image.permute(1, 2, 0).numpy(), mask.numpy(), labels)
         for image, mask in zip(images, masks, strict=True)
     ]
     return torch.from_numpy(np.stack(blended)).permute(0, 3, 1, 2).float()

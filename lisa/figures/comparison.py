@@ -15,6 +15,7 @@ from lisa.data.source import SplitFlags
 from lisa.errors import InputError
 from lisa.figures.sheet import Row, colored, flat_panel, overlay, photo_panel, sheet
 from lisa.files import make_folders, write_whole
+from lisa.labels import LabelSet
 
 if TYPE_CHECKING:  # torch and timm take seconds: --help and a wrong argument need not wait for them
     from lisa.face_parser import FaceParser
@@ -32,20 +33,21 @@ def draw_grid(trained: "Trained", path: Path) -> None:
     """Six validation pictures, evenly spread: picture | truth | prediction | overlay."""
     data = trained.config.data
     share = share_of(data.root, data.val_share)
-    pairs = find_pairs(data.root, "val", data.label_order, data.exclude, share)
+    pairs = find_pairs(data.root, "val", trained.config.encoding, data.exclude, share)
     save_png(grid_sheet(trained.parser(), pairs, SIDE), path)
 
 
 def grid_sheet(parser: "FaceParser", pairs: Sequence[Pair], side: int) -> Image.Image:
     """Six of the pairs, evenly spread, one a row: picture | truth | prediction | overlay."""
+    labels = pairs[0].encoding.labels
     rows: list[Row] = []
     for pair in evenly(pairs, GRID_ROWS):
         image, truth = read_pair(pair)
         prediction = parse(parser, image)
-        masks = [flat_panel(colored(mask), side) for mask in (truth, prediction)]
-        blended = photo_panel(overlay(image, prediction), side)
+        masks = [flat_panel(colored(mask, labels), side) for mask in (truth, prediction)]
+        blended = photo_panel(overlay(image, prediction, labels), side)
         rows.append(Row((photo_panel(image, side), *masks, blended)))
-    return sheet(("picture", "truth", "prediction", "overlay"), rows, side)
+    return sheet(("picture", "truth", "prediction", "overlay"), rows, side, labels=labels)
 
 
 def compare(checkpoints: list[Path], source: SplitFlags, output: Path) -> None:
@@ -65,13 +67,15 @@ def compare(checkpoints: list[Path], source: SplitFlags, output: Path) -> None:
     # Shares are nested: the smallest one's val is in every other's.
     shares = (each.config.data.val_share for each in trained)
     share = min(filter(None, shares), default=0.0)
+    labels = _common_labels(checkpoints, trained)
     rows: list[Row] = []
-    for pair in _chosen(source.pairs(share), FIGURE4_ROWS):
+    for pair in _chosen(source.pairs(labels, share), FIGURE4_ROWS):
         image, truth = read_pair(pair)
         masks = [truth, *(parse(parser, image) for parser in parsers)]
-        rows.append(Row((photo_panel(image, SIDE), *(flat_panel(colored(mask), SIDE) for mask in masks))))
+        panels = (flat_panel(colored(mask, labels), SIDE) for mask in masks)
+        rows.append(Row((photo_panel(image, SIDE), *panels)))
     titles = ("picture", "truth", *_titles(checkpoints, trained))
-    save_png(sheet(titles, rows, SIDE), output)
+    save_png(sheet(titles, rows, SIDE, labels=labels), output)
 
 
 def grid(checkpoint: Path, source: SplitFlags, output: Path) -> None:
@@ -85,14 +89,14 @@ def grid(checkpoint: Path, source: SplitFlags, output: Path) -> None:
     from lisa.run.checkpoint import load_network
 
     trained = load_network(checkpoint)
-    parser = trained.parser()
+    parser, labels = trained.parser(), trained.config.labels
     rows: list[Row] = []
-    for pair in _chosen(source.pairs(trained.config.data.val_share), FIGURE5_ROWS * FIGURE5_BLOCKS):
+    for pair in _chosen(source.pairs(labels, trained.config.data.val_share), FIGURE5_ROWS * FIGURE5_BLOCKS):
         image, _ = read_pair(pair)
-        prediction = flat_panel(colored(parse(parser, image)), SIDE)
+        prediction = flat_panel(colored(parse(parser, image), labels), SIDE)
         rows.append(Row((photo_panel(image, SIDE), prediction)))
     titles = ("picture", *_titles([checkpoint], [trained]))
-    save_png(sheet(titles, rows, SIDE, min(FIGURE5_BLOCKS, len(rows))), output)
+    save_png(sheet(titles, rows, SIDE, min(FIGURE5_BLOCKS, len(rows)), labels), output)
 
 
 def _chosen(pairs: Sequence[Pair], count: int) -> list[Pair]:
@@ -100,6 +104,18 @@ def _chosen(pairs: Sequence[Pair], count: int) -> list[Pair]:
     chosen = evenly(pairs, count)
     check_pairs(chosen, lambda value: [value], 0, 1)
     return chosen
+
+
+def _common_labels(paths: Sequence[Path], trained: "Sequence[Trained]") -> LabelSet:
+    """The label set of all networks. Raises InputError if they have several."""
+    labels = trained[0].config.labels
+    for path, each in zip(paths, trained, strict=True):
+        if each.config.labels != labels:
+            raise InputError(
+                f"{path} was trained on label set {each.config.labels.name}, {paths[0]} on {labels.name}: "
+                "compare networks of one set"
+            )
+    return labels
 
 
 def _titles(paths: Sequence[Path], trained: "Sequence[Trained]") -> list[str]:

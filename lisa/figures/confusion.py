@@ -8,10 +8,10 @@ import numpy as np
 from torch import Tensor
 
 from lisa.files import write_whole
-from lisa.labels import NAMES
+from lisa.labels import LabelSet
 
 
-def draw_confusion(confusion: Tensor, path: Path) -> None:
+def draw_confusion(confusion: Tensor, labels: LabelSet, path: Path) -> None:
     """Draws a confusion matrix, (C,C) pixel counts with truth in rows, in % of each true class's pixels."""
     mpl.use("agg")
     from matplotlib import pyplot as plt
@@ -24,8 +24,8 @@ def draw_confusion(confusion: Tensor, path: Path) -> None:
         if share >= 0.5:
             color = "white" if share > 40 else "black"
             axes.text(column, row, f"{share:.0f}", ha="center", va="center", color=color, fontsize=9)
-    axes.set_xticks(range(len(NAMES)), NAMES, rotation=45, ha="right")
-    axes.set_yticks(range(len(NAMES)), NAMES)
+    axes.set_xticks(range(len(labels)), labels.names, rotation=45, ha="right")
+    axes.set_yticks(range(len(labels)), labels.names)
     axes.set(xlabel="predicted", ylabel="truth", title="Confusion: % of each true class's pixels")
     stream = BytesIO()
     figure.savefig(stream, format="png", dpi=110)

@@ -1,12 +1,14 @@
 """Parts of a figure: coloured label maps, overlays, error pictures, and sheets of them with a legend."""
 
 from collections.abc import Sequence
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from lisa.labels import IGNORE_INDEX, LABELS
+from lisa.labels import IGNORE_INDEX, LabelSet
+from lisa.labels.celebamask import CELEBAMASK
 
 GAP = 4
 BLOCK_GAP = 24
@@ -20,9 +22,14 @@ HEADER_TEXT, CAPTION_TEXT, LEGEND_TEXT = 17, 13, 14
 ERROR_COLOR = (255, 32, 32)
 IGNORED_COLOR = (128, 128, 128)
 
-_COLORS = np.zeros((256, 3), np.uint8)
-_COLORS[: len(LABELS)] = [label.color for label in LABELS]
-_COLORS[IGNORE_INDEX] = IGNORED_COLOR
+
+@cache
+def _colors(labels: LabelSet) -> np.ndarray:
+    """(256,3) uint8: a colour for each value of a mask."""
+    colors = np.zeros((256, 3), np.uint8)
+    colors[: len(labels)] = [label.color for label in labels.labels]
+    colors[IGNORE_INDEX] = IGNORED_COLOR
+    return colors
 
 
 class Row(NamedTuple):
@@ -32,19 +39,19 @@ class Row(NamedTuple):
     caption: str = ""
 
 
-def colored(mask: np.ndarray) -> np.ndarray:
+def colored(mask: np.ndarray, labels: LabelSet = CELEBAMASK) -> np.ndarray:
     """Gives each id of (H,W) uint8 its colour, (H,W,3) uint8; ignored pixels are grey."""
-    return _COLORS[mask]
+    return _colors(labels)[mask]
 
 
 def overlay(
-    image: np.ndarray, mask: np.ndarray, alpha: float = 0.5, colors: np.ndarray = _COLORS
+    image: np.ndarray, mask: np.ndarray, labels: LabelSet = CELEBAMASK, alpha: float = 0.5
 ) -> np.ndarray:
     """Blends the labels' colours over the picture, (H,W,3) uint8; background stays as it is.
 
-    ``mask`` holds ids (H,W) uint8; ``colors`` is (labels,3) uint8, the label contract's if not given.
+    ``mask`` holds ids (H,W) uint8.
     """
-    blended = image * (1 - alpha) + colors[mask] * alpha
+    blended = image * (1 - alpha) + colored(mask, labels) * alpha
     return np.where((mask == 0)[..., None], image, blended.round()).astype(np.uint8)
 
 
@@ -67,14 +74,20 @@ def flat_panel(colors: np.ndarray, side: int) -> Image.Image:
     return ImageOps.contain(Image.fromarray(colors), (side, side), Image.Resampling.NEAREST)
 
 
-def sheet(titles: Sequence[str], rows: Sequence[Row], side: int, blocks: int = 1) -> Image.Image:
+def sheet(
+    titles: Sequence[str],
+    rows: Sequence[Row],
+    side: int,
+    blocks: int = 1,
+    labels: LabelSet = CELEBAMASK,
+) -> Image.Image:
     """Draws rows of panels under their titles, in ``blocks`` columns filled in turn, above a legend."""
     per_block = -(-len(rows) // blocks)
     caption = CAPTION if any(row.caption for row in rows) else 0
     cell, step = side + GAP, side + GAP + caption
     block_width = len(titles) * cell - GAP + BLOCK_GAP
     width, bottom = blocks * block_width - BLOCK_GAP + 2 * GAP, HEADER + per_block * step
-    canvas = Image.new("RGB", (width, bottom + _legend_height(width)), "white")
+    canvas = Image.new("RGB", (width, bottom + _legend_height(width, len(labels))), "white")
     draw = ImageDraw.Draw(canvas)
     for block in range(blocks):
         for column, title in enumerate(titles):
@@ -88,23 +101,23 @@ def sheet(titles: Sequence[str], rows: Sequence[Row], side: int, blocks: int = 1
         for column, panel in enumerate(row.panels):
             x = left + column * cell + (side - panel.width) // 2
             canvas.paste(panel, (x, top + caption + (side - panel.height) // 2))
-    _draw_legend(draw, width, bottom)
+    _draw_legend(draw, width, bottom, labels)
     return canvas
 
 
-def _legend_height(width: int) -> int:
-    return -(-len(LABELS) // _legend_columns(width)) * LEGEND_ROW + 2 * GAP
+def _legend_height(width: int, count: int) -> int:
+    return -(-count // _legend_columns(width, count)) * LEGEND_ROW + 2 * GAP
 
 
-def _legend_columns(width: int) -> int:
+def _legend_columns(width: int, count: int) -> int:
     fitting = max(1, (width - GAP) // LEGEND_CELL)
-    return -(-len(LABELS) // -(-len(LABELS) // fitting))  # rows of equal length
+    return -(-count // -(-count // fitting))  # rows of equal length
 
 
-def _draw_legend(draw: ImageDraw.ImageDraw, width: int, top: int) -> None:
-    columns = _legend_columns(width)
+def _draw_legend(draw: ImageDraw.ImageDraw, width: int, top: int, labels: LabelSet) -> None:
+    columns = _legend_columns(width, len(labels))
     cell = (width - GAP) // columns
-    for number, label in enumerate(LABELS):
+    for number, label in enumerate(labels.labels):
         x, y = GAP + number % columns * cell, top + GAP + number // columns * LEGEND_ROW
         draw.rectangle((x, y + 3, x + 16, y + LEGEND_ROW - 6), label.color, "black")
         draw.text((x + 22, y + LEGEND_ROW // 2), label.name, "black", _font(LEGEND_TEXT), anchor="lm")

@@ -10,7 +10,6 @@ from lisa.figures.comparison import parse, read_pair, save_png
 from lisa.figures.confusion import draw_confusion
 from lisa.figures.sheet import Row, colored, errors, flat_panel, photo_panel, sheet
 from lisa.files import make_folders
-from lisa.labels import NAMES
 
 SHOWN = 20
 SIDE = 192
@@ -22,12 +21,12 @@ WEAKEST = 4
 def draw_evaluation(folder: Path, tally: Tally, pairs: Sequence[Pair], parser: FaceParser) -> None:
     """Writes ``confusion.png``, ``worst.png`` and ``best.png``; the pictures shown are predicted again."""
     make_folders([folder])
-    draw_confusion(tally.confusion, folder / "confusion.png")
+    draw_confusion(tally.confusion, tally.labels, folder / "confusion.png")
     order = order_by_miou(tally)
     for name, indices in (("worst", order[:SHOWN]), ("best", order[: -SHOWN - 1 : -1])):
         rows = [_row(pairs[index], tally, index, parser) for index in indices]
         titles = ("picture", "truth", "prediction", "error")
-        save_png(sheet(titles, rows, SIDE, min(BLOCKS, len(rows))), folder / f"{name}.png")
+        save_png(sheet(titles, rows, SIDE, min(BLOCKS, len(rows)), tally.labels), folder / f"{name}.png")
 
 
 def order_by_miou(tally: Tally) -> list[int]:
@@ -39,9 +38,10 @@ def order_by_miou(tally: Tally) -> list[int]:
 def _row(pair: Pair, tally: Tally, index: int, parser: FaceParser) -> Row:
     image, truth = read_pair(pair)
     prediction = parse(parser, image)
-    flat = (colored(truth), colored(prediction), errors(image, truth, prediction))
+    labels = tally.labels
+    flat = (colored(truth, labels), colored(prediction, labels), errors(image, truth, prediction))
     panels = [photo_panel(image, SIDE), *(flat_panel(colors, SIDE) for colors in flat)]
     iou = iou_of(tally.regions[index].cpu())
     weakest = [at for at in iou.argsort(stable=True).tolist() if not iou[at].isnan()][:WEAKEST]
-    named = ", ".join(f"{NAMES[at]} {100 * iou[at]:.0f}" for at in weakest)
+    named = ", ".join(f"{labels.names[at]} {100 * iou[at]:.0f}" for at in weakest)
     return Row(panels, f"{pair.image.stem[-32:]}   mIoU {100 * iou.nanmean():.1f}   weakest: {named}")

@@ -14,7 +14,7 @@ Several ids may be one label, and an id may be ``ignore``: it neither trains nor
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -23,6 +23,8 @@ from numpy.typing import NDArray
 
 from lisa.errors import InputError
 from lisa.labels.label_set import BUILT_IN, IGNORE, IGNORE_INDEX, LabelSet, read_label_set, read_table
+
+FILES = (".toml", ".json")
 
 UNKNOWN = 254
 """What a table gives for an id that the encoding doesn't name."""
@@ -37,11 +39,13 @@ SET_OF_ORDER: Mapping[str, str] = MappingProxyType({
     **{name: name for name in BUILT_IN},
     "celebamask-hq": "celebamask",
     "face-parsing.pytorch": "celebamask",
+    "zllrunning": "celebamask",
     "helen": "lapa",
 })  # fmt: skip
 """Known orders of ids, and the label set whose names they use."""
 
 OPTION = "--data.encoding"
+HELP = "lapa, celebamask-hq, face-parsing.pytorch, 0=background,1=skin,..., or a .toml or .json file"
 
 
 @dataclass(frozen=True)
@@ -52,8 +56,10 @@ class Encoding:
     """
 
     labels: LabelSet
-    ids: Mapping[int, str]
+    ids: Mapping[int, str] = field(hash=False)
     ignored: tuple[str, ...] = ()
+    text: str = ""
+    """What it was read from; empty for the set's own ids."""
 
     def table(self) -> NDArray[np.uint8]:
         """``table[id in a mask]`` is the id in the set: uint8 (256,); no meaning gives UNKNOWN.
@@ -82,6 +88,10 @@ class Encoding:
         return tuple(name for name in self.labels.names if name not in present)
 
 
+OWN_IDS = Encoding(read_label_set("celebamask"), dict(enumerate(read_label_set("celebamask").names)))
+"""CelebAMask-HQ's own ids."""
+
+
 def read_encoding(text: str, labels: LabelSet) -> Encoding:
     """The encoding that ``text`` writes, as the module's docstring says, onto the labels of a set.
 
@@ -93,44 +103,80 @@ def read_encoding(text: str, labels: LabelSet) -> Encoding:
         return Encoding(labels, dict(enumerate(labels.names)))
     first, *others = (part.strip() for part in text.split(","))
     if first.lower() in SET_OF_ORDER:
-        return _known(first.lower(), _pairs(others, labels), labels)
-    if Path(text).suffix.lower() in (".toml", ".json"):
-        return Encoding(labels, _from_file(Path(text), labels))
+        return replace(_known(first.lower(), _pairs(others, labels), labels), text=text)
+    if Path(text).suffix.lower() in FILES:
+        return read_encoding(write_out(text), labels)
     if "=" in text:
-        return Encoding(labels, _pairs([first, *others], labels))
+        return Encoding(labels, _pairs([first, *others], labels), text=text)
     if not others:
         raise InputError(
             f"{OPTION} {text}: no known order; give one of {', '.join(SET_OF_ORDER)}, ids as "
             f"0={labels.names[0]},1={labels.names[1]},..., or a .toml or .json file"
         )
-    return _by_names([first, *others], labels)
+    return replace(_by_names([first, *others], labels), text=text)
+
+
+def write_out(text: str) -> str:
+    """An encoding in a file as ``0=background,1=skin,...``: what a config keeps. Others stay as they are.
+
+    Raises InputError for a file that can't be read or holds no table of ids.
+    """
+    path = Path(text)
+    if path.suffix.lower() not in FILES:
+        return text
+    ids = read_table(path, OPTION).get("ids")
+    if not isinstance(ids, dict) or not ids:
+        raise InputError(f'{OPTION} {path}: needs a table of ids: 0 = "background"')
+    return ",".join(f"{index}={name}" for index, name in ids.items())
+
+
+def by_main_roles(order: str, labels: LabelSet) -> str:
+    """What reads a known order onto the labels of a set, even where one of its labels covers several of them.
+
+    A label goes by its first role then: the background of ``lapa``, which has no ears, is background.
+    """
+    source, ids = _known_ids(order)
+    changes = [
+        f"{index}={found[0]}"
+        for index, name in ids.items()
+        if len(set(found := _counterparts(source, name, labels))) > 1
+    ]
+    return ",".join([order, *changes])
+
+
+def _known_ids(order: str) -> tuple[LabelSet, dict[int, str]]:
+    """The label set of a known order, and its labels by id."""
+    source = read_label_set(SET_OF_ORDER[order])
+    names = FACE_PARSING if order in ("face-parsing.pytorch", "zllrunning") else source.names
+    return source, dict(enumerate(names))
 
 
 def _known(order: str, changes: Mapping[int, str], labels: LabelSet) -> Encoding:
     """A known order, but for the ids in ``changes``."""
-    source = read_label_set(SET_OF_ORDER[order])
-    names = FACE_PARSING if order == "face-parsing.pytorch" else source.names
-    ids = {index: name for index, name in enumerate(names) if index not in changes}
-    meaning = {index: _counterpart(source, name, f"{order},{index}", labels) for index, name in ids.items()}
-    ignored = tuple(ids[index] for index in ids if meaning[index] == IGNORE)
+    source, ids = _known_ids(order)
+    meaning: dict[int, str] = {}
+    for index, name in ids.items():
+        if index in changes:
+            continue
+        found = _counterparts(source, name, labels)
+        if len(set(found)) > 1:
+            several = ", ".join(sorted(set(found), key=labels.ids.__getitem__))
+            raise InputError(
+                f"{OPTION}: {name} of {source.name} may be {several} of label set {labels.name}; say which: "
+                f"{OPTION} {by_main_roles(order, labels)}, or ignore for any of them"
+            )
+        meaning[index] = found[0] if found else IGNORE
+    ignored = tuple(ids[index] for index, name in meaning.items() if name == IGNORE)
     return Encoding(labels, {**meaning, **changes}, ignored)
 
 
-def _counterpart(source: LabelSet, name: str, remedy: str, labels: LabelSet) -> str:
-    """The label of ``labels`` with the roles of ``name`` in ``source``, else with its name, else "ignore"."""
+def _counterparts(source: LabelSet, name: str, labels: LabelSet) -> list[str]:
+    """The labels of ``labels`` that have roles of ``name`` in ``source``, by these roles' order."""
     if source == labels:
-        return name
+        return [name]
     roles = source.labels[source.ids[name]].roles
     found = [labels.names[labels.by_role[role]] for role in roles if role in labels.by_role]
-    several = sorted(set(found), key=labels.ids.__getitem__)
-    if len(several) > 1:
-        raise InputError(
-            f"{OPTION}: {name} of {source.name} may be {', '.join(several)} of label set {labels.name}; say "
-            f"which: {OPTION} {remedy}={found[0]}, or {remedy}=ignore"
-        )
-    if several:
-        return several[0]
-    return name if name in labels.ids else IGNORE
+    return found or [name] * (name in labels.ids)
 
 
 def _pairs(parts: list[str], labels: LabelSet) -> dict[int, str]:
@@ -140,30 +186,20 @@ def _pairs(parts: list[str], labels: LabelSet) -> dict[int, str]:
         index, equals, name = part.partition("=")
         if not equals:
             raise InputError(f"{OPTION}: {part!r} should be an id and a label: 13=hair")
-        _add(found, index.strip(), name.strip(), labels, OPTION)
+        _add(found, index.strip(), name.strip(), labels)
     return found
 
 
-def _from_file(path: Path, labels: LabelSet) -> dict[int, str]:
-    ids = read_table(path, OPTION).get("ids")
-    if not isinstance(ids, dict) or not ids:
-        raise InputError(f'{OPTION} {path}: needs a table of ids: 0 = "background"')
-    found: dict[int, str] = {}
-    for index, name in ids.items():
-        _add(found, str(index), str(name), labels, f"{OPTION} {path}")
-    return found
-
-
-def _add(found: dict[int, str], index: str, name: str, labels: LabelSet, where: str) -> None:
+def _add(found: dict[int, str], index: str, name: str, labels: LabelSet) -> None:
     if not index.isdecimal() or int(index) > 255:
-        raise InputError(f"{where}: {index!r} is no id: whole numbers from 0 to 255")
+        raise InputError(f"{OPTION}: {index!r} is no id: whole numbers from 0 to 255")
     if int(index) in found:
-        raise InputError(f"{where}: id {int(index)} comes twice")
+        raise InputError(f"{OPTION}: id {int(index)} comes twice")
     if not name:
-        raise InputError(f"{where}: id {int(index)} has no label: give one, or {IGNORE}")
+        raise InputError(f"{OPTION}: id {int(index)} has no label: give one, or {IGNORE}")
     if name != IGNORE and name not in labels.ids:
         raise InputError(
-            f"{where}: id {int(index)} is {name!r}, which is no label of {labels.name} "
+            f"{OPTION}: id {int(index)} is {name!r}, which is no label of {labels.name} "
             f"({', '.join(labels.names)}); {IGNORE} leaves its pixels out"
         )
     found[int(index)] = name

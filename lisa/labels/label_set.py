@@ -1,6 +1,7 @@
 """A label set: which classes a network tells apart, and what the rest of the system may ask about them.
 
-A set is a small TOML or JSON file. The order of its labels is the order of their ids::
+A set is a small TOML or JSON file. The order of its labels is the order of their ids, and the first label is
+the background, id 0::
 
     name = "eyes"
     pairs = [["left_eye", "right_eye"]]
@@ -57,13 +58,14 @@ class Label:
 
 @dataclass(frozen=True)
 class LabelSet:
-    """The classes of a network. A label's id is its index in ``labels``.
+    """The classes of a network. A label's id is its index in ``labels``; id 0 is the background.
 
     ``pairs`` name the labels that change places when a picture is mirrored.
 
     Raises:
         InputError: fewer than 2 or more than 64 labels; a name, colour or role that comes twice; a colour
-            outside 0 to 255; a role that nobody knows; a pair that names no label, or one label twice.
+            outside 0 to 255; a role that nobody knows; a background that is not the first label; a pair that
+            names no label, or one label twice.
     """
 
     name: str
@@ -90,6 +92,9 @@ class LabelSet:
         self._require_one_each(
             where, "role", [(role, label.name) for label in self.labels for role in label.roles]
         )
+        if self.by_role.get("background", 0) != 0:
+            owner = self.names[self.by_role["background"]]
+            raise InputError(f"{where}: {owner} has the role background: put it first, its id is 0")
         in_pairs = [name for pair in self.pairs for name in pair]
         for name in in_pairs:
             if name not in self.names:
@@ -147,13 +152,17 @@ class LabelSet:
         return len(self.labels)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as JSON holds them and :meth:`from_dict` reads them."""
+        """Plain values, as JSON holds them and :meth:`from_dict` reads them.
+
+        The labels are a list: their order is their ids, and not every writer of JSON keeps an object's.
+        """
         return {
             "name": self.name,
             "pairs": [list(pair) for pair in self.pairs],
-            "labels": {
-                label.name: {"color": list(label.color), "roles": list(label.roles)} for label in self.labels
-            },
+            "labels": [
+                {"name": label.name, "color": list(label.color), "roles": list(label.roles)}
+                for label in self.labels
+            ],
         }
 
     @staticmethod
@@ -165,9 +174,7 @@ class LabelSet:
         name, entries = values.get("name"), values.get("labels")
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise InputError(f"{where}: a label set needs a name: a letter, then letters, digits, _ or -")
-        if not isinstance(entries, Mapping) or not entries:
-            raise InputError(f"{where}: a label set needs [labels]: a colour and roles for each name")
-        labels = tuple(_label(each, entry, where) for each, entry in entries.items())
+        labels = tuple(_label(each, entry, where) for each, entry in _entries(entries, where))
         pairs = values.get("pairs", [])
         if not isinstance(pairs, list) or not all(_is_list_of(pair, str, 2) for pair in pairs):
             raise InputError(f"{where}: pairs is a list of two names each")
@@ -224,6 +231,19 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
             raise InputError(f"{key!r} comes twice")
         found[key] = value
     return found
+
+
+def _entries(entries: Any, where: str) -> list[tuple[str, Any]]:
+    """Names and entries of the labels: an object by name, as files have it, or a list with names inside."""
+    if isinstance(entries, list) and all(isinstance(entry, Mapping) for entry in entries):
+        entries = [
+            (str(entry.get("name")), {k: v for k, v in entry.items() if k != "name"}) for entry in entries
+        ]
+    elif isinstance(entries, Mapping):
+        entries = list(entries.items())
+    if not isinstance(entries, list) or not entries:
+        raise InputError(f"{where}: a label set needs [labels]: a colour and roles for each name")
+    return entries
 
 
 def _label(name: str, entry: Any, where: str) -> Label:

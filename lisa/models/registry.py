@@ -49,11 +49,11 @@ def count_parameters(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
 
 
-def build(config: ModelConfig) -> nn.Module:
+def build(config: ModelConfig, num_classes: int = NUM_CLASSES) -> nn.Module:
     """The network of the config, freshly initialised. Raises InputError at or above the cap (contract 6)."""
     if config.name not in NETWORKS:
         raise InputError(f"model.name = {config.name!r}: one of {', '.join(NETWORKS)}")
-    arguments: dict[str, Any] = {"num_classes": NUM_CLASSES}
+    arguments: dict[str, Any] = {"num_classes": num_classes}
     if config.name == "lisa":
         shape = ("activation", "hamburger", "hamburger_ratio", "widths", "depths")
         arguments |= {name: getattr(config, name) for name in shape}

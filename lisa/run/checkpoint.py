@@ -22,7 +22,7 @@ from lisa.config import Config, DataConfig, report
 from lisa.errors import InputError
 from lisa.face_parser import FaceParser
 from lisa.files import whole_file
-from lisa.labels import NAMES, NUM_CLASSES
+from lisa.labels import NUM_CLASSES
 from lisa.models import build, from_published
 from lisa.models.published import is_published
 
@@ -63,7 +63,7 @@ def payload(weights: dict[str, Any], config: Config, metrics: dict[str, Any]) ->
         "format": FORMAT,
         "weights": weights,
         "config": config.to_dict(),
-        "labels": list(NAMES),
+        "labels": list(config.labels.names),
         "metrics": metrics,
         "versions": {"torch": str(torch.__version__), "timm": timm.__version__},
     }
@@ -121,8 +121,9 @@ def load(path: str | Path) -> dict[str, Any]:
             f"{path}: checkpoint format {checkpoint['format']}, this version reads 1 to {FORMAT}: "
             "use the version of LISA that wrote it, or a newer one"
         )
-    if checkpoint["labels"] != list(NAMES):
-        raise InputError(f"{path}: trained on other labels: {checkpoint['labels']}")
+    names = list(Config.from_dict(checkpoint["config"]).labels.names)
+    if checkpoint["labels"] != names:
+        raise InputError(f"{path}: its labels {checkpoint['labels']} are not those of its config, {names}")
     return _upgrade(checkpoint)
 
 
@@ -161,7 +162,7 @@ def load_network(path: str | Path) -> Trained:
     """The checkpoint's network with its evaluated weights, in eval mode, on the CPU."""
     checkpoint = load(path)
     config = Config.from_dict(checkpoint["config"])
-    network = build(replace(config.model, auxiliary=False))
+    network = build(replace(config.model, auxiliary=False), len(config.labels))
     load_weights(network, checkpoint["weights"], path)
     return Trained(network.eval(), config, checkpoint["metrics"], checkpoint.get("origin", ""))
 

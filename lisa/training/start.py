@@ -12,8 +12,11 @@ from lisa.data.faces import EpochBatches
 from lisa.data.folders import find_pairs
 from lisa.data.pairs import Pair
 from lisa.data.shared_memory import batch_bytes, require_shared_memory
+from lisa.errors import InputError
 from lisa.evaluation.evaluate import require_room
+from lisa.labels.encoding import Encoding
 from lisa.models import build, count_parameters, deployable
+from lisa.models.classifier import CLASSIFIER, carry_over
 from lisa.run import checkpoint
 from lisa.run.run import Run
 from lisa.training.memory import find_parts, require_normalisable
@@ -40,7 +43,7 @@ def load_faces(config: Config, world: World) -> Faces:
     data = config.data
     train, val = world.fail_together(
         lambda: [
-            find_pairs(data.root, split, data.label_order, data.exclude, data.val_share)
+            find_pairs(data.root, split, config.encoding, data.exclude, data.val_share)
             for split in ("train", "val")
         ]
     )
@@ -50,7 +53,18 @@ def load_faces(config: Config, world: World) -> Faces:
     checked = check_pairs(train, world.all_gather, world.rank, world.world_size)
     also = check_pairs(val, world.all_gather, world.rank, world.world_size)
     notes = [f"train: {note}" for note in checked.notes] + [f"val: {note}" for note in also.notes]
+    notes += encoding_notes(config.encoding)
     return Faces(train, val, torch.from_numpy(checked.class_counts), notes)
+
+
+def encoding_notes(encoding: Encoding) -> list[str]:
+    """What of the masks will not be learned as it is, and which labels no mask can have."""
+    notes: list[str] = []
+    if encoding.ignored:
+        notes.append(f"without a label in {encoding.labels.name}, so ignored: {', '.join(encoding.ignored)}")
+    if encoding.missing:
+        notes.append(f"no id of the encoding is {', '.join(encoding.missing)}: they can't be learned")
+    return notes
 
 
 def begin(config: Config, world: World, faces: Faces, run: Run) -> tuple[Config, Step, EpochBatches]:
@@ -58,7 +72,7 @@ def begin(config: Config, world: World, faces: Faces, run: Run) -> tuple[Config,
     train = config.train
     torch.manual_seed(train.seed)
     saved, notes = run.restore()
-    network, origin = world.fail_together(lambda: start_network(config, going_on=saved is not None))
+    network, of_init = world.fail_together(lambda: start_network(config, going_on=saved is not None))
     network = network.to(world.device, memory_format=torch.channels_last)  # pyright: ignore
     batches = EpochBatches(
         len(faces.train), train.batch_size, train.seed, world.rank, world.world_size, train.views
@@ -77,8 +91,8 @@ def begin(config: Config, world: World, faces: Faces, run: Run) -> tuple[Config,
         f"{len(faces.val)} validation pictures; {world.world_size} x {world.device.type} in "
         f"{train.precision}; {run.folder.path}"
     )
-    if origin:
-        run.log.note(f"{train.init}: {origin}")
+    for note in of_init:
+        run.log.note(f"{train.init}: {note}")
     if train.auto_batch:
         share = -(-batches.global_batch(0) // world.world_size)
         run.log.note(
@@ -90,20 +104,25 @@ def begin(config: Config, world: World, faces: Faces, run: Run) -> tuple[Config,
     return config, step, batches
 
 
-def start_network(config: Config, going_on: bool) -> tuple[nn.Module, str]:
-    """The config's network, with the weights of train.init, and whose they are if no run of ours made them.
+def start_network(config: Config, going_on: bool) -> tuple[nn.Module, list[str]]:
+    """The config's network, with the weights of train.init, and what the user should know of them.
 
-    A run that goes on has weights of its own.
+    A run that goes on has weights of its own. Of a network with another label set the classifier's rows of
+    labels with the same role or name are taken.
 
     Raises:
         InputError: it is over the cap, or the checkpoint can't be read or is of another network.
     """
-    network = build(config.model)
+    network = build(config.model, len(config.labels))
     if not config.train.init or going_on:
-        return network, ""
+        return network, []
     initial = checkpoint.load(config.train.init)
-    checkpoint.load_weights(deployable(network), initial["weights"], config.train.init)
-    return network, initial.get("origin", "")
+    theirs, bare = Config.from_dict(initial["config"]).labels, deployable(network)
+    if not all(key in initial["weights"] for key in CLASSIFIER):
+        raise InputError(f"{config.train.init}: weights of another network (no {CLASSIFIER[0]})")
+    weights, rows = carry_over(initial["weights"], bare, theirs, config.labels)
+    checkpoint.load_weights(bare, weights, config.train.init)
+    return network, [note for note in (initial.get("origin", ""), rows) if note]
 
 
 def settle_parts(config: Config, step: Step, batches: EpochBatches) -> Config:

@@ -13,7 +13,6 @@ from lisa.augment.mixing import Mixing, Target
 from lisa.config import Config
 from lisa.errors import DivergedError
 from lisa.face_parser import FaceParser
-from lisa.labels import NUM_CLASSES
 from lisa.losses import SegmentationLoss, class_weights
 from lisa.models.recompute import recompute_blocks
 from lisa.training.accumulation import Logits, as_list, cached_gradients
@@ -39,8 +38,8 @@ class Step:
     def __init__(self, config: Config, world: World, state: TrainState, class_counts: Tensor) -> None:
         self.config, self.world, self.state = config, world, state
         self.normalise = FaceParser(nn.Identity(), config.data.size).to(world.device).normalise
-        self.augment = Augmentation(config.augment, config.data.size).to(world.device)
-        self.mix = Mixing(config.augment).to(world.device)
+        self.augment = Augmentation(config.augment, config.data.size, config.labels).to(world.device)
+        self.mix = Mixing(config.augment, config.labels).to(world.device)
         weights = class_weights(class_counts, config.loss.class_balance)
         self.loss = SegmentationLoss(config.loss, weights).to(world.device)
         self.bf16 = config.train.precision == "bf16"
@@ -87,7 +86,9 @@ class Step:
         size, network, device = self.config.data.size, self.state.network.train(), self.world.device
         statistics = read_buffers(network)
         images = torch.randint(0, 256, (pictures, 3, size, size), dtype=torch.uint8, device=device)
-        masks = torch.randint(0, NUM_CLASSES, (pictures, size, size), dtype=torch.uint8, device=device)
+        masks = torch.randint(
+            0, len(self.config.labels), (pictures, size, size), dtype=torch.uint8, device=device
+        )
         try:
             images, targets = self.mix(*self.augment(images, masks))
             self._backward(network, images, targets, parts, 1, time.perf_counter())

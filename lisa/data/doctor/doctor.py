@@ -28,8 +28,8 @@ from lisa.data.parallel import parallel_map
 from lisa.data.source import FolderFlags
 from lisa.errors import one_line_errors
 from lisa.files import write_json, write_whole
-from lisa.label_orders import CELEBAMASK, lookup_table
-from lisa.labels import NAMES, NUM_CLASSES
+from lisa.labels import LabelSet, read_label_set
+from lisa.labels.encoding import OWN_IDS, Encoding, read_encoding
 
 SPLITS = ("train", "val", "test")
 KINDS = {
@@ -67,9 +67,10 @@ class Diagnosis:
     pictures: dict[str, int]
     """Readable pairs per split."""
     presence: dict[str, NDArray[np.int64]]
-    """Pictures that hold each class, (19,) per split."""
+    """Pictures that hold each class, (C,) per split."""
     pixels: dict[str, NDArray[np.int64]]
-    """Pixels of each class, (19,) per split."""
+    """Pixels of each class, (C,) per split."""
+    labels: LabelSet
     notes: tuple[str, ...] = ()
     """How masks were read, where that is no matter of course."""
 
@@ -89,7 +90,7 @@ class Diagnosis:
                         "pictures": int(self.presence[split][index]),
                         "pixels": int(self.pixels[split][index]),
                     }
-                    for index, name in enumerate(NAMES)
+                    for index, name in enumerate(self.labels.names)
                 }
                 for split in self.pictures
             },
@@ -101,20 +102,19 @@ def relative(path: Path, root: Path) -> str:
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
 
 
-def diagnose(root: Path, label_order: str = CELEBAMASK, workers: int | None = None) -> Diagnosis:
+def diagnose(root: Path, encoding: Encoding = OWN_IDS, workers: int | None = None) -> Diagnosis:
     """Examine every split under ``root``, in either layout.
 
     Raises:
-        InputError: no split there, or an unknown label order.
+        InputError: no split there.
     """
-    lookup_table(label_order)
     findings: list[Finding] = []
     notes: list[str] = []
     splits = [split for split in SPLITS if has_split(root, split)]
     if not splits:
         split_folders(root, SPLITS[0])  # raises, and says where it looked
     seen: dict[str, list[Examination]] = {}
-    matched = {split: match_files(root, split, label_order) for split in splits}
+    matched = {split: match_files(root, split, encoding) for split in splits}
     settled = {split: settle_orientations(pairs) for split, (pairs, _) in matched.items()}
     jobs = [pair for pairs, _ in settled.values() for pair in pairs]
     results = parallel_map(examine, jobs, "examining faces", workers)
@@ -122,27 +122,28 @@ def diagnose(root: Path, label_order: str = CELEBAMASK, workers: int | None = No
         findings += [Finding("unpaired", misfit.path, misfit.problem) for misfit in matched[split][1]]
         findings += [Finding("orientation", pair.mask, UNDECIDED) for pair in undecided]
         seen[split] = [next(results) for _ in pairs]
-        findings += _findings(seen[split], split_folders(root, split)[1], label_order)
+        findings += _findings(seen[split], split_folders(root, split)[1], encoding)
         notes += [f"{split}: {note}" for note in notes_on([examination.look for examination in seen[split]])]
     next(results, None)  # ends the progress bar
     counts = {split: _counts(examinations) for split, examinations in seen.items()}
     findings += _copies(root, seen)
     order = list(KINDS)
     findings.sort(key=lambda finding: (order.index(finding.kind), str(finding.file)))
-    classes = {split: rows[:, :NUM_CLASSES] for split, rows in counts.items()}
+    classes = {split: rows[:, : len(encoding.labels)] for split, rows in counts.items()}
     return Diagnosis(
         root,
         findings,
         {split: len(rows) for split, rows in classes.items()},
         {split: (rows > 0).sum(0) for split, rows in classes.items()},
         {split: rows.sum(0) for split, rows in classes.items()},
+        encoding.labels,
         tuple(notes),
     )
 
 
-def _findings(examinations: Sequence[Examination], masks: Path, label_order: str) -> Iterator[Finding]:
+def _findings(examinations: Sequence[Examination], masks: Path, encoding: Encoding) -> Iterator[Finding]:
     """All findings of a split. One on all its masks stands for those on single masks that follow from it."""
-    verdict = judge_looks([examination.look for examination in examinations], label_order)
+    verdict = judge_looks([examination.look for examination in examinations], encoding)
     if verdict is not None:
         yield Finding(verdict.kind, masks, verdict.detail, whole_split=True)
     for examination in examinations:
@@ -194,7 +195,7 @@ def show(diagnosis: Diagnosis, console: Console) -> None:
     classes.add_column("class")
     for split, count in diagnosis.pictures.items():
         classes.add_column(f"{split} ({count:,})", justify="right")
-    for index, name in enumerate(NAMES):
+    for index, name in enumerate(diagnosis.labels.names):
         cells = [
             f"{100 * diagnosis.presence[split][index] / max(count, 1):5.1f} "
             f"{100 * diagnosis.pixels[split][index] / max(diagnosis.pixels[split].sum(), 1):6.2f}"
@@ -228,6 +229,7 @@ def main(
     json: Path | None = None,
     exclude_to: Path | None = None,
     workers: int | None = None,
+    labels: str = "celebamask",
 ) -> None:
     """Examine a folder of faces.
 
@@ -236,9 +238,11 @@ def main(
         json: Write all findings and class counts to this file.
         exclude_to: Write the files at fault to this list, for training with --data.exclude.
         workers: Processes; all available cores by default.
+        labels: Label set of the masks: a built-in one, or a .toml or .json file, as --labels in training.
     """
     with one_line_errors():
-        diagnosis = diagnose(folder.data, folder.label_order, workers)
+        encoding = read_encoding(folder.encoding, read_label_set(labels))
+        diagnosis = diagnose(folder.data, encoding, workers)
         show(diagnosis, Console())
         if json is not None:
             write_json(json, diagnosis.to_json())

@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from lisa.data.checking import Look, look_at
 from lisa.data.pairs import Pair
-from lisa.labels import FLIP_PAIRS, IDS, IGNORE_INDEX, NAMES
+from lisa.labels import IGNORE_INDEX, LabelSet
 
 Mask = NDArray[np.uint8]
 Vector = NDArray[np.float64]
@@ -59,14 +59,14 @@ def examine(pair: Pair) -> Examination:
     look = seen._replace(decoded=None)
     if seen.fault is not None or seen.decoded is None:
         return Examination(pair, tuple(Finding(f.kind, f.file, f.detail) for f in [seen.fault] if f), look)
-    mask = np.asarray(seen.decoded.mask)
+    mask, labels = np.asarray(seen.decoded.mask), pair.encoding.labels
     findings = [
         Finding(kind, file, detail)
         for kind, file, detail in (
             ("empty", pair.mask, nothing_labelled(seen.counts)),
-            ("left-right", pair.image, reversed_parts(mask)),
-            ("missing", pair.image, missing_parts(seen.counts)),
-            ("speckle", pair.image, speckle(mask)),
+            ("left-right", pair.image, reversed_parts(mask, labels)),
+            ("missing", pair.image, missing_parts(seen.counts, labels)),
+            ("speckle", pair.image, speckle(mask, labels)),
         )
         if detail
     ]
@@ -86,19 +86,28 @@ def nothing_labelled(counts: NDArray[np.int64]) -> str:
     return {0: "all of it is background", IGNORE_INDEX: "all of it is ignored"}.get(values[0], "")
 
 
-def missing_parts(counts: NDArray[np.int64]) -> str:
-    """Eyes or a nose that a large face lacks; glasses may hide the eyes. Empty if nothing is missing."""
+def missing_parts(counts: NDArray[np.int64], labels: LabelSet) -> str:
+    """Eyes or a nose that a large face lacks; glasses may hide the eyes. Empty if nothing is missing.
+
+    Only parts with a label of their own are missed, and eyes only where glasses have one too.
+    """
     total = counts[:IGNORE_INDEX].sum()
-    if total == 0 or counts[IDS["skin"]] < LARGE_SKIN * total:
+    skin = labels.by_role.get("skin")
+    if total == 0 or skin is None or counts[skin] < LARGE_SKIN * total:
         return ""
-    present = {name for name in NAMES if counts[IDS[name]] > 0}
-    lacking = [] if present & {"l_eye", "r_eye", "eye_g"} else ["eyes"]
-    lacking += [] if "nose" in present else ["nose"]
-    share = 100 * counts[IDS["skin"]] / total
+    eyes, nose = _alone(labels, ("left_eye", "right_eye", "glasses")), _alone(labels, ("nose",))
+    lacking = ["eyes"] if len(eyes) == 3 and not counts[eyes].any() else []
+    lacking += ["nose"] if nose and not counts[nose].any() else []
+    share = 100 * counts[skin] / total
     return f"no {' and no '.join(lacking)}, though {share:.0f} % is skin" if lacking else ""
 
 
-def speckle(mask: Mask) -> str:
+def _alone(labels: LabelSet, roles: tuple[str, ...]) -> list[int]:
+    """Ids of the labels that cover one of these roles and nothing else."""
+    return [index for role in roles if (index := labels.alone(role)) is not None]
+
+
+def speckle(mask: Mask, labels: LabelSet) -> str:
     """Many tiny islands of a label; empty if there are few."""
     limit = SPECK * mask.size
     specks: dict[str, int] = {}
@@ -108,7 +117,7 @@ def speckle(mask: Mask) -> str:
         components = np.empty(mask[box].shape, np.int32)
         ndimage.label(mask[box] == index, structure=np.ones((3, 3)), output=components)
         areas = np.bincount(components.ravel())[1:]
-        specks[NAMES[index]] = int((areas < limit).sum())
+        specks[labels.names[index]] = int((areas < limit).sum())
     total = sum(specks.values())
     if total <= SPECKLED:
         return ""
@@ -116,28 +125,31 @@ def speckle(mask: Mask) -> str:
     return f"{total} islands under {limit:.0f} pixels, most in {' and '.join(worst)}"
 
 
-def reversed_parts(mask: Mask) -> str:
+def reversed_parts(mask: Mask, labels: LabelSet) -> str:
     """Left and right eyes, brows and ears that lie on the wrong sides; empty if none do.
 
     The person's left is the picture's right of the face's own midline, however it is tilted. Where both of a
     pair show, their order decides, which holds for profiles too. A lone one is compared with the midline
     through nose and mouth, and with tolerance: in a profile the nose stands far out.
     """
-    center, across = _midline(mask)
+    center, across = _midline(mask, labels)
     if center is None:
         return ""
     margin = TOLERANCE * min(mask.shape)
     wrong: list[str] = []
-    for left, right in FLIP_PAIRS:
-        sides = [_offsets(mask, index, center, across) for index in (left, right)]
-        name = NAMES[left].removeprefix("l_")
+    for name in ("eye", "brow", "ear"):
+        pair = _alone(labels, (f"left_{name}", f"right_{name}"))
+        if len(pair) < 2:
+            continue
+        left, right = pair
+        sides = [_offsets(mask, index, center, across) for index in pair]
         if all(len(side) for side in sides):
             if sides[0].mean() - sides[1].mean() < -margin:
                 wrong.append(f"{name}s")
         elif len(sides[0]) and (sides[0] < -margin).mean() > WRONG_SHARE:
-            wrong.append(NAMES[left])
+            wrong.append(labels.names[left])
         elif len(sides[1]) and (sides[1] > margin).mean() > WRONG_SHARE:
-            wrong.append(NAMES[right])
+            wrong.append(labels.names[right])
     return f"{', '.join(wrong)} on the wrong side of the face" if wrong else ""
 
 
@@ -149,14 +161,14 @@ def _offsets(mask: Mask, index: int, center: Vector, across: Vector) -> Vector:
     return (columns - center[0]) * across[0] + (rows - center[1]) * across[1]
 
 
-def _midline(mask: Mask) -> tuple[Vector | None, Vector]:
+def _midline(mask: Mask, labels: LabelSet) -> tuple[Vector | None, Vector]:
     """A point (x, y) on the face's midline, and the unit vector from it to the person's left.
 
     Upright unless nose and mouth say otherwise; no point without a nose or a mouth.
     """
-    nose = _middle(mask, ("nose",))
-    mouth = _middle(mask, ("mouth", "u_lip", "l_lip"))
-    left, right = (_middle(mask, (name,)) for name in ("l_eye", "r_eye"))
+    nose = _middle(mask, _alone(labels, ("nose",)))
+    mouth = _middle(mask, _alone(labels, ("mouth", "upper_lip", "lower_lip")))
+    left, right = (_middle(mask, _alone(labels, (role,))) for role in ("left_eye", "right_eye"))
     upper = nose if left is None or right is None else (left + right) / 2
     across = np.array((1.0, 0.0))
     if upper is not None and mouth is not None:
@@ -167,6 +179,6 @@ def _midline(mask: Mask) -> tuple[Vector | None, Vector]:
     return (nose if nose is not None else mouth), across
 
 
-def _middle(mask: Mask, names: tuple[str, ...]) -> Vector | None:
-    rows, columns = np.nonzero(np.isin(mask, [IDS[name] for name in names]))
+def _middle(mask: Mask, ids: list[int]) -> Vector | None:
+    rows, columns = np.nonzero(np.isin(mask, ids))
     return np.array((columns.mean(), rows.mean())) if len(rows) else None

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 from deploy_helpers import SIZE, face, files, parse, read_ids, write_faces
+from encoding_helpers import encoding
 from PIL import Image
 
 from deploy.predictor.inputs import find_pictures
 from deploy.predictor.model import ExportedModel
 from deploy.predictor.outputs import FACE_PARSING
 from deploy.predictor.pictures import from_frame, middle, read_picture, to_frame
-from lisa import label_orders
 from lisa.labels import FLIPPED_IDS, IDS, PALETTE
 
 
@@ -51,7 +51,7 @@ def test_other_order_changes_ids_and_keeps_colours(model: Path, faces: Path, tmp
     assert (tmp_path / "old/face0.png").read_bytes() == (tmp_path / "theirs/face0.png").read_bytes()
     assert json.loads((tmp_path / "old/report.json").read_text())["settings"]["labels"] == FACE_PARSING
     ours, theirs = (tmp_path / name / "face0.png" for name in ("ours", "theirs"))
-    assert np.array_equal(label_orders.lookup_table(FACE_PARSING)[read_ids(theirs)], read_ids(ours))
+    assert np.array_equal(encoding(FACE_PARSING).table()[read_ids(theirs)], read_ids(ours))
     with Image.open(ours) as left, Image.open(theirs) as right:
         assert np.array_equal(np.asarray(left.convert("RGB")), np.asarray(right.convert("RGB")))
 
@@ -63,7 +63,7 @@ def test_channels_of_probabilities_are_in_the_order_of_the_ids(model: Path, tmp_
         output = tmp_path / order
         assert parse(model, tmp_path / "in", output, "--labels", order, "--probabilities") == 0
         found[order] = np.load(output / "probabilities" / "face0.npz")["probabilities"]
-    theirs_to_ours = label_orders.lookup_table(FACE_PARSING)[:19]
+    theirs_to_ours = encoding(FACE_PARSING).table()[:19]
     assert np.array_equal(found[FACE_PARSING], found["celebamask"][theirs_to_ours])
     assert not np.array_equal(found[FACE_PARSING], found["celebamask"])
 

@@ -17,6 +17,7 @@ from lisa.data.pairs import decode
 from lisa.errors import InputError
 from lisa.evaluation.evaluate import evaluate
 from lisa.labels import NAMES, NUM_CLASSES, PALETTE
+from lisa.labels.celebamask import CELEBAMASK
 from lisa.models import from_published
 from lisa.run.checkpoint import load_network, payload, save
 
@@ -155,7 +156,7 @@ def test_a_label_map_keeps_its_own_picture(parser: lisa.Parser):
 def test_a_label_map():
     ids = np.array([[0, 13, 13], [14, 1, 0]], np.uint8)
     palette = np.array(PALETTE, np.uint8).reshape(-1, 3)
-    found = lisa.LabelMap(ids, NAMES, np.full((2, 3, 3), 100, np.uint8), palette)
+    found = lisa.LabelMap(ids, np.full((2, 3, 3), 100, np.uint8), CELEBAMASK)
     assert found.mask("hair", "hat").tolist() == [[False, True, True], [True, False, False]]
     assert found.areas["hair"] == 2 / 6
     assert found.areas["nose"] == 0

@@ -51,8 +51,8 @@ def test_a_network_over_the_cap_is_refused_with_its_count():
     with pytest.raises(InputError, match=r"widths \(40, .*have 2,\d\d\d,\d\d\d trainable.*cap is 2,000,000"):
         Config.from_dict({"model": {"widths": [40, 64, 142, 320, 512], "depths": [1, 2, 2, 3, 2]}})
     with pytest.raises(InputError, match="auxiliary classifiers have"):
-        ModelConfig(auxiliary=True)
-    assert ModelConfig(auxiliary=True, max_parameters=3_000_000).auxiliary
+        Config(model=ModelConfig(auxiliary=True))
+    assert Config(model=ModelConfig(auxiliary=True, max_parameters=3_000_000)).model.auxiliary
     with pytest.raises(InputError, match=r"model\.hamburger_ratio = 0"):
         ModelConfig(hamburger_ratio=0)
     with pytest.raises(InputError, match=r"model\.depths = "):

@@ -1,8 +1,10 @@
 """Config: JSON round trip, refused values."""
 
 import contextlib
+import json
 from collections.abc import Callable
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
@@ -10,7 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lisa.config import RECIPES, Config, DataConfig, OptimConfig, TrainConfig, report
+from lisa.config.command_line import parse_training
 from lisa.errors import InputError
+from lisa.labels import Label, LabelSet, read_label_set
 
 
 def values(kind: Any) -> st.SearchStrategy[Any]:
@@ -31,7 +35,11 @@ def configs(draw: st.DrawFn) -> Config:
     """A recipe with up to five changed fields."""
     config = RECIPES[draw(st.sampled_from(list(RECIPES)))]()
     for _ in range(draw(st.integers(0, 5))):
-        name = draw(st.sampled_from([field.name for field in fields(Config) if field.name != "output"]))
+        name = draw(
+            st.sampled_from(
+                [field.name for field in fields(Config) if field.name not in ("output", "labels")]
+            )
+        )
         section = getattr(config, name)
         kinds = get_type_hints(type(section))
         changed = draw(st.sampled_from([field.name for field in fields(section)]))
@@ -79,3 +87,27 @@ def test_bad_values_name_field_and_value(make: Callable[[], object], message: st
     with pytest.raises(InputError) as caught:
         make()
     assert message in str(caught.value)
+
+
+def test_the_label_set_travels_in_full(tmp_path: Path):
+    lapa = read_label_set("lapa")
+    (tmp_path / "mine.toml").write_text(lapa.to_toml().replace('"lapa"', '"mine"'))
+    own = [f"--labels={tmp_path}/mine.toml"]
+    for words, name in ((["--labels", "lapa"], "lapa"), (own, "mine"), ([], "celebamask")):
+        config = parse_training(["demo", *words]).config
+        assert config.labels.name == name
+        written = json.loads(config.to_json())
+        assert written["labels"]["labels"][0]["name"] == "background"
+        assert Config.from_dict(written) == config
+    del written["labels"]  # written before label sets were
+    assert Config.from_dict(written) == config
+    assert Config.from_dict({"labels": "lapa"}).labels == lapa
+    with pytest.raises(InputError, match="labels = 3: a built-in set's name, or a label set"):
+        Config.from_dict({"labels": 3})
+
+
+def test_the_cap_counts_the_real_head():
+    many = LabelSet("many", tuple(Label(f"a{index}", (index, 0, 0)) for index in range(64)))
+    with pytest.raises(InputError, match=r"2,001,036 trainable parameters"):
+        Config(labels=many)
+    assert len(Config(labels=read_label_set("lapa")).labels) == 11

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from encoding_helpers import FACE_PARSING, encoding
 from PIL import Image
 
 from lisa.data.checking import Checked, check_pairs, look_at
@@ -18,11 +19,12 @@ from lisa.data.mask_sets import judge
 from lisa.data.pairs import Pair
 from lisa.data.synthetic import draw_face
 from lisa.errors import InputError
-from lisa.label_orders import CELEBAMASK, FACE_PARSING, inverse_table, lookup_table
 from lisa.labels import FLIPPED_IDS, IDS, NAMES, PALETTE
+from lisa.labels.encoding import OWN_IDS
 
 REAL = Path(__file__).resolve().parents[4].parent / "shared" / "celebamask_mini"
 SIDE = 96
+LAPA_OPTION = "--data.encoding lapa,0=background,1=skin"
 LAPA = "background,skin,r_brow,l_brow,r_eye,l_eye,nose,u_lip,mouth,l_lip,hair"
 FACE_SYNTHETICS = (
     "background", "skin", "nose", "r_eye", "l_eye", "r_brow", "l_brow", "r_ear", "l_ear", "mouth", "u_lip",
@@ -55,8 +57,8 @@ def write(folder: Path, masks: list[Ids] | list[Image.Image]) -> list[Pair]:
     return pairs
 
 
-def check(folder: Path, masks: list[Ids] | list[Image.Image], label_order: str = CELEBAMASK) -> Checked:
-    pairs = [pair._replace(label_order=label_order) for pair in write(folder, masks)]
+def check(folder: Path, masks: list[Ids] | list[Image.Image], text: str = "") -> Checked:
+    pairs = [pair._replace(encoding=encoding(text)) for pair in write(folder, masks)]
     return check_pairs(pairs, alone, 0, 1)
 
 
@@ -68,7 +70,7 @@ def refusal(folder: Path, masks: list[Ids] | list[Image.Image]) -> str:
 
 def in_order(ids: Ids, order: str) -> Ids:
     """Labels that the order lacks become background."""
-    table = inverse_table(order)
+    table = encoding(order).inverse_table()
     return np.where(table == 254, 0, table).astype(np.uint8)[ids]
 
 
@@ -94,7 +96,7 @@ SPLITS: dict[str, tuple[Callable[[Ids], Any], str]] = {
     "0 and 255": (lambda ids: face(ids) * np.uint8(255), "no value but 0 and 255: masks of a face"),
     "0 and 255 inverted": (lambda ids: ~face(ids) * np.uint8(255), "no value but 0 and 255"),
     "one bit": (lambda ids: Image.fromarray(face(ids)), "no value but 0 and 255"),
-    "0 and 1": (lambda ids: face(ids).astype(np.uint8), "0 and 1.*--data.label-order background,skin$"),
+    "0 and 1": (lambda ids: face(ids).astype(np.uint8), "0 and 1.*--data.encoding 0=background,1=skin$"),
     "1 and 2": (lambda ids: face(ids) + np.uint8(1), "no value but 1 and 2"),
     "all 1": (np.ones_like, "no value but 1"),
     "one too high": (lambda ids: ids + np.uint8(1), r"one too high \(1 to 19, .*subtract 1 from each mask$"),
@@ -104,17 +106,17 @@ SPLITS: dict[str, tuple[Callable[[Ids], Any], str]] = {
     "times 14": (lambda ids: ids * np.uint8(14), "multiplied by 14 "),
     "stretched": (stretched, "multiplied by 14.17 .*round"),
     "times 257": (lambda ids: Image.fromarray(ids.astype(np.uint16) * np.uint16(257)), "multiplied by 257"),
-    "face-parsing": (lambda ids: in_order(ids, FACE_PARSING), f"give --data.label-order {FACE_PARSING}$"),
-    "LaPa": (lambda ids: in_order(ids, LAPA), f"LaPa.*: give --data.label-order {LAPA}$"),
-    "LaPa times 20": (lambda ids: in_order(ids, LAPA) * np.uint8(20), f"multiplied by 20 .*{LAPA}$"),
-    "FaceSynthetics": (in_face_synthetics, "FaceSynthetics.*no name for beard"),
+    "face-parsing": (lambda ids: in_order(ids, FACE_PARSING), f"give --data.encoding {FACE_PARSING}$"),
+    "LaPa": (lambda ids: in_order(ids, LAPA), f"LaPa.*: give --labels lapa, or for .* {LAPA_OPTION}$"),
+    "LaPa times 20": (lambda ids: in_order(ids, LAPA) * np.uint8(20), f"multiplied by 20 .*{LAPA_OPTION}$"),
+    "FaceSynthetics": (in_face_synthetics, "FaceSynthetics.*give --labels face-synthetics"),
     "left and right": (
         lambda ids: FLIP[ids],
-        "left and right are exchanged.*: give --data.label-order background,skin,nose,eye_g,r_eye,l_eye,",
+        "left and right are exchanged.*: give --data.encoding background,skin,nose,eye_g,r_eye,l_eye,",
     ),
     "some order": (
         lambda ids: np.array([0, 1, *np.random.default_rng(5).permutation(np.arange(2, 19))], np.uint8)[ids],
-        "another label order: .* in only .*; name their ids",
+        "another label order: .* in only .*; say which id is which",
     ),
 }  # fmt: skip
 
@@ -135,8 +137,9 @@ def test_a_hint_that_is_obeyed_gives_the_true_labels(faces: list[Ids], kind: str
     masks = [SPLITS[kind][0](ids) for ids in faces]
     order = refusal(tmp_path, masks).rsplit(" ", 1)[1]
     checked = check(tmp_path, masks, order)
-    named = lookup_table(order)[masks[0]]
-    kept = np.isin(faces[0], np.unique(lookup_table(order)[: len(NAMES)]))
+    table = encoding(order).table()
+    named = table[masks[0]]
+    kept = np.isin(faces[0], np.unique(table[: len(NAMES)]))
     assert np.array_equal(named[kept], faces[0][kept])
     assert checked.class_counts[IDS["nose"]] == sum((ids == IDS["nose"]).sum() for ids in faces)
 
@@ -168,7 +171,7 @@ def test_label_maps_pass(faces: list[Ids], tmp_path: Path):
 
 def test_faces_that_lie_or_hang_pass(faces: list[Ids]):
     for turns in (1, 2, 3):
-        assert judge([layout_of(np.rot90(ids, turns)) for ids in faces], CELEBAMASK, False) is None
+        assert judge([layout_of(np.rot90(ids, turns)) for ids in faces], OWN_IDS, False) is None
 
 
 def test_two_classes_are_right_if_the_order_says_so(faces: list[Ids], tmp_path: Path):
@@ -269,10 +272,10 @@ def test_every_rank_raises_the_same(faces: list[Ids], tmp_path: Path):
 def test_real_masks_alone_or_together_give_no_false_alarm():
     masks = [np.asarray(Image.open(path)) for path in sorted((REAL / "val" / "masks").glob("*.png"))]
     layouts = [layout_of(ids) for ids in masks]
-    assert judge(layouts, CELEBAMASK, False) is None
-    assert [each for each in layouts if judge([each], CELEBAMASK, False)] == []
+    assert judge(layouts, OWN_IDS, False) is None
+    assert [each for each in layouts if judge([each], OWN_IDS, False)] == []
     assert max(map(rim_share, masks)) < RIMMED
-    for order in (FACE_PARSING, LAPA):
-        verdict = judge([layout_of(in_order(ids, order)) for ids in masks], CELEBAMASK, False)
+    for order, option in ((FACE_PARSING, f"--data.encoding {FACE_PARSING}"), (LAPA, LAPA_OPTION)):
+        verdict = judge([layout_of(in_order(ids, order)) for ids in masks], OWN_IDS, False)
         assert verdict is not None
-        assert verdict.detail.endswith(f"give --data.label-order {order}")
+        assert verdict.detail.endswith(option)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from encoding_helpers import FACE_PARSING, encoding
 from PIL import Image, ImageEnhance
 
 from lisa.data.doctor.doctor import KINDS, Diagnosis, diagnose, exclusions, relative
@@ -16,8 +17,8 @@ from lisa.data.doctor.examination import reversed_parts
 from lisa.data.folders import find_pairs
 from lisa.data.synthetic import draw_face, write_dataset
 from lisa.errors import InputError
-from lisa.label_orders import FACE_PARSING, inverse_table
 from lisa.labels import FLIPPED_IDS, IDS, NAMES, PALETTE
+from lisa.labels.celebamask import CELEBAMASK
 
 REAL = Path(__file__).resolve().parents[4].parent / "shared" / "celebamask_mini"
 FLIP = np.array([*FLIPPED_IDS, *range(19, 256)], np.uint8)
@@ -200,13 +201,13 @@ def test_planted_faults_are_all_found_and_nothing_else(
 def test_masks_in_another_order_are_one_finding_per_split(clean: Path, faces: Path):
     for pair in find_pairs(clean, "train"):
         path = faces / pair.mask.relative_to(clean)
-        Image.fromarray(inverse_table(FACE_PARSING)[ids_of(path)]).save(path)
+        Image.fromarray(encoding(FACE_PARSING).inverse_table()[ids_of(path)]).save(path)
     diagnosis = diagnose(faces, workers=1)
     assert found(diagnosis) == {("label-order", "train/masks")}, "no faces that seem to lack eyes"
     assert exclusions(diagnosis).count("\n") == 1, "nothing to leave out"
     for split in ("val", "test"):
         shutil.rmtree(faces / split)
-    assert found(diagnose(faces, FACE_PARSING, workers=1)) == set()
+    assert found(diagnose(faces, encoding(FACE_PARSING), workers=1)) == set()
 
 
 def test_the_other_folder_layout_is_read(clean: Path, tmp_path: Path):
@@ -236,16 +237,16 @@ def test_the_midline_is_the_faces_own(turn: int):
     for seed in range(12):
         mask = draw_face(seed, 128)[1]
         turned = np.asarray(Image.fromarray(mask).rotate(turn))
-        assert reversed_parts(turned) == "", f"seed {seed}"
-        judged += reversed_parts(FLIP[turned]) != ""
+        assert reversed_parts(turned, CELEBAMASK) == "", f"seed {seed}"
+        judged += reversed_parts(FLIP[turned], CELEBAMASK) != ""
     assert judged == 12
 
 
 def test_faces_without_nose_and_mouth_are_not_judged():
     mask = draw_face(3, 128)[1].copy()
     mask[np.isin(mask, [IDS[name] for name in ("nose", "mouth", "u_lip", "l_lip")])] = IDS["skin"]
-    assert reversed_parts(mask) == ""
-    assert reversed_parts(np.zeros((64, 64), np.uint8)) == ""
+    assert reversed_parts(mask, CELEBAMASK) == ""
+    assert reversed_parts(np.zeros((64, 64), np.uint8), CELEBAMASK) == ""
 
 
 def test_near_pairs_are_found_across_blocks():

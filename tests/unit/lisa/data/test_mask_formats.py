@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from encoding_helpers import FACE_PARSING, encoding
 from PIL import Image
 
-from lisa.data.mask_formats import MaskError, read_stored, to_ours
+from lisa.data.mask_formats import MaskError, StoredMask, read_stored, to_ours
 from lisa.data.synthetic import draw_face
-from lisa.label_orders import CELEBAMASK, FACE_PARSING, inverse_table
 from lisa.labels import PALETTE
 
+THEIRS = encoding(FACE_PARSING)
 COLORS = np.array(PALETTE, np.uint8).reshape(-1, 3)
 
 
@@ -64,7 +65,7 @@ READ: dict[str, Callable[[np.ndarray], Image.Image]] = {
 def test_ids_are_read_whatever_carries_them(ids: np.ndarray, kind: str, tmp_path: Path):
     READ[kind](ids).save(tmp_path / "x.png")
     stored = read_stored(tmp_path / "x.png")
-    assert np.array_equal(to_ours(stored.ids), ids)
+    assert np.array_equal(to_ours(stored), ids)
     assert stored.by_color == (kind.endswith("renumbered") or kind.startswith("the labels' colours"))
 
 
@@ -72,19 +73,19 @@ def test_the_predictors_maps_in_another_order_are_read_with_and_without_its_name
     ids: np.ndarray, tmp_path: Path
 ):
     """Their palette has the colours of their order's names, so that index and colour agree."""
-    by_name = COLORS[np.argsort(inverse_table(FACE_PARSING)[:19])]
-    with_palette(inverse_table(FACE_PARSING)[ids], by_name).save(tmp_path / "x.png")
-    for order in (FACE_PARSING, CELEBAMASK):
-        assert np.array_equal(to_ours(read_stored(tmp_path / "x.png", order).ids, order), ids)
+    by_name = COLORS[np.argsort(THEIRS.inverse_table()[:19])]
+    with_palette(THEIRS.inverse_table()[ids], by_name).save(tmp_path / "x.png")
+    for each in (THEIRS, encoding("")):
+        assert np.array_equal(to_ours(read_stored(tmp_path / "x.png", each), each), ids)
 
 
 def test_a_label_order_is_for_indices_and_forbids_renumbered_palettes(ids: np.ndarray, tmp_path: Path):
-    theirs = inverse_table(FACE_PARSING)[ids]
+    theirs = THEIRS.inverse_table()[ids]
     with_palette(theirs, COLORS).save(tmp_path / "plain.png")
-    assert np.array_equal(to_ours(read_stored(tmp_path / "plain.png", FACE_PARSING).ids, FACE_PARSING), ids)
+    assert np.array_equal(to_ours(read_stored(tmp_path / "plain.png", THEIRS), THEIRS), ids)
     optimised(theirs, COLORS).save(tmp_path / "optimised.png")
     with pytest.raises(MaskError, match="without a palette"):
-        read_stored(tmp_path / "optimised.png", FACE_PARSING)
+        read_stored(tmp_path / "optimised.png", THEIRS)
 
 
 def test_a_palette_that_shares_pure_colours_by_chance_is_read_by_index(tmp_path: Path):
@@ -162,14 +163,14 @@ def test_what_is_no_label_map_is_refused_with_the_way(
 
 def test_ids_that_are_no_class_are_named():
     with pytest.raises(MaskError, match=r"ids 19, 254 are out of range"):
-        to_ours(np.array([[0, 19, 254, 255]], np.uint8))
+        to_ours(StoredMask(np.array([[0, 19, 254, 255]], np.uint8)))
     with pytest.raises(MaskError, match=r"ids -1, 300 are out of range"):
-        to_ours(np.array([[0, 300, -1]], np.int32))
-    with pytest.raises(MaskError, match="have no name in the label order background,skin"):
-        to_ours(np.array([[0, 2]], np.uint8), "background,skin")
+        to_ours(StoredMask(np.array([[0, 300, -1]], np.int32)))
+    with pytest.raises(MaskError, match="have no label in the encoding background,skin"):
+        to_ours(StoredMask(np.array([[0, 2]], np.uint8)), encoding("background,skin"))
     with pytest.raises(MaskError, match="grey picture"):
-        to_ours(np.arange(256, dtype=np.uint8)[None])
+        to_ours(StoredMask(np.arange(256, dtype=np.uint8)[None]))
 
 
 def test_ids_of_another_order_become_ours(ids: np.ndarray):
-    assert np.array_equal(to_ours(inverse_table(FACE_PARSING)[ids], FACE_PARSING), ids)
+    assert np.array_equal(to_ours(StoredMask(THEIRS.inverse_table()[ids]), THEIRS), ids)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from encoding_helpers import FACE_PARSING, encoding
 from PIL import Image
 
 from lisa.data.checking import check_pairs
@@ -14,7 +15,6 @@ from lisa.data.folders import find_pairs
 from lisa.data.pairs import decode
 from lisa.data.synthetic import write_dataset
 from lisa.errors import InputError
-from lisa.label_orders import FACE_PARSING, inverse_table
 from lisa.labels import NAMES
 
 
@@ -39,28 +39,28 @@ def foreign(faces: Path) -> Path:
             copy.parent.mkdir(parents=True, exist_ok=True)
             copy.write_bytes(path.read_bytes())
         ids = np.asarray(Image.open(pair.mask))
-        Image.fromarray(inverse_table(FACE_PARSING)[ids]).save(root / pair.mask.relative_to(faces))
+        Image.fromarray(encoding(FACE_PARSING).inverse_table()[ids]).save(root / pair.mask.relative_to(faces))
     return root
 
 
 def test_masks_of_another_order_read_as_ours(faces: Path, foreign: Path):
     ours = FaceDataset(find_pairs(faces, "train"), None)
-    theirs = FaceDataset(find_pairs(foreign, "train", FACE_PARSING), None)
+    theirs = FaceDataset(find_pairs(foreign, "train", encoding(FACE_PARSING)), None)
     assert all(bool((a.mask == b.mask).all()) for a, b in zip(ours, theirs, strict=True))  # type: ignore[call-overload]
     check_pairs(theirs.pairs, alone, 0, 1)
 
 
 def test_the_wrong_order_is_refused_with_a_hint(faces: Path, foreign: Path):
-    with pytest.raises(InputError, match=f"--data.label-order {FACE_PARSING}"):
+    with pytest.raises(InputError, match=f"--data.encoding {FACE_PARSING}"):
         check_pairs(find_pairs(foreign, "train"), alone, 0, 1)
-    with pytest.raises(InputError, match=r"--data.label-order celebamask-hq"):
-        check_pairs(find_pairs(faces, "train", FACE_PARSING), alone, 0, 1)
+    with pytest.raises(InputError, match=r"--data.encoding celebamask-hq"):
+        check_pairs(find_pairs(faces, "train", encoding(FACE_PARSING)), alone, 0, 1)
 
 
 def test_ids_without_a_name_are_refused(faces: Path):
     few = ",".join(NAMES[:15])
-    (pair, *_) = find_pairs(faces, "train", few)
-    with pytest.raises(InputError, match="have no name in the label order"):
+    (pair, *_) = find_pairs(faces, "train", encoding(few))
+    with pytest.raises(InputError, match="have no label in the encoding"):
         decode(pair)
 
 
@@ -71,11 +71,6 @@ def test_jpeg_masks_are_named_with_the_reason(faces: Path, tmp_path: Path):
         mask.unlink()
     with pytest.raises(InputError, match=r"000000\.JPG is there, but its lossy .* export the labels as PNG"):
         find_pairs(root, "train")
-
-
-def test_unknown_order_is_refused(faces: Path):
-    with pytest.raises(InputError, match="bisenet"):
-        find_pairs(faces, "train", "bisenet")
 
 
 def test_excluded_files_are_left_out_even_if_unpaired(faces: Path, tmp_path: Path):

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -41,10 +42,10 @@ def titles(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
     seen: list[tuple[str, ...]] = []
     draw = comparison.sheet
 
-    def sheet(titles: tuple[str, ...], rows: list[Row], side: int, blocks: int = 1) -> Image.Image:
+    def sheet(titles: tuple[str, ...], rows: list[Row], side: int, *more: Any, **named: Any) -> Image.Image:
         assert {len(row.panels) for row in rows} == {len(titles)}
         seen.append(titles)
-        return draw(titles, rows, side, blocks)
+        return draw(titles, rows, side, *more, **named)
 
     monkeypatch.setattr(comparison, "sheet", sheet)
     return seen
@@ -129,9 +130,9 @@ def test_an_evaluation_is_drawn(
     drawn: list[list[str]] = []
     draw = worst_and_best.sheet
 
-    def sheet(titles: tuple[str, ...], rows: list[Row], side: int, blocks: int = 1) -> Image.Image:
+    def sheet(titles: tuple[str, ...], rows: list[Row], side: int, *more: Any, **named: Any) -> Image.Image:
         drawn.append([row.caption for row in rows])
-        return draw(titles, rows, side, blocks)
+        return draw(titles, rows, side, *more, **named)
 
     monkeypatch.setattr(worst_and_best, "sheet", sheet)
     monkeypatch.setattr(worst_and_best, "SHOWN", 2)
