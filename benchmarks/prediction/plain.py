@@ -19,9 +19,10 @@ from lisa.labels import PALETTE
 from lisa.run.checkpoint import load_network
 
 
-def predict(checkpoint: Path, input: Path, output: Path) -> float:
+def predict(checkpoint: Path, input: Path, output: Path, device: torch.device | str = "cpu") -> float:
     """Parses the folder; returns pictures per second, without the time to load the network."""
     trained = load_network(checkpoint)
+    network = trained.network.to(device)
     size = trained.config.data.size
     transform = transforms.Compose(
         [transforms.Resize((size, size)), transforms.ToTensor(), transforms.Normalize(MEAN, STD)]
@@ -32,8 +33,9 @@ def predict(checkpoint: Path, input: Path, output: Path) -> float:
     with torch.no_grad():
         for path in pictures:
             image = Image.open(path).convert("RGB")
-            logits = trained.network(torch.stack([transform(image)]))  # pyright: ignore[reportArgumentType]
-            labels = logits.argmax(dim=1)[0].numpy().astype(np.uint8)
+            batch = torch.stack([transform(image)])  # pyright: ignore[reportArgumentType]
+            logits = network(batch.to(device))
+            labels = logits.argmax(dim=1)[0].cpu().numpy().astype(np.uint8)
             ids = Image.fromarray(labels)
             ids.putpalette(PALETTE)
             ids.save(output / f"{path.stem}.png", optimize=True)

@@ -4,7 +4,8 @@
     python -m benchmarks.training --data FOLDER --size 512 --batch-size 4 --profile OUTPUT
 
 Every round runs each variant once, in fresh processes, so that a machine whose speed drifts slows all alike;
-the ratio is the median of the rounds'. Ours is the report's recipe through launch.sh, its second epoch.
+the ratio is the median of the rounds'. Ours is the report's recipe through launch.sh, its second epoch. Both
+train where there is a GPU: the plain loop on one GPU, ours on all of them, or both on the CPU.
 """
 
 import json
@@ -22,7 +23,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from lisa.data.folders import find_pairs
+from benchmarks.data.links import link_faces
 from lisa.process import KEEP_MEMORY
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,19 +47,10 @@ class Settings:
     profile: Path | None = None
     """Folder for a profile of one process, instead of the comparison: a table and trace.json for Chrome."""
 
-
-def link_faces(settings: Settings, folder: Path) -> Path:
-    """A folder of as many training pictures as the timed steps need, as links."""
-    wanted = {"train": settings.steps * settings.batch_size, "val": VALIDATION_PICTURES}
-    for split, count in wanted.items():
-        pairs = find_pairs(settings.data, split)
-        for kind in ("images", "masks"):
-            (folder / split / kind).mkdir(parents=True)
-        for number in range(count):
-            pair = pairs[number % len(pairs)]
-            for kind, path in (("images", pair.image), ("masks", pair.mask)):
-                (folder / split / kind / f"{number}{path.suffix}").symlink_to(path.resolve())
-    return folder
+    @property
+    def pictures(self) -> int:
+        """As many as the timed steps need."""
+        return self.steps * self.batch_size
 
 
 def plain(settings: Settings, data: Path) -> float:
@@ -84,7 +76,7 @@ def ours(settings: Settings, data: Path, output: Path, processes: int) -> float:
 
 def compare(settings: Settings, folder: Path) -> Table:
     """Runs all variants in turn, round by round."""
-    data = link_faces(settings, folder / "faces")
+    data = link_faces(settings.data, folder / "faces", settings.pictures, VALIDATION_PICTURES)
     processes = [torch.cuda.device_count()] if torch.cuda.is_available() else [1, 2]
     rates: dict[str, list[float]] = {"plain": [], **{f"ours, {number} processes": [] for number in processes}}
     for number in track(range(settings.rounds), "rounds", transient=True):
@@ -103,7 +95,7 @@ def compare(settings: Settings, folder: Path) -> Table:
 
 def profile(settings: Settings, output: Path, folder: Path) -> None:
     """Profiles one process with launch.sh's allocator settings."""
-    data = link_faces(settings, folder / "faces")
+    data = link_faces(settings.data, folder / "faces", settings.pictures, VALIDATION_PICTURES)
     command = [sys.executable, "-m", "benchmarks.training.profile", "--data", str(data)]
     command += ["--size", str(settings.size), "--batch-size", str(settings.batch_size)]
     command += ["--output", str(output.resolve())]

@@ -1,7 +1,7 @@
 """The yardstick: the report's training recipe, written the plain way.
 
 Eager fp32 NCHW, Pillow decoding, a float mask per class made in the workers, augmentation on the CPU in the
-workers, Adam, cross entropy and Dice against the one-hot masks, one process.
+workers, Adam, cross entropy and Dice against the one-hot masks, one process, on a GPU where there is one.
 
     python -m benchmarks.training.plain --data FOLDER --size 512 --batch-size 4 --steps 6
 """
@@ -63,12 +63,18 @@ def loss_of(logits: Tensor, masks: Tensor) -> Tensor:
     return F.cross_entropy(logits, masks) + (1 - 2 * intersection / (total + 1e-4)).mean()
 
 
-def train(data: Path, size: int, batch_size: int, steps: int, workers: int) -> float:
-    """Images per second of an epoch of ``steps`` training steps after one to warm up, data and all."""
+def train(
+    data: Path, size: int, batch_size: int, steps: int, workers: int, device: torch.device | None = None
+) -> float:
+    """Images per second of an epoch of ``steps`` training steps after one to warm up, data and all.
+
+    ``device`` is the first GPU, or the CPU where there is none, if not given.
+    """
+    device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(0)
     faces = OneHotFaces(find_pairs(data, "train"), size)
     loader = DataLoader(faces, batch_size, shuffle=True, num_workers=workers, drop_last=True)
-    network = LISA().train()
+    network = LISA().train().to(device)
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3, weight_decay=1e-4)
     assert len(loader) >= steps, f"{len(faces)} pictures are less than {steps} batches of {batch_size}"
     start = 0.0
@@ -77,6 +83,7 @@ def train(data: Path, size: int, batch_size: int, steps: int, workers: int) -> f
             for number, (images, masks) in enumerate(loader):
                 if number == 0:
                     start = time.perf_counter()
+                images, masks = images.to(device), masks.to(device)
                 loss = loss_of(network(images), masks)
                 optimizer.zero_grad()
                 loss.backward()

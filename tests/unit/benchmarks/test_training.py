@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.training.__main__ import Settings, link_faces
+from benchmarks.data.links import link_faces
 from benchmarks.training.fast_paths import last_miou
 from benchmarks.training.plain import OneHotFaces, loss_of, train
 from benchmarks.training.profile import record
@@ -39,7 +39,7 @@ def test_plain_pictures_have_one_mask_per_class(make_faces: Callable[..., Path])
 
 @pytest.mark.slow
 def test_a_profile_names_the_parts(make_faces: Callable[..., Path], tmp_path: Path):
-    data = link_faces(Settings(make_faces(), batch_size=2, steps=2), tmp_path / "linked")
+    data = link_faces(make_faces(), tmp_path / "linked", 4, 2)
     record(data, 32, 2, tmp_path / "profile")
     seconds = json.loads((tmp_path / "profile/profile.json").read_text())
     assert min(seconds[name] for name in ("data wait", "augmentation", "forward", "optimizer")) > 0
