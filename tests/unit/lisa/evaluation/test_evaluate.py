@@ -63,7 +63,7 @@ def test_pictures_taken_together_have_the_figures_of_pictures_one_by_one(make_fa
     loss = SegmentationLoss(LossConfig())
     expected = evaluate(network, 32, pairs, World(), loss)
     parser = evaluation.FaceParser.for_prediction(network, 32, torch.device("cpu"))
-    found = evaluation._nothing(4, torch.device("cpu"))  # pyright: ignore[reportPrivateUsage]
+    found = evaluation._nothing(pairs, torch.device("cpu"))  # pyright: ignore[reportPrivateUsage]
     dataset = FaceDataset(pairs, None)
     (group,) = by_size([dataset[index] for index in range(4)])
     with torch.inference_mode():
