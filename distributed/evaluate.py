@@ -38,7 +38,12 @@ class Arguments:
     """Standard deviation of Gaussian noise on every picture, in grey levels of 255, at the network's size:
     how it fares on grainy photographs."""
 
+    workers: Annotated[int, tyro.conf.arg(aliases=["--data.workers"])] = 2
+    """Decoding processes per rank; 0 decodes in the evaluating process."""
+
     def __post_init__(self) -> None:
+        if self.workers < 0:
+            raise InputError(f"--workers {self.workers}: at least 0")
         if self.size is not None and self.size < 16:
             raise InputError(f"--size {self.size}: at least 16 pixels")
         if self.output.is_dir():
@@ -52,7 +57,7 @@ def main() -> int:
     arguments = tyro.cli(Arguments, prog="python -m distributed.evaluate")
     from distributed.world import open_world  # torch takes seconds: a wrong argument need not wait for it
     from lisa.data.checking import check_pairs
-    from lisa.evaluation.evaluate import evaluate
+    from lisa.evaluation.evaluate import evaluate, require_room
     from lisa.evaluation.wrappers import FlipAveraged, Noisy
     from lisa.face_parser import FaceParser
     from lisa.files import make_folders
@@ -62,13 +67,14 @@ def main() -> int:
         trained = world.fail_together(lambda: load_network(arguments.checkpoint))
         labels = trained.config.labels
         pairs = world.fail_together(lambda: arguments.source.pairs(labels, trained.config.data.val_share))
+        world.fail_together(lambda: require_room(pairs, arguments.workers, world))
         checked = check_pairs(pairs, world.all_gather, world.rank, world.world_size)
         world.fail_together(lambda: make_folders([arguments.output.parent] if world.is_main else []))
         network = FlipAveraged(trained.network, labels) if arguments.tta == "flip" else trained.network
         size = arguments.size or trained.config.data.size
         if arguments.noise > 0:
             network = Noisy(network, size, arguments.noise)
-        result = evaluate(network.to(world.device), size, pairs, world, workers=2)
+        result = evaluate(network.to(world.device), size, pairs, world, workers=arguments.workers)
     if world.is_main:
         print(*checked.notes, sep="\n", end="\n" * bool(checked.notes))
         parser = FaceParser.for_prediction(network, size, world.device)

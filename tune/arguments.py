@@ -15,7 +15,7 @@ from lisa.config import Config
 from lisa.config.command_line import Switch
 from lisa.config.limits import Limited, Range
 from lisa.data.folders import find_pairs
-from lisa.errors import InputError, one_line_errors
+from lisa.errors import ExitCode, InputError, one_line_errors
 from lisa.files import claim_folder
 from lisa.lock import LOCK, lock_folder
 from tune.storage import absolute, file_system, is_url
@@ -23,7 +23,7 @@ from tune.storage import absolute, file_system, is_url
 MARKER = "search.json"
 """The file in the results folder that holds the search's settings."""
 
-INTERRUPTED = 75
+INTERRUPTED = int(ExitCode.STOPPED)
 """Exit code of a search that was stopped and can be gone on with (sysexits' EX_TEMPFAIL)."""
 
 

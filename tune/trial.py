@@ -97,7 +97,7 @@ class Reporter:
     def __init__(self, config: Config, folder: TrialFolder, latency: bool) -> None:
         self.config, self.folder = config, folder
         with torch.device("meta"):
-            self.parameters = count_parameters(build(config.model))
+            self.parameters = count_parameters(build(config.model, len(config.labels)))
         self.latency_ms: float | None = None
         self.wants_latency = latency
         self.reported = False

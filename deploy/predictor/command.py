@@ -34,7 +34,7 @@ from .gallery import GALLERY, write_gallery
 from .inputs import Job, find_pictures
 from .machine import choose_devices, choose_precision, cores, keep_freed_memory
 from .model import ExportedModel, check_sha256, own_model, read_metadata
-from .outputs import FACE_PARSING, OLD_NAMES, Writer, already_done
+from .outputs import CELEBAMASK, FACE_PARSING, OLD_NAMES, OWN, Writer, already_done
 from .pictures import MAX_PIXELS
 from .streams import Batches, Outcome, Report, Stream, run
 
@@ -100,9 +100,9 @@ def common_options(parser: argparse.ArgumentParser) -> None:
     add(
         "--labels",
         type=lambda name: OLD_NAMES.get(name, name),
-        choices=("celebamask", FACE_PARSING),
-        default="celebamask",
-        help="the ids' order",
+        choices=(OWN, CELEBAMASK, FACE_PARSING),
+        default=OWN,
+        help="the ids' order: the model's own, or one of the two in circulation for CelebAMask-HQ's labels",
     )
     add(
         "--fit",
@@ -152,8 +152,15 @@ def make_streams(
 
 def settings_of(options: argparse.Namespace, digest: str, precision: str) -> dict[str, Any]:
     """Whatever changes a label map."""
-    chosen = {name: getattr(options, name) for name in ("fit", "tta", "labels")}
-    return {"model_sha256": digest, "precision": precision, **chosen}
+    # The own order was called celebamask before there were other label sets: finished outputs are still done.
+    labels = CELEBAMASK if options.labels == OWN else options.labels
+    return {
+        "model_sha256": digest,
+        "precision": precision,
+        "fit": options.fit,
+        "tta": options.tta,
+        "labels": labels,
+    }
 
 
 def predict(options: argparse.Namespace, console: Console) -> Report:

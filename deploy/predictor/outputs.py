@@ -19,7 +19,7 @@ from .pictures import Pixels, encode_picture
 PNG_LEVEL = 1
 """zlib's level: 9 makes the label maps a little smaller and takes many times as long."""
 
-FACE_PARSING = "face-parsing.pytorch"
+OWN, CELEBAMASK, FACE_PARSING = "own", "celebamask", "face-parsing.pytorch"
 OLD_NAMES = {"zllrunning": FACE_PARSING}
 """Orders by the names that --labels had for them before."""
 
@@ -46,7 +46,7 @@ class Writer:
             if part not in self.names:
                 raise CannotStartError(f"--parts {part}: one of {', '.join(self.names)}")
         order = FACE_PARSING_NAMES if options.labels == FACE_PARSING else self.names
-        if sorted(order) != sorted(self.names):
+        if options.labels != OWN and sorted(self.names) != sorted(FACE_PARSING_NAMES):
             raise CannotStartError(f"--labels {options.labels}: this model has other labels")
         self.renumbered = np.array([order.index(name) for name in self.names], np.uint8)
         colors = np.array(self.palette).reshape(-1, 3)

@@ -64,7 +64,8 @@ def look_at(pair: Pair) -> Look:
                 layout = values  # of a true label map, even if its ids are no classes
         decoded = decode_stored(pair, stored)
         counts = np.bincount(np.asarray(decoded.mask).ravel(), minlength=256)
-        _refuse_binary(pair, counts)
+        if values.values.tolist() == [0] and ignored:
+            _refuse_binary(pair)
         return Look(decoded, None, counts, layout, ignored, by_color)
     except PairError as error:
         return Look(decoded, error.fault, counts, layout, ignored, by_color)
@@ -81,13 +82,12 @@ def _refuse_rims(pair: Pair, ids: Ids) -> None:
         )
 
 
-def _refuse_binary(pair: Pair, counts: NDArray[np.int64]) -> None:
-    if np.flatnonzero(counts).tolist() == [0, IGNORE_INDEX]:
-        raise PairError(
-            pair.mask,
-            "binary",
-            "no values but 0 and 255: a binary mask, and 255 would be ignored as no label",
-        )
+def _refuse_binary(pair: Pair) -> None:
+    raise PairError(
+        pair.mask,
+        "binary",
+        "no values but 0 and 255: a binary mask, and 255 would be ignored as no label",
+    )
 
 
 def judge_looks(looks: Sequence[Look], encoding: Encoding) -> Verdict | None:
@@ -145,6 +145,11 @@ def check_pairs(pairs: Sequence[Pair], gather: Callable[[Any], list[Any]], rank:
     if told:
         raise InputError("\n".join(told))
     counts = np.sum([counts for _, counts in shares], axis=0)
+    if not counts[1 : len(encoding.labels)].any():
+        raise InputError(
+            f"{pairs[0].mask.parent}: no pixel has a label of {encoding.labels.name} but "
+            f"{encoding.labels.names[0]} under --data.encoding {encoding.text!r}: there is nothing to learn"
+        )
     return Checked(counts[: len(encoding.labels)], notes_on(looks) + turning_notes(pairs))
 
 

@@ -51,9 +51,10 @@ class Loader(Generic[T]):
             InputError: a picture can't be read, or no batch comes.
         """
         try:
+            if self._iterator is None:
+                # Not interrupted: a stop between two forks would leave processes that nobody ends.
+                self._iterator = iter(self.loader)
             with self.world.heeding_stop():
-                if self._iterator is None:
-                    self._iterator = iter(self.loader)
                 batch = next(self._iterator, None)
         except InputError as error:
             raise InputError(f"{plain(error)}; repair or remove it") from None
@@ -74,9 +75,9 @@ class Loader(Generic[T]):
 
 
 def ignore_signals(worker: int) -> None:
-    """Worker processes outlive Ctrl-C and SIGTERM: the training process finishes its step and ends them."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    """Worker processes outlive requests to stop: the training process finishes its step and ends them."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _explained(error: RuntimeError, patience: float) -> Exception:
@@ -88,7 +89,7 @@ def _explained(error: RuntimeError, patience: float) -> Exception:
             f"{free_bytes() / 2**20:.0f} MiB free): is the disk reachable? Try --data.workers 0, or a larger "
             "LISA_TIMEOUT"
         )
-    if "DataLoader worker" in text or "shared memory" in text:
+    if "DataLoader worker (pid" in text or "shared memory" in text:
         return InputError(
             f"a decoding process died ({text.splitlines()[0].strip()}): is there memory for it, and room in "
             f"{SHARED_MEMORY}? If not, {ROOM}, or decode in the training process: --data.workers 0"

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lisa.labels import IGNORE_INDEX, LabelSet
-from lisa.labels.encoding import OWN_IDS, UNKNOWN, Encoding
+from lisa.labels import BUILT_IN, IGNORE_INDEX, LabelSet
+from lisa.labels.encoding import OWN_IDS, UNKNOWN, Encoding, known_order
 
 Ids = NDArray[np.integer[Any]]
 Colors = NDArray[np.uint8]
@@ -156,15 +156,23 @@ def _by_palette(indices: Colors, palette: Colors, encoding: Encoding) -> StoredM
     colors, by_color = entries[used], _colors_of(encoding.labels).ids_of(entries)[used]
     distinctive = np.isin(colors, (0, 255), invert=True).any(1)
     if (entries == entries[:, :1]).all() and len(entries) == len(used):  # pngquant's, of a grey mask
-        named = np.isin(entries[:, 0], (*range(len(encoding.labels)), IGNORE_INDEX))
-        by_color = np.where(named, entries[:, 0], UNKNOWN)
-        distinctive = np.ones(len(used), bool)
+        levels = entries[:, 0]
+        if not np.isin(levels, (*encoding.ids, IGNORE_INDEX)).all():
+            return StoredMask(indices)
+        return StoredMask(levels[indices], by_color=not encoding.text and not np.array_equal(levels, used))
+    theirs = _order_of_palette(used, colors)
+    if encoding.text and theirs:
+        return StoredMask(indices)  # as the file's author wrote it: ids, and their own colours
     moved = (by_color != UNKNOWN) & (by_color != used) & distinctive
     if not moved.any() or _named_in_order(used, by_color, encoding):
         return StoredMask(indices)
     if (by_color == UNKNOWN).any():
         if moved.sum() < CHANCE:
             return StoredMask(indices)
+        if theirs:
+            raise MaskError(
+                "colours", f"its palette is that of the order {theirs}: give --data.encoding {theirs}"
+            )
         strange = tuple(colors[by_color == UNKNOWN][0].tolist())
         raise MaskError(
             "colours",
@@ -180,6 +188,26 @@ def _by_palette(indices: Colors, palette: Colors, encoding: Encoding) -> StoredM
     table = np.arange(256, dtype=np.uint8)
     table[used] = by_color
     return StoredMask(table[indices], by_color=True)
+
+
+def _order_of_palette(used: Ids, colors: Colors) -> str:
+    """The known order whose labels have these colours at these ids; empty if there is none."""
+    for order, palette in _palettes().items():
+        if used.max(initial=0) < len(palette) and np.array_equal(palette[used], colors):
+            return order
+    return ""
+
+
+@cache
+def _palettes() -> dict[str, Colors]:
+    """The colours of known orders by id, (C,3) each."""
+    found: dict[str, Colors] = {}
+    for order in ("celebamask-hq", "face-parsing.pytorch", *BUILT_IN[1:]):
+        known = known_order(order)
+        assert known is not None
+        labels, ids = known
+        found[order] = np.array([labels.labels[labels.ids[name]].color for name in ids.values()], np.uint8)
+    return found
 
 
 def _named_in_order(used: Ids, by_color: Ids, encoding: Encoding) -> bool:

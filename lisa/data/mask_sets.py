@@ -19,7 +19,14 @@ from lisa.data.layouts import (
     share_named,
 )
 from lisa.labels import LabelSet, read_label_set
-from lisa.labels.encoding import FACE_PARSING, SET_OF_ORDER, Encoding, by_main_roles, read_encoding
+from lisa.labels.encoding import (
+    FACE_PARSING,
+    SET_OF_ORDER,
+    Encoding,
+    by_main_roles,
+    known_order,
+    read_encoding,
+)
 
 RIGHT, WRONG, KEPT, BROKEN = 0.93, 0.9, 0.7, 0.5
 """An order is right if masks keep RIGHT of the rules upright and KEPT of them each single rule. It is wrong
@@ -57,14 +64,15 @@ TITLES = {"lapa": "LaPa, Helen and iBugMask", "face-synthetics": "FaceSynthetics
 def judged_order(encoding: Encoding) -> Order:
     """The roles that masks are judged by, by id: of labels that cover one part of a face, or a large region.
 
-    A label of eyes, nose and mouth together lies nowhere in particular.
+    A label of eyes, nose and mouth together lies nowhere in particular. Masks of a known order are judged by
+    its own labels, which may tell more apart than the label set. Of several ids of a label the first counts.
     """
+    labels, ids = known_order(encoding.text) or (encoding.labels, encoding.ids)
     roles: dict[int, str] = {}
-    for index, name in encoding.ids.items():
-        if name in encoding.labels.ids:
-            covered = encoding.labels.labels[encoding.labels.ids[name]].roles
-            if covered and (len(covered) == 1 or covered[0] in LARGE):
-                roles[index] = covered[0]
+    for index, name in ids.items():
+        covered = labels.labels[labels.ids[name]].roles if name in labels.ids else ()
+        if covered and (len(covered) == 1 or covered[0] in LARGE) and covered[0] not in roles.values():
+            roles[index] = covered[0]
     return roles
 
 
@@ -125,7 +133,7 @@ def _few_values(values: list[int], encoding: Encoding, ignored: bool) -> Verdict
     if values == [0] and not ignored:
         return Verdict("empty", "every pixel is background (0): there is nothing to learn")
     meaning = ", and 255 is ignored" if ignored else ""
-    skin = labels.names[labels.by_role.get("skin", 1)]
+    skin = labels.names[labels.by_role.get("skin", 1) or 1]
     remedy = (
         f"; if that is meant, say what they are: --data.encoding 0={labels.names[0]},1={skin}"
         if values == [0, 1]
@@ -261,7 +269,7 @@ def _doubt(given: Fit, encoding: Encoding) -> Verdict | None:
     if given.worst < BROKEN:
         first, relation, second = given.worst_rule
         named = {role: index for index, role in judged_order(encoding).items()}
-        ids = {role: f"{encoding.ids[named[role]]} (id {named[role]})" for role in (first, second)}
+        ids = {role: f"{encoding.ids.get(named[role], role)} (id {named[role]})" for role in (first, second)}
         seen = f"{ids[first]} is {relation} {ids[second]} in only {given.worst:.0%} of them"
     return Verdict(
         "label-order",

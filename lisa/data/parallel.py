@@ -25,6 +25,7 @@ def available_cores() -> int:
 def _start_worker() -> None:
     """A killed parent can't stop its workers, and they would wait for it forever."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # Slurm may send it to every process of a job
     parent = multiprocessing.parent_process()
     assert parent is not None, "runs in workers only"
 

@@ -45,7 +45,6 @@ SET_OF_ORDER: Mapping[str, str] = MappingProxyType({
 """Known orders of ids, and the label set whose names they use."""
 
 OPTION = "--data.encoding"
-HELP = "lapa, celebamask-hq, face-parsing.pytorch, 0=background,1=skin,..., or a .toml or .json file"
 
 
 @dataclass(frozen=True)
@@ -128,6 +127,19 @@ def write_out(text: str) -> str:
     if not isinstance(ids, dict) or not ids:
         raise InputError(f'{OPTION} {path}: needs a table of ids: 0 = "background"')
     return ",".join(f"{index}={name}" for index, name in ids.items())
+
+
+def known_order(text: str) -> tuple[LabelSet, dict[int, str]] | None:
+    """The label set and the labels by id of the known order in an encoding, without the ids that it changes.
+
+    None for an encoding of another kind.
+    """
+    first, *changes = (part.strip() for part in text.split(","))
+    if first.lower() not in SET_OF_ORDER:
+        return None
+    source, ids = _known_ids(first.lower())
+    changed = {change.partition("=")[0].strip() for change in changes}
+    return source, {index: name for index, name in ids.items() if str(index) not in changed}
 
 
 def by_main_roles(order: str, labels: LabelSet) -> str:

@@ -44,7 +44,7 @@ ROLES = (
 
 BUILT_IN = ("celebamask", "lapa", "face-synthetics", "coarse")
 
-_NAME = re.compile(r"[A-Za-z][\w-]*")
+_NAME = re.compile(r"[A-Za-z][\w-]*", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class LabelSet:
     Raises:
         InputError: fewer than 2 or more than 64 labels; a name, colour or role that comes twice; a colour
             outside 0 to 255; a role that nobody knows; a background that is not the first label; a pair that
-            names no label, or one label twice.
+            names no label, or one label twice; left and right labels that are no pair.
     """
 
     name: str
@@ -101,6 +101,14 @@ class LabelSet:
                 raise InputError(f"{where}: a pair names {name!r}, which is no label of it")
             if in_pairs.count(name) > 1:
                 raise InputError(f"{where}: {name} is in the pairs twice")
+        for part in ("eye", "brow", "ear"):
+            sides = [self.by_role.get(f"{side}_{part}") for side in ("left", "right")]
+            names = [self.names[index] for index in sides if index is not None]
+            if len(set(names)) == 2 and not {tuple(names), tuple(names[::-1])} & set(self.pairs):
+                raise InputError(
+                    f"{where}: {' and '.join(names)} are left and right: name them in pairs, or they would "
+                    "not change places in a mirrored picture"
+                )
 
     @staticmethod
     def _require_one_each(where: str, what: str, owned: list[tuple[Any, str]]) -> None:

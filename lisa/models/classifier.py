@@ -24,6 +24,8 @@ def carry_over(
     sources = {name: _counterpart(name, theirs, ours) for name in ours.names}
     fresh = network.state_dict()
     for key in CLASSIFIER:
+        if weights[key].shape[1:] != fresh[key].shape[1:]:
+            return found, ""  # of another network: whoever loads them says so
         rows = fresh[key].clone()
         for index, name in enumerate(ours.names):
             source = sources[name]

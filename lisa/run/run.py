@@ -103,6 +103,11 @@ class Run:
             raise InputError(
                 f"{self.folder.path}: trained {before.model}, the config says {self._config.model}"
             )
+        if before.labels != self._config.labels:
+            raise InputError(
+                f"{self.folder.path}: trained on label set {before.labels.name}, the config says "
+                f"{self._config.labels.name}: give --labels as before, or begin a new run with --init"
+            )
         self._log_offset = training["log_offset"]
         return saved, notes
 
@@ -180,8 +185,15 @@ class Run:
                 "counts: no epoch can be the best, and no best.pt is written"
             )
         if best and self._world.is_main:
-            self.log.picture("val/best", picture(), state.step)
+            self._draw(picture, state.step)
         self.save(state)
+
+    def _draw(self, picture: Callable[[], np.ndarray], step: int) -> None:
+        """A figure that can't be drawn costs itself, and not the run: the other ranks know nothing of it."""
+        try:
+            self.log.picture("val/best", picture(), step)
+        except InputError as error:
+            self.log.warn(f"no picture of this epoch: {error}")
 
     def end(self, how: str, **figures: Any) -> None:
         """Completes summary.json. Raises InputError if the last checkpoint found no room."""

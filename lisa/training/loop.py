@@ -87,7 +87,11 @@ def fit(
         try:
             while state.epoch < train.epochs and not out_of_patience(state, config):
                 trained = train_epoch(step, loader, batches, run)
-                scores = evaluate_epoch(step, faces.val, trained)
+                try:
+                    scores = evaluate_epoch(step, faces.val, trained)
+                except InputError:  # on all ranks together
+                    run.save(state)
+                    raise
                 draw = partial(best_grid, scores.network, config.data.size, faces.val, world)
                 run.end_epoch(state, scores.record, scores.network, draw)
                 if on_epoch is not None:

@@ -158,7 +158,11 @@ def changes(before: Config, now: Config) -> list[str]:
 
 def flat(config: Config) -> dict[str, Any]:
     """The config's values by their dotted names."""
-    groups = {name: value for name, value in config.to_dict().items() if isinstance(value, dict)}
+    groups = {
+        name: value
+        for name, value in config.to_dict().items()
+        if isinstance(value, dict) and name != "labels"  # a run keeps its label set
+    }
     return {f"{group}.{name}": value for group, values in groups.items() for name, value in values.items()}
 
 

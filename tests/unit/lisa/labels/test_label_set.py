@@ -95,6 +95,17 @@ FAULTS: list[tuple[dict[str, Any], str]] = [
         {"labels": {"ignore": {"color": [0, 0, 0]}, "b": {"color": [1, 2, 3]}}, "pairs": []},
         "can't be a label",
     ),
+    ({"pairs": []}, "left and right are left and right: name them in pairs"),
+    (
+        {
+            "labels": {
+                "a": {"color": [0, 0, 0]},
+                "b": {"color": [1, 2, 3], "roles": ["background"]},
+            },
+            "pairs": [],
+        },
+        "b has the role background: put it first",
+    ),
     ({"labels": {}}, "needs [labels]"),
     ({"name": ""}, "needs a name"),
     ({"colours": 1}, "'colours' is no field of a label set"),

@@ -1,0 +1,82 @@
+"""CelebAMask-HQ's masks, as the converter and the drawing write them, read onto other label sets."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lisa.data.checking import check_pairs
+from lisa.data.folders import find_pairs
+from lisa.data.mask_formats import MaskError, read_stored, to_ours
+from lisa.data.pairs import decode
+from lisa.data.synthetic import write_dataset
+from lisa.errors import InputError
+from lisa.labels import BUILT_IN, IDS, Label, LabelSet, read_label_set
+from lisa.labels.encoding import read_encoding
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("drawn") / "faces"
+    write_dataset(folder, count=40, seed=2, size=96, workers=1)
+    return folder
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_nineteen_labels_train_any_built_in_set(faces: Path, name: str):
+    labels = read_label_set(name)
+    pairs = find_pairs(faces, "train", read_encoding("celebamask-hq", labels))
+    checked = check_pairs(pairs, lambda item: [item], 0, 1)
+    assert len(checked.class_counts) == len(labels)
+    for pair in pairs[:4]:
+        stored, read = np.asarray(Image.open(pair.mask)), np.asarray(decode(pair).mask)
+        assert np.array_equal(stored == IDS["hair"], read == labels.ids["hair"])
+        assert np.array_equal(read, pair.encoding.table()[stored])
+
+
+def test_without_an_encoding_they_are_refused_with_the_option(faces: Path):
+    pair = find_pairs(faces, "train", read_encoding("", read_label_set("lapa")))[0]
+    with pytest.raises(InputError, match=r"order celebamask-hq: give --data\.encoding celebamask-hq"):
+        decode(pair)
+
+
+def test_an_optimisers_grey_palette_holds_the_files_ids(tmp_path: Path):
+    """Index 0 is grey level 13: hair, and not the background."""
+    mask = Image.fromarray(np.array([[0, 1, 2]] * 9, np.uint8), mode="P")
+    mask.putpalette([13] * 3 + [1] * 3 + [0] * 3)
+    mask.save(tmp_path / "x.png")
+    for name in ("celebamask", "coarse", "lapa"):
+        encoding = read_encoding("celebamask-hq", read_label_set(name))
+        found = to_ours(read_stored(tmp_path / "x.png", encoding), encoding)
+        ids = encoding.labels.ids
+        assert found[0].tolist() == [ids["hair"], ids["skin"], 0]
+
+
+def test_a_bald_head_is_no_binary_mask(make_faces: Callable[..., Path]):
+    """Skin and eyes are ignored in a set without them; that leaves background and 255."""
+    hair = Label("hair", (1, 1, 1), ("hair",))
+    few = LabelSet("few", (Label("background", (0, 0, 0), ("background",)), hair))
+    pairs = find_pairs(make_faces(), "train", read_encoding("celebamask-hq", few))
+    ids = np.zeros((40, 40), np.uint8)
+    ids[10:30, 10:30], ids[14:16, 14:16] = 1, 5
+    Image.fromarray(ids).save(pairs[0].mask)
+    check_pairs(pairs, lambda item: [item], 0, 1)
+
+
+def test_an_encoding_that_leaves_nothing_is_refused(faces: Path):
+    plain = LabelSet("plain", (Label("a", (0, 0, 0)), Label("b", (1, 1, 1))))
+    pairs = find_pairs(faces, "train", read_encoding("celebamask-hq", plain))
+    with pytest.raises(InputError, match="there is nothing to learn"):
+        check_pairs(pairs, lambda item: [item], 0, 1)
+
+
+def test_foreign_palettes_are_refused(tmp_path: Path):
+    """Colours of the labels at ids of no known order."""
+    lapa = read_label_set("lapa")
+    mask = Image.fromarray(np.array([[0, 1, 2]] * 9, np.uint8), mode="P")
+    mask.putpalette([*lapa.palette[9:12], *lapa.palette[0:3], *lapa.palette[15:18]])
+    mask.save(tmp_path / "x.png")
+    with pytest.raises(MaskError, match="neither that of the labels nor celebamask-hq"):
+        read_stored(tmp_path / "x.png", read_encoding("celebamask-hq", lapa))
