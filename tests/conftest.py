@@ -38,8 +38,9 @@ settings.load_profile("lisa")
 
 
 def pytest_configure() -> None:
-    """A shell's background jobs are born ignoring Ctrl-C, and so is every process that a test starts."""
+    """Processes started in the background or by nohup ignore Ctrl-C or HUP, and so do their children."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:

@@ -129,6 +129,9 @@ def cluster() -> Generator[str]:
     from ray.cluster_utils import Cluster
 
     with pytest.MonkeyPatch.context() as patch:
+        # An earlier Ray in this process leaves switches behind, token authentication among them.
+        for name in [name for name in os.environ if name.startswith("RAY_")]:
+            patch.delenv(name)
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("PYTHONPATH", "")  # the checkout must travel, not be found
         head = {"num_cpus": 1, "include_dashboard": False, "object_store_memory": 100 * 2**20}

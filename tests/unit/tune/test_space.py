@@ -23,7 +23,7 @@ def points(space: Space) -> st.SearchStrategy[Point]:
     each = {
         name: st.integers(int(interval.low), int(interval.high))
         if interval.integer
-        else st.floats(interval.low, interval.high)
+        else st.floats(interval.low, interval.high, allow_subnormal=False)
         for name, interval in space.ranges().items()
     }
     return st.fixed_dictionaries(each)
