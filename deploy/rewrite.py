@@ -200,6 +200,7 @@ class InferenceLISA(nn.Module):
     def __init__(self, network: LISA) -> None:
         super().__init__()
         self.stride = network.stride
+        self.fold = network.fold
         self.enc1 = _stage(network.enc1)
         self.enc2 = _stage(network.enc2)
         self.enc3 = _stage(network.enc3)
@@ -217,12 +218,16 @@ class InferenceLISA(nn.Module):
         down, right = -height % self.stride, -width % self.stride
         if down > 0 or right > 0:
             x = F.pad(x, [0, right, 0, down], mode="replicate")
+        if self.fold > 1:
+            x = F.pixel_unshuffle(x, self.fold)
         e1 = self.enc1(x)
         e2 = self.enc2(F.max_pool2d(e1, 2))
         e3 = self.enc3(F.max_pool2d(e2, 2))
         e4 = self.enc4(F.max_pool2d(e3, 2))
         e5 = self.hamburger(self.enc5(F.max_pool2d(e4, 2)))
         logits = self.dec1(self.dec2(self.dec3(self.dec4(e5, e4), e3), e2), e1)
+        if self.fold > 1:
+            logits = F.pixel_shuffle(logits, self.fold)
         return logits[..., :height, :width]
 
 

@@ -48,7 +48,8 @@ class SearchArguments(Options):
     """miou stops hopeless trials early (ASHA). miou,latency trains every trial to its end and looks for the
     Pareto front of val mIoU and the exported file's CPU milliseconds; it needs --architecture."""
     architecture: Switch = False
-    """Search LISA's depths, widths and Hamburger too; every shape is under model.max-parameters."""
+    """Search the depths, widths and Hamburger of LISA or lisa_fold4 too; every shape is under
+    model.max-parameters."""
     then_train: Switch = False
     """Train the winner in full with launch.sh, and export it."""
     config: Annotated[Config, tyro.conf.arg(name="")] = field(default_factory=Config)

@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from lisa.config import AugmentConfig, Config
+from lisa.config import AugmentConfig, Config, ModelConfig
 from lisa.config.limits import ranges
-from lisa.config.parameter_count import count_lisa
+from lisa.config.shapes import SHAPES
 from lisa.errors import InputError
 
 Point = Mapping[str, Any]
@@ -48,7 +48,7 @@ def strengthen(augment: AugmentConfig, strength: float) -> AugmentConfig:
 
 @dataclass(frozen=True)
 class Space:
-    """Ranges around the values of ``base``; with ``architecture`` LISA's shape is searched too.
+    """Ranges around the values of ``base``; with ``architecture`` the network's shape is searched too.
 
     A shape is drawn as depths, the growth of width from stage to stage, the Hamburger's ratio and a share of
     the cap. The widths follow: the largest with that growth whose exact count stays within the share.
@@ -58,8 +58,11 @@ class Space:
     architecture: bool = False
 
     def __post_init__(self) -> None:
-        if self.architecture and self.base.model.name != "lisa":
-            raise InputError(f"--architecture searches LISA's shape, the network is {self.base.model.name}")
+        name = self.base.model.name
+        if self.architecture and name not in SHAPES:
+            raise InputError(
+                f"--architecture searches the shape of {' or '.join(SHAPES)}, the network is {name}"
+            )
 
     def ranges(self) -> dict[str, Interval]:
         """The interval of each name; all hold the base's own value, but a weight decay of 0."""
@@ -122,12 +125,11 @@ class Space:
             values |= {f"shape.depth{stage}": depth for stage, depth in enumerate(model.depths, 1)}
             growths = (above / below for below, above in pairwise(model.widths))
             values |= {f"shape.growth{stage}": growth for stage, growth in enumerate(growths, 2)}
-            count = self._count(model.widths, model.depths, model.hamburger_ratio)
-            share = count / (model.max_parameters - 1)
+            share = model.count(len(self.base.labels)) / (model.max_parameters - 1)
             values |= {"shape.hamburger_ratio": model.hamburger_ratio, "shape.share": share}
         return values
 
-    def _model(self, point: Point) -> Any:
+    def _model(self, point: Point) -> ModelConfig:
         """The largest network of the point's proportions within its share of the cap."""
         model = self.base.model
         depths = tuple(int(point[f"shape.depth{stage}"]) for stage in range(1, 6))
@@ -137,17 +139,14 @@ class Space:
         for stage in range(2, 6):
             proportions.append(proportions[-1] * point[f"shape.growth{stage}"])
 
-        def widths(scale: float) -> tuple[int, ...]:
-            return tuple(max(2, round(scale * part)) for part in proportions)
+        def scaled(scale: float) -> ModelConfig:
+            widths = tuple(max(2, round(scale * part)) for part in proportions)
+            return replace(model, widths=widths, depths=depths, hamburger_ratio=ratio)
 
         # The count never falls as the scale grows: bisect, until the widths can't change any more.
         low, high = 0.0, float(limit)
         for _ in range(80):
             middle = (low + high) / 2
-            fits = self._count(widths(middle), depths, ratio) <= limit
+            fits = scaled(middle).count(len(self.base.labels)) <= limit
             low, high = (middle, high) if fits else (low, middle)
-        return replace(model, widths=widths(low), depths=depths, hamburger_ratio=ratio)
-
-    def _count(self, widths: tuple[int, ...], depths: tuple[int, ...], ratio: float) -> int:
-        model, classes = self.base.model, len(self.base.labels)
-        return count_lisa(widths, depths, ratio, model.activation == "prelu", model.auxiliary, classes)
+        return scaled(low)

@@ -14,6 +14,7 @@ import tyro
 from lisa.config.checkpoint_every import parse_every
 from lisa.config.limits import Limited, Range
 from lisa.config.parameter_count import count_lisa
+from lisa.config.shapes import SHAPES
 from lisa.errors import InputError
 from lisa.labels import BUILT_IN, LabelSet, read_label_set
 from lisa.labels.celebamask import CELEBAMASK
@@ -72,9 +73,10 @@ class ModelConfig(Limited, section="model"):
     """Activation of LISA's units (the report's Table 5)."""
     hamburger: Literal["bottleneck", "nmf"] = "bottleneck"
     """LISA's Hamburger: as published, or with the matrix decomposition that the report cites."""
-    widths: Annotated[tuple[int, int, int, int, int], Range(2, unit="channels")] = (32, 64, 142, 320, 512)
-    """Channels of LISA's five encoder stages (Table 1)."""
-    depths: Annotated[tuple[int, int, int, int, int], Range(1, unit="block")] = (1, 2, 2, 3, 1)
+    widths: Annotated[tuple[int, int, int, int, int], Range(2, unit="channels")] = SHAPES["lisa"].widths
+    """Channels of LISA's five encoder stages (Table 1). For lisa_fold4, LISA's own widths and depths stand
+    for its own."""
+    depths: Annotated[tuple[int, int, int, int, int], Range(1, unit="block")] = SHAPES["lisa"].depths
     """Blocks of LISA's five encoder stages (Table 1)."""
     hamburger_ratio: Annotated[float, Range(0, 1, open_low=True)] = 0.5
     """Channels inside LISA's Hamburger, as a share of the fifth stage's."""
@@ -86,16 +88,25 @@ class ModelConfig(Limited, section="model"):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _require(
-            self.name == "lisa" or not self.auxiliary, "model.auxiliary", self.auxiliary, "for lisa alone"
+        lisa = self.name in SHAPES
+        _require(lisa or not self.auxiliary, "model.auxiliary", self.auxiliary, f"for {' and '.join(SHAPES)}")
+        if lisa and (self.widths, self.depths) == SHAPES["lisa"][1:]:
+            # The recipes are LISA's: their shape is another network's only where somebody changed it.
+            object.__setattr__(self, "widths", SHAPES[self.name].widths)
+            object.__setattr__(self, "depths", SHAPES[self.name].depths)
+
+    def count(self, classes: int) -> int:
+        """Trainable parameters of a LISA of any shape, without building it."""
+        prelu, fold = self.activation == "prelu", SHAPES[self.name].fold
+        return count_lisa(
+            self.widths, self.depths, self.hamburger_ratio, prelu, self.auxiliary, classes, fold
         )
 
     def require_under_cap(self, classes: int) -> None:
         """LISA is counted before it is built: a config over the cap can't be written (contract 6)."""
-        if self.name != "lisa":
+        if self.name not in SHAPES:
             return
-        prelu = self.activation == "prelu"
-        count = count_lisa(self.widths, self.depths, self.hamburger_ratio, prelu, self.auxiliary, classes)
+        count = self.count(classes)
         if count >= self.max_parameters:
             raise InputError(
                 f"model: widths {self.widths}, depths {self.depths}, hamburger_ratio {self.hamburger_ratio}"

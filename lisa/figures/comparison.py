@@ -25,7 +25,7 @@ GRID_ROWS = 6
 FIGURE4_ROWS = 6
 FIGURE5_ROWS, FIGURE5_BLOCKS = 4, 4
 SIDE = 256
-TITLES = {"lisa": "LISA", "unet": "UNet", "segnext": "SegNeXt"}
+TITLES = {"lisa": "LISA", "lisa_fold4": "LISA, folded", "unet": "UNet", "segnext": "SegNeXt"}
 """How a network's name in the registry is written."""
 
 

@@ -15,14 +15,14 @@ class AuxiliaryHeads(nn.Module):
         super().__init__()
         self.network = network
         channels = [block.unit.pointwise.out_channels for block in (network.dec4, network.dec3, network.dec2)]
-        self.heads = nn.ModuleList(PointwiseConv2d(width, network.final.out_channels) for width in channels)
+        self.heads = nn.ModuleList(PointwiseConv2d(width, network.num_classes) for width in channels)
 
     def forward(self, x: Tensor) -> list[Tensor] | Tensor:
         """(B,3,H,W) to logits (B,classes,H,W): the network's, and in training each head's behind them."""
         if not self.training:
             return self.network(x)
         features = self.network.decode(pad_to_multiple(x, self.network.stride))
-        outputs = [self.network.final(features[-1])]
+        outputs = [self.network.classify(features[-1])]
         for head, feature in zip(self.heads, features, strict=False):
             outputs.append(F.interpolate(head(feature), outputs[0].shape[-2:], mode="bilinear"))
         return [logits[..., : x.shape[2], : x.shape[3]] for logits in outputs]

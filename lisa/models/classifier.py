@@ -7,7 +7,10 @@ from torch import Tensor, nn
 from lisa.labels import LabelSet
 
 CLASSIFIER = ("final.weight", "final.bias")
-"""All networks call their classifier ``final``: (labels,C,1,1) and (labels,)."""
+"""All networks call their classifier ``final``: (labels,C,1,1) and (labels,).
+
+Where pixels are folded into channels (:class:`lisa.models.lisa.LISA`) a label has a block of fold**2 rows.
+"""
 
 
 def carry_over(
@@ -24,20 +27,25 @@ def carry_over(
     sources = {name: _counterpart(name, theirs, ours) for name in ours.names}
     fresh = network.state_dict()
     for key in CLASSIFIER:
-        if weights[key].shape[1:] != fresh[key].shape[1:]:
+        old, new = _by_label(weights[key], theirs), _by_label(fresh[key].clone(), ours)
+        if old.shape[1:] != new.shape[1:]:
             return found, ""  # of another network: whoever loads them says so
-        rows = fresh[key].clone()
         for index, name in enumerate(ours.names):
             source = sources[name]
             if source is not None:
-                rows[index] = weights[key][theirs.ids[source]]
-        found[key] = rows
+                new[index] = old[theirs.ids[source]]
+        found[key] = new.flatten(0, 1)
     taken = [
         name if name == source else f"{name} from {source}" for name, source in sources.items() if source
     ]
     new = [name for name, source in sources.items() if source is None]
     line = f"classifier of {theirs.name} for {ours.name}: {', '.join(taken) or 'no label'} taken over"
     return found, f"{line}; {', '.join(new)} begun afresh" if new else line
+
+
+def _by_label(rows: Tensor, labels: LabelSet) -> Tensor:
+    """(labels*n,...) to a view (labels,n,...)."""
+    return rows.unflatten(0, (len(labels), -1))
 
 
 def _counterpart(name: str, theirs: LabelSet, ours: LabelSet) -> str | None:

@@ -4,20 +4,17 @@ Five encoder stages of depthwise separable units with multi-scale attention, a H
 stages over skip connections, one 1x1 classifier: exactly 1,999,551 trainable parameters for 19 classes.
 """
 
-from typing import Final
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lisa.config.parameter_count import hamburger_width
+from lisa.config.shapes import SHAPES
 from lisa.models.blocks import MSCA, NMF2d, make_activation, pad_to_multiple
 from lisa.models.kernels.depthwise import DepthwiseConv2d
 from lisa.models.kernels.pointwise import PointwiseConv2d
 from lisa.models.kernels.upsample import BilinearUpsample
 
-WIDTHS = (32, 64, 142, 320, 512)
-DEPTHS = (1, 2, 2, 3, 1)
 HAMBURGER_RATIO = 0.5
 HAMBURGERS = ("bottleneck", "nmf")
 
@@ -98,26 +95,34 @@ class LISA(nn.Module):
     "nmf", ``hamburger_ratio`` its inner channels as a share of the fifth stage's. ``widths`` and ``depths``
     are the five stages' channels and blocks (Table 1);
     :func:`lisa.config.parameter_count.count_lisa` counts them all.
+
+    With ``fold`` above 1, squares of fold x fold pixels are folded into the channels of one pixel in front of
+    the network, and the classifier gives each of their pixels its own logits (Shi et al., CVPR 2016,
+    https://arxiv.org/abs/1609.05158). All stages then work on maps of a fold**2-th of the pixels.
     """
 
-    stride: Final[int] = 16
-    """The encoder halves its input four times; other sizes are padded to a multiple of this."""
+    stride: int
+    """The encoder halves the folded picture four times; other sizes are padded to a multiple of this."""
 
     def __init__(
         self,
         num_classes: int = 19,
         activation: str = "prelu",
         hamburger: str = "bottleneck",
-        widths: tuple[int, ...] = WIDTHS,
-        depths: tuple[int, ...] = DEPTHS,
+        widths: tuple[int, ...] = SHAPES["lisa"].widths,
+        depths: tuple[int, ...] = SHAPES["lisa"].depths,
         hamburger_ratio: float = HAMBURGER_RATIO,
+        fold: int = 1,
     ) -> None:
         super().__init__()
         if hamburger not in HAMBURGERS:
             raise ValueError(f"hamburger {hamburger!r} is not one of {', '.join(HAMBURGERS)}")
         w1, w2, w3, w4, w5 = widths
         d1, d2, d3, d4, d5 = depths
-        self.enc1 = _stage(3, w1, d1, activation)
+        self.num_classes = num_classes
+        self.fold = fold
+        self.stride = 16 * fold
+        self.enc1 = _stage(3 * fold**2, w1, d1, activation)
         self.enc2 = _stage(w1, w2, d2, activation)
         self.enc3 = _stage(w2, w3, d3, activation)
         self.enc4 = _stage(w3, w4, d4, activation)
@@ -127,16 +132,18 @@ class LISA(nn.Module):
         self.dec3 = DecoderBlock(w4, w3, activation)
         self.dec2 = DecoderBlock(w3, w2, activation)
         self.dec1 = DecoderBlock(w2, w1, activation)
-        self.final = PointwiseConv2d(w1, num_classes)
+        self.final = PointwiseConv2d(w1, num_classes * fold**2)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B,3,H,W) to logits (B,num_classes,H,W); sides not divisible by 16 are padded and cropped back."""
+        """(B,3,H,W) to logits (B,num_classes,H,W), of padded pictures cropped back."""
         height, width = x.shape[-2:]
         features = self.decode(pad_to_multiple(x, self.stride))
-        return self.final(features[-1])[..., :height, :width]
+        return self.classify(features[-1])[..., :height, :width]
 
     def decode(self, x: Tensor) -> list[Tensor]:
         """The decoder's features from the lowest resolution to the highest: dec4, dec3, dec2, dec1."""
+        if self.fold > 1:
+            x = F.pixel_unshuffle(x, self.fold)
         e1 = self.enc1(x)
         e2 = self.enc2(F.max_pool2d(e1, 2))
         e3 = self.enc3(F.max_pool2d(e2, 2))
@@ -146,6 +153,11 @@ class LISA(nn.Module):
         d3 = self.dec3(d4, e3)
         d2 = self.dec2(d3, e2)
         return [d4, d3, d2, self.dec1(d2, e1)]
+
+    def classify(self, features: Tensor) -> Tensor:
+        """dec1's features (B,w1,H/fold,W/fold) to logits (B,num_classes,H,W)."""
+        logits = self.final(features)
+        return F.pixel_shuffle(logits, self.fold) if self.fold > 1 else logits
 
 
 def _stage(in_channels: int, out_channels: int, depth: int, activation: str) -> nn.Sequential:

@@ -7,6 +7,7 @@ from timm.models import register_model
 from torch import nn
 
 from lisa.config import ModelConfig
+from lisa.config.shapes import SHAPES
 from lisa.errors import InputError
 from lisa.labels import NUM_CLASSES
 from lisa.models.auxiliary import AuxiliaryHeads
@@ -14,7 +15,7 @@ from lisa.models.lisa import LISA
 from lisa.models.segnext import SegNeXt
 from lisa.models.unet import UNet
 
-NETWORKS = ("lisa", "unet", "segnext")
+NETWORKS = ("lisa", "lisa_fold4", "unet", "segnext")
 
 # timm hands these to every entry point; networks trained from scratch have no use for them.
 _TIMM_ARGUMENTS = ("pretrained_cfg", "pretrained_cfg_overlay", "cache_dir")
@@ -30,6 +31,13 @@ def _own_arguments(pretrained: bool, arguments: dict[str, Any]) -> dict[str, Any
 def lisa(pretrained: bool = False, **arguments: Any) -> LISA:
     """``timm.create_model("lisa", num_classes=19, activation="prelu", hamburger="bottleneck")``."""
     return LISA(**_own_arguments(pretrained, arguments))
+
+
+@register_model
+def lisa_fold4(pretrained: bool = False, **arguments: Any) -> LISA:
+    """``timm.create_model("lisa_fold4", num_classes=19, ...)``: LISA on squares of 4x4 pixels, and wider."""
+    shape = SHAPES["lisa_fold4"]._asdict()
+    return LISA(**shape | _own_arguments(pretrained, arguments))
 
 
 @register_model
@@ -54,7 +62,7 @@ def build(config: ModelConfig, num_classes: int = NUM_CLASSES) -> nn.Module:
     if config.name not in NETWORKS:
         raise InputError(f"model.name = {config.name!r}: one of {', '.join(NETWORKS)}")
     arguments: dict[str, Any] = {"num_classes": num_classes}
-    if config.name == "lisa":
+    if config.name in SHAPES:
         shape = ("activation", "hamburger", "hamburger_ratio", "widths", "depths")
         arguments |= {name: getattr(config, name) for name in shape}
     network: nn.Module = timm.create_model(config.name, **arguments)

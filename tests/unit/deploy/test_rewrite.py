@@ -125,6 +125,16 @@ def test_whole_network_in_all_its_variants(activation: str, hamburger: str, shap
     assert_close(trained(x), network(activation, hamburger)(x))  # the trained network is left as it was
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("shape", [(64, 128), (37, 90)])
+def test_folded_network(shape: tuple[int, int]) -> None:
+    trained = calibrated_network(Config(data=DataConfig(size=64), model=ModelConfig(name="lisa_fold4")))
+    rewritten = for_inference(trained)
+    assert isinstance(rewritten, InferenceLISA)
+    x = torch.randn(2, 3, *shape, generator=torch.Generator().manual_seed(0))
+    assert_close(rewritten(x), trained(x))
+
+
 def test_other_networks_are_left_alone() -> None:
     other = nn.Conv2d(3, 19, 1)
     assert for_inference(other) is other

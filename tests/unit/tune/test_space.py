@@ -30,6 +30,7 @@ def points(space: Space) -> st.SearchStrategy[Point]:
 
 
 SHAPES = Space(RECIPES["best"](), architecture=True)
+FOLDED = Space(replace(RECIPES["best"](), model=ModelConfig(name="lisa_fold4")), architecture=True)
 AUXILIARY = Space(
     Config(model=ModelConfig(auxiliary=True, widths=(16, 32, 64, 128, 256), activation="relu")), True
 )
@@ -54,6 +55,14 @@ def test_every_point_is_under_the_cap_and_counted_exactly(point: Point):
     count = count_parameters(network)
     assert count == count_lisa(model.widths, model.depths, model.hamburger_ratio)
     assert count < CAP
+
+
+@given(points(FOLDED))
+def test_the_folded_networks_shape_is_searched_as_well(point: Point):
+    model = FOLDED.config(point).model
+    assert model.name == "lisa_fold4"
+    assert model.count(19) < CAP
+    assert FOLDED.config(FOLDED.start()) == FOLDED.base
 
 
 @given(points(SHAPES))

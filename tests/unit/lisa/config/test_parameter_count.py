@@ -29,16 +29,15 @@ five_depths = st.tuples(*[st.integers(1, 4)] * 5)
     st.floats(0.01, 1),
     st.sampled_from(["prelu", "relu", "gelu"]),
     st.integers(2, 64),
+    st.sampled_from([1, 2, 4]),
 )
 def test_closed_form_is_the_built_networks(
-    widths: tuple[int, ...], depths: tuple[int, ...], ratio: float, activation: str, classes: int
+    widths: tuple[int, ...], depths: tuple[int, ...], ratio: float, activation: str, classes: int, fold: int
 ):
     with torch.device("meta"), pytest.MonkeyPatch.context() as patch:
         patch.setattr(nn.Conv2d, "reset_parameters", lambda self: None)  # shapes are enough here
-        network = LISA(
-            num_classes=classes, activation=activation, widths=widths, depths=depths, hamburger_ratio=ratio
-        )
-    counted = count_lisa(widths, depths, ratio, activation == "prelu", classes=classes)
+        network = LISA(classes, activation, widths=widths, depths=depths, hamburger_ratio=ratio, fold=fold)
+    counted = count_lisa(widths, depths, ratio, activation == "prelu", classes=classes, fold=fold)
     assert count_parameters(network) == counted
 
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from lisa.config import LossConfig, ModelConfig
 from lisa.losses import SegmentationLoss
-from lisa.models import build
+from lisa.models import NETWORKS, build
 from lisa.models.kernels.depthwise import DepthwiseConv2d
 from lisa.models.kernels.fast_path import plain_kernels
 from lisa.models.kernels.pointwise import PointwiseConv2d
@@ -151,7 +151,7 @@ def test_narrow_strips_come_back_in_bf16():
 
 
 @pytest.mark.parametrize("bf16", [False, True])
-@pytest.mark.parametrize("name", ["lisa", "unet", "segnext"])
+@pytest.mark.parametrize("name", NETWORKS)
 def test_a_networks_fast_and_plain_gradients_agree(name: str, bf16: bool):
     """Loss to 1e-5 (bf16: 1e-2), gradients' cosine above 0.999, on the same weights and batch."""
     network = build(ModelConfig(name=name)).train().to(memory_format=torch.channels_last)  # pyright: ignore

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from lisa.config import ModelConfig
-from lisa.models import build
+from lisa.models import NETWORKS, build
 from lisa.models.recompute import _statistics_kept, recompute_blocks  # pyright: ignore[reportPrivateUsage]
 
 
@@ -30,7 +30,7 @@ def after_a_step(name: str, recompute: bool) -> tuple[dict[str, Tensor], int]:
     return {**gradients, **buffers, "loss": loss.detach()}, sum(kept.values())  # pyright: ignore
 
 
-@pytest.mark.parametrize("name", ["lisa", "unet", "segnext"])
+@pytest.mark.parametrize("name", NETWORKS)
 def test_gradients_and_statistics_are_the_same_from_less_memory(name: str):
     plain, plain_bytes = after_a_step(name, recompute=False)
     recomputed, recomputed_bytes = after_a_step(name, recompute=True)

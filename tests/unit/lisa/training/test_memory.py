@@ -12,7 +12,7 @@ import torch
 
 from lisa.config import Config, DataConfig, ModelConfig, OptimConfig, TrainConfig
 from lisa.errors import InputError
-from lisa.models import build
+from lisa.models import NETWORKS, build
 from lisa.run import checkpoint
 from lisa.training.loop import fit
 from lisa.training.memory import fitting_parts, require_normalisable
@@ -78,10 +78,10 @@ def test_out_of_memory_is_known_in_all_its_spellings(text: str):
     assert tried == [1, 2, 4]
 
 
-@pytest.mark.parametrize("name", ["lisa", "unet", "segnext"])
+@pytest.mark.parametrize("name", NETWORKS)
 def test_a_part_that_cannot_be_normalised_is_refused_before_training(name: str):
     network = build(ModelConfig(name=name))
-    side = 32 if name == "segnext" else 16
+    side = {"segnext": 32, "lisa_fold4": 64}.get(name, 16)
     require_normalisable(network, side, pictures=2)
     require_normalisable(network, 4 * side, pictures=1)
     with pytest.raises(InputError, match=f"data.size = {side}: .* with 1 picture.s. at a time: a larger"):
