@@ -11,6 +11,7 @@ from kornia.constants import DataKey, Resample, SamplePadding
 from torch import Tensor, nn
 
 from lisa.augment.upload import upload
+from lisa.augment.wide import WideGeometry
 from lisa.config import AugmentConfig
 from lisa.labels import IGNORE_INDEX, LabelSet
 from lisa.labels.celebamask import CELEBAMASK
@@ -22,9 +23,10 @@ SOMETIMES = 0.3
 class Augmentation(nn.Module):
     """Geometry for picture and mask alike, then appearance for the picture alone.
 
-    Geometry: flip with the swap of left and right labels, one affine, random resized crop. Appearance: colour
-    jitter, blur, noise, JPEG artefacts, erasing. Draws from torch's global CPU generator: seed it for batches
-    that can be repeated. Runs outside autocast, which would corrupt the masks.
+    Geometry: wide placement on clutter, flip with the swap of left and right labels, one affine, random
+    resized crop. Appearance: colour jitter, blur, noise, JPEG artefacts, erasing. Draws from torch's global
+    CPU generator: seed it for batches that can be repeated. Runs outside autocast, which would corrupt the
+    masks.
     """
 
     flipped_ids: Tensor
@@ -32,6 +34,7 @@ class Augmentation(nn.Module):
 
     def __init__(self, config: AugmentConfig, size: int, labels: LabelSet = CELEBAMASK) -> None:
         super().__init__()
+        self.wide = WideGeometry(config, labels) if max(config.wide, config.negatives) > 0 else None
         geometry = _geometry(config, size)
         mask_arguments: dict[str, Any] = {"resample": Resample.NEAREST, "align_corners": None}
         if config.border == "ignore":
@@ -63,6 +66,8 @@ class Augmentation(nn.Module):
     def forward(self, images: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
         """(B,3,H,W) uint8 and (B,H,W) uint8 to float32 pictures in 0..255 and uint8 masks."""
         with torch.autocast(images.device.type, enabled=False):
+            if self.wide is not None:
+                images, masks = self.wide(images, masks)
             changed = images.float() / 255
             if self.geometry is not None:
                 changed, moved = self.geometry(changed, masks[:, None].float())

@@ -1,6 +1,6 @@
 """Every setting of a training run. Imports no torch, so that --help and a wrong argument answer at once."""
 
-from lisa.config.recipes import RECIPES, best, demo, report
+from lisa.config.recipes import RECIPES, best, demo, finder, report
 from lisa.config.schema import (
     AugmentConfig,
     Config,
@@ -22,5 +22,6 @@ __all__ = [
     "TrainConfig",
     "best",
     "demo",
+    "finder",
     "report",
 ]

@@ -153,6 +153,20 @@ class AugmentConfig(Limited, section="augment"):
     """Probability that a picture gets a rectangle of another one (Yun et al., ICCV 2019)."""
     paste: Annotated[float, Range(0, 1)] = 0.0
     """Probability that a picture puts on the hat, glasses, earrings and necklace of another one."""
+    wide: Annotated[float, Range(0, 1)] = 0.0
+    """Share of the pictures whose face is placed anywhere on clutter, at 0.33 to 1.6 of its size and turned
+    by up to 40 degrees: for networks that find faces in photographs (docs/predict.md)."""
+    negatives: Annotated[float, Range(0, 1)] = 0.0
+    """Share of the pictures that are replaced by clutter without a face, all of it background."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require(
+            self.wide == 0 or self.paste == 0,
+            "augment.paste",
+            self.paste,
+            "0 beside augment.wide: what is worn would not meet its face",
+        )
 
 
 @dataclass(frozen=True)

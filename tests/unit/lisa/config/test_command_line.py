@@ -84,7 +84,7 @@ def test_what_can_not_be_meant_is_refused(file: str, tmp_path: Path):
         (["--config", "--resume"], "--config: which file"),
         (["--config", file, "report"], r"c\.json, report: one config file or one recipe"),
         (["--config", file, "--lr", "1", "--config=b"], r"c\.json, b: one config file or one recipe"),
-        (["bst"], "no recipe 'bst': one of report, best, demo"),
+        (["bst"], "no recipe 'bst': one of report, best, demo, finder"),
     ):
         with pytest.raises(InputError, match=message):
             parse_training(words)
