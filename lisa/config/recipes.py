@@ -53,7 +53,7 @@ def finder() -> Config:
         augment=AugmentConfig(rotation=10, scale=0.1, hue=0.05, noise=0.05, wide=0.7, negatives=0.08),
         loss=LossConfig(lovasz=1.0),
         optim=OptimConfig(lr=4e-3),
-        train=TrainConfig(epochs=120, batch_size=16, patience=120),
+        train=TrainConfig(epochs=120, batch_size=8, patience=120),
         output="runs/finder",
     )
 
