@@ -182,12 +182,10 @@ def _known_order(gathered: Gathered, given: Fit, encoding: Encoding) -> Verdict 
     exchanged = found.sides < 1 - found.sides
     if exchanged and len(gathered.parts) < SIDES_TOLD:
         unclear = "too few masks tell left from right: compare one with its picture, and"
-        option = _option(best, encoding.labels, exchanged=False)
-        return Verdict(
-            best.kind, f"{look}, but {unclear} give {option} or that with left and right exchanged"
-        )
+        advice = _advice(best, encoding.labels, exchanged=False)
+        return Verdict(best.kind, f"{look}, but {unclear} {advice}, or that with left and right exchanged")
     same = dict(enumerate(best.roles)) == judged_order(encoding) and not exchanged
-    hint = "" if same else f"{look}: give {_option(best, encoding.labels, exchanged)}"
+    hint = "" if same else f"{look}: {_advice(best, encoding.labels, exchanged)}"
     return Verdict(best.kind, "; ".join(part for part in (best.cause, hint) if part))
 
 
@@ -195,14 +193,16 @@ def _seen(order: Order, present: set[int]) -> dict[int, str]:
     return {value: role for value, role in order.items() if value in present}
 
 
-def _option(candidate: Candidate, labels: LabelSet, exchanged: bool) -> str:
-    """The options that read masks of this order, with left and right exchanged if so."""
+def _advice(candidate: Candidate, labels: LabelSet, exchanged: bool) -> str:
+    """What to do with masks of this order, in which left and right may be exchanged."""
     theirs, text = SET_OF_ORDER[candidate.name], by_main_roles(candidate.name, labels)
     if exchanged:
         ids = read_encoding(text, labels).ids
-        return _ids_option({index: _mirrored(name, labels) for index, name in ids.items()})
-    own_names = "" if theirs == labels.name else f"--labels {theirs}, or for {labels.name} "
-    return f"{own_names}--data.encoding {text}"
+        return f"give {_ids_option({index: _mirrored(name, labels) for index, name in ids.items()})}"
+    if theirs == labels.name:
+        return f"give --data.encoding {text}"
+    # Of our commands only those that know no checkpoint take --labels; the way there is always a training.
+    return f"train with --labels {theirs}, or read them as {labels.name} by --data.encoding {text}"
 
 
 def _mirrored(name: str, labels: LabelSet) -> str:

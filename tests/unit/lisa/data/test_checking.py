@@ -107,9 +107,9 @@ SPLITS: dict[str, tuple[Callable[[Ids], Any], str]] = {
     "stretched": (stretched, "multiplied by 14.17 .*round"),
     "times 257": (lambda ids: Image.fromarray(ids.astype(np.uint16) * np.uint16(257)), "multiplied by 257"),
     "face-parsing": (lambda ids: in_order(ids, FACE_PARSING), f"give --data.encoding {FACE_PARSING}$"),
-    "LaPa": (lambda ids: in_order(ids, LAPA), f"LaPa.*: give --labels lapa, or for .* {LAPA_OPTION}$"),
+    "LaPa": (lambda ids: in_order(ids, LAPA), f"LaPa.*: train with --labels lapa, or .* by {LAPA_OPTION}$"),
     "LaPa times 20": (lambda ids: in_order(ids, LAPA) * np.uint8(20), f"multiplied by 20 .*{LAPA_OPTION}$"),
-    "FaceSynthetics": (in_face_synthetics, "FaceSynthetics.*give --labels face-synthetics"),
+    "FaceSynthetics": (in_face_synthetics, "FaceSynthetics.*: train with --labels face-synthetics, or"),
     "left and right": (
         lambda ids: FLIP[ids],
         "left and right are exchanged.*: give --data.encoding background,skin,nose,eye_g,r_eye,l_eye,",
