@@ -92,3 +92,9 @@ class _Hint:
 
     def __call__(self, default: str) -> str:
         return f"({self.limit}; default: {default})"
+
+
+def require(condition: bool, name: str, value: object, rule: str) -> None:
+    """Raises InputError with the field's dotted name, its value and the rule, if the condition is false."""
+    if not condition:
+        raise InputError(f"{name} = {value!r}: {rule}")

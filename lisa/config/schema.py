@@ -7,24 +7,19 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal
 
 import tyro
 
 from lisa.config.checkpoint_every import parse_every
-from lisa.config.limits import Limited, Range
+from lisa.config.from_plain import from_plain
+from lisa.config.limits import Limited, Range, require
 from lisa.config.parameter_count import count_lisa
 from lisa.config.shapes import SHAPES
 from lisa.errors import InputError
 from lisa.labels import BUILT_IN, LabelSet, read_label_set
 from lisa.labels.celebamask import CELEBAMASK
 from lisa.labels.encoding import Encoding, read_encoding, write_out
-
-
-def _require(condition: bool, name: str, value: object, rule: str) -> None:
-    if not condition:
-        raise InputError(f"{name} = {value!r}: {rule}")
-
 
 _LABELS = tyro.constructors.PrimitiveConstructorSpec(
     nargs=1,
@@ -89,7 +84,7 @@ class ModelConfig(Limited, section="model"):
     def __post_init__(self) -> None:
         super().__post_init__()
         lisa = self.name in SHAPES
-        _require(lisa or not self.auxiliary, "model.auxiliary", self.auxiliary, f"for {' and '.join(SHAPES)}")
+        require(lisa or not self.auxiliary, "model.auxiliary", self.auxiliary, f"for {' and '.join(SHAPES)}")
         if lisa and (self.widths, self.depths) == SHAPES["lisa"][1:]:
             # The recipes are LISA's: their shape is another network's only where somebody changed it.
             object.__setattr__(self, "widths", SHAPES[self.name].widths)
@@ -195,7 +190,7 @@ class LossConfig(Limited, section="loss"):
     def __post_init__(self) -> None:
         super().__post_init__()
         total = self.cross_entropy + self.dice + self.lovasz + self.focal
-        _require(total > 0, "loss", "all weights 0", "one must be above 0")
+        require(total > 0, "loss", "all weights 0", "one must be above 0")
 
 
 @dataclass(frozen=True)
@@ -222,7 +217,7 @@ class OptimConfig(Limited, section="optim"):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _require(0 <= self.min_lr <= self.lr, "optim.min_lr", self.min_lr, "0 to optim.lr")
+        require(0 <= self.min_lr <= self.lr, "optim.min_lr", self.min_lr, "0 to optim.lr")
 
 
 @dataclass(frozen=True)
@@ -304,7 +299,7 @@ class Config:
 
         ``labels`` may be a built-in set's name too.
         """
-        return _from_dict(Config, values, "")
+        return from_plain(Config, values)
 
     @staticmethod
     def from_json(text: str) -> "Config":
@@ -316,48 +311,3 @@ class Config:
         if not isinstance(values, dict):
             raise InputError(f"config must be a JSON object, not {type(values).__name__}")
         return Config.from_dict(values)
-
-
-_FORMER = {"data.label_order": "encoding"}
-"""Fields that had another name: configs and checkpoints of then are still read."""
-
-
-def _from_dict(cls: type[Any], values: Mapping[str, Any], prefix: str) -> Any:
-    types = get_type_hints(cls)
-    hints = {each.name: types[each.name] for each in dataclasses.fields(cls)}
-    arguments: dict[str, Any] = {}
-    for key, value in values.items():
-        key = _FORMER.get(f"{prefix}{key}", key)
-        name = f"{prefix}{key}"
-        if key not in hints:
-            raise InputError(f"{name} is no field of the config (known here: {', '.join(hints)})")
-        if hints[key] is LabelSet:
-            arguments[key] = _labels(value)
-        elif dataclasses.is_dataclass(hints[key]):
-            _require(isinstance(value, Mapping), name, value, "must be an object")
-            arguments[key] = _from_dict(hints[key], value, f"{name}.")  # pyright: ignore[reportArgumentType]
-        else:
-            arguments[key] = _checked(hints[key], value, name)
-    return cls(**arguments)
-
-
-def _labels(value: Any) -> LabelSet:
-    _require(isinstance(value, str | Mapping), "labels", value, "a built-in set's name, or a label set")
-    return read_label_set(value) if isinstance(value, str) else LabelSet.from_dict(value, "labels")
-
-
-def _checked(kind: Any, value: Any, name: str) -> Any:
-    """The value if it is of the field's type; whole numbers pass as floats."""
-    if get_origin(kind) is Literal:
-        _require(value in get_args(kind), name, value, f"one of {', '.join(get_args(kind))}")
-        return value
-    if kind is float and type(value) is int:
-        return float(value)
-    if get_origin(kind) is tuple:
-        fits = isinstance(value, list | tuple) and len(value) == len(get_args(kind))
-        _require(
-            fits and all(type(item) is int for item in value), name, value, f"{len(get_args(kind))} ints"
-        )
-        return tuple(value)
-    _require(type(value) is kind, name, value, f"must be of type {kind.__name__}")
-    return value

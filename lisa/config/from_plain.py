@@ -1,0 +1,56 @@
+"""Reads a config from plain values: what JSON and checkpoints hold, each field checked by its type hint."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from lisa.config.limits import require
+from lisa.errors import InputError
+from lisa.labels import LabelSet, read_label_set
+
+_FORMER = {"data.label_order": "encoding"}
+"""Fields that had another name: configs and checkpoints of then are still read."""
+
+
+def from_plain(cls: type[Any], values: Mapping[str, Any], prefix: str = "") -> Any:
+    """A dataclass from nested plain values, as ``dataclasses.asdict`` gives and JSON keeps them.
+
+    Missing fields keep their defaults. Raises InputError, with the field's dotted name, for an unknown field
+    and for a value of another type.
+    """
+    types = get_type_hints(cls)
+    hints = {each.name: types[each.name] for each in dataclasses.fields(cls)}
+    arguments: dict[str, Any] = {}
+    for key, value in values.items():
+        key = _FORMER.get(f"{prefix}{key}", key)
+        name = f"{prefix}{key}"
+        if key not in hints:
+            raise InputError(f"{name} is no field of the config (known here: {', '.join(hints)})")
+        if hints[key] is LabelSet:
+            arguments[key] = _labels(value)
+        elif dataclasses.is_dataclass(hints[key]):
+            require(isinstance(value, Mapping), name, value, "must be an object")
+            arguments[key] = from_plain(hints[key], value, f"{name}.")  # pyright: ignore[reportArgumentType]
+        else:
+            arguments[key] = _checked(hints[key], value, name)
+    return cls(**arguments)
+
+
+def _labels(value: Any) -> LabelSet:
+    require(isinstance(value, str | Mapping), "labels", value, "a built-in set's name, or a label set")
+    return read_label_set(value) if isinstance(value, str) else LabelSet.from_dict(value, "labels")
+
+
+def _checked(kind: Any, value: Any, name: str) -> Any:
+    """The value if it is of the field's type; whole numbers pass as floats."""
+    if get_origin(kind) is Literal:
+        require(value in get_args(kind), name, value, f"one of {', '.join(get_args(kind))}")
+        return value
+    if kind is float and type(value) is int:
+        return float(value)
+    if get_origin(kind) is tuple:
+        fits = isinstance(value, list | tuple) and len(value) == len(get_args(kind))
+        require(fits and all(type(item) is int for item in value), name, value, f"{len(get_args(kind))} ints")
+        return tuple(value)
+    require(type(value) is kind, name, value, f"must be of type {kind.__name__}")
+    return value
