@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -6,7 +7,6 @@ from deploy_helpers import SIZE, write_checkpoint, write_faces
 from published_helpers import write_published
 
 import deploy.bundle
-import deploy.torchscript
 import lisa
 from deploy.export import export, main
 from deploy.gate import gate_pictures
@@ -14,7 +14,6 @@ from deploy.predictor.model import ExportedModel, read_metadata
 from lisa.config import Config
 from lisa.config.parameter_count import count_lisa
 from lisa.errors import InputError
-from lisa.face_parser import FaceParser
 from lisa.labels import NAMES, PALETTE
 from lisa.models.registry import NETWORKS
 from lisa.run.checkpoint import PUBLISHED, load, load_network, save
@@ -30,20 +29,6 @@ def exported(checkpoint: Path) -> Path:
     path = checkpoint.with_name("lisa.ts")
     export(checkpoint, path)
     return path
-
-
-@pytest.mark.parametrize("shape", [(1, 3, SIZE, SIZE), (2, 3, 37, 501), (1, 3, 1, 1), (3, 3, 200, 90)])
-def test_file_alone_gives_the_trained_labels(
-    checkpoint: Path, exported: Path, shape: tuple[int, ...]
-) -> None:
-    images = torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
-    trained = load_network(checkpoint)
-    with torch.no_grad():
-        expected = FaceParser(trained.network, SIZE)(images)
-        labels = torch.jit.load(exported)(images)
-    assert labels.dtype == torch.uint8
-    assert labels.shape == (shape[0], *shape[2:])
-    assert (labels == expected).float().mean() > 0.9995
 
 
 def test_predictors_way_of_running_it_gives_the_same(exported: Path) -> None:
@@ -111,19 +96,6 @@ def test_published_file_is_exported_as_the_authors(
     assert metadata["size"] == 512
     assert metadata["metrics"] == {}
     assert lisa.load(tmp_path / "lisa.ts").origin == PUBLISHED
-
-
-def test_different_network_is_not_written(
-    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Mirrored(deploy.torchscript.Exported):
-        def normalise(self, images: torch.Tensor) -> torch.Tensor:
-            return (images.flip(3).float() - self.mean) / self.std
-
-    monkeypatch.setattr(deploy.torchscript, "Exported", Mirrored)
-    with pytest.raises(InputError, match=r"agree on .* is not written"):
-        export(checkpoint, tmp_path / "lisa.ts")
-    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -206,3 +178,33 @@ def test_output_that_is_a_folder_or_lies_under_a_file(
     assert command(monkeypatch, checkpoint, tmp_path / "folder") == 2
     assert capsys.readouterr().err.count("can't be written") == 2
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
+
+
+def test_other_formats_lie_beside_it(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def write(kind: str, checkpoint: Path, output: Path, images: Path | None) -> dict[str, Any]:
+        output.write_text(kind)
+        return {"parity": {}}
+
+    monkeypatch.setattr("deploy.export.export_as", write)
+    options = ["--checkpoint", str(checkpoint), "--output", str(tmp_path / "lisa.ts")]
+    monkeypatch.setattr("sys.argv", ["export", *options, "--also", "onnx", "pt2"])
+    main()
+    assert (tmp_path / "lisa.onnx").read_text() == "onnx"
+    assert (tmp_path / "lisa.pt2").read_text() == "pt2"
+    assert read_metadata(tmp_path / "lisa.ts")["size"] == SIZE
+    assert capsys.readouterr().out.count("wrote ") == 3
+
+
+def test_two_files_of_one_name_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = str(tmp_path / "lisa.onnx")
+    monkeypatch.setattr(
+        "sys.argv", ["export", "--checkpoint", "best.pt", "--output", output, "--also", "onnx"]
+    )
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 2
+    assert "choose another suffix" in capsys.readouterr().err

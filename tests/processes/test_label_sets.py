@@ -1,0 +1,75 @@
+"""Another label set from its masks to the predictor's files, by the commands that a user types."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from deploy_helpers import read_ids
+from PIL import Image
+from process_helpers import FLAGS, LONG, ROOT, environment
+
+import lisa
+from lisa.config import Config
+from lisa.data.synthetic import write_dataset
+from lisa.labels import read_label_set
+
+LAPA = read_label_set("lapa")
+
+pytestmark = pytest.mark.slow
+
+
+def run(*command: object, **extra: str) -> str:
+    done = subprocess.run(
+        [str(word) for word in command],
+        capture_output=True, text=True, check=False, cwd=ROOT, env=environment(**extra), timeout=LONG,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def python(module: str, *arguments: object) -> str:
+    return run(sys.executable, "-m", module, *arguments)
+
+
+def read_grey(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+def test_lapa_faces_train_evaluate_export_and_predict_under_their_own_names(tmp_path: Path) -> None:
+    faces, trained = tmp_path / "faces", tmp_path / "run"
+    write_dataset(faces, count=20, seed=0, size=64, workers=1, labels=LAPA)
+    options = ["--data", faces, "--labels", "lapa", "--output", trained, "--train.epochs", "1", *FLAGS]
+    run(ROOT / "launch.sh", "demo", *options, NPROC="1")
+    assert Config.from_json((trained / "config.json").read_text()).labels == LAPA
+
+    python(
+        "distributed.evaluate",
+        *("--checkpoint", trained / "best.pt", "--data", faces, "--output", tmp_path / "val.json"),
+        *("--workers", "0"),
+    )
+    figures = json.loads((tmp_path / "val.json").read_text())
+    assert list(figures["iou"]) == list(LAPA.names)
+
+    model, photos = tmp_path / "lisa.ts", faces / "test" / "images"
+    python("deploy.export", "--checkpoint", trained / "best.pt", "--output", model, "--images", photos)
+    parts = ["left_eyebrow", "hair"]
+    run(
+        *(sys.executable, model, "--input", photos, "--output", tmp_path / "maps"),
+        *("--device", "cpu", "--parts", ",".join(parts)),
+    )
+    maps = sorted((tmp_path / "maps").glob("*.png"))
+    assert [path.stem for path in maps] == sorted(path.stem for path in photos.iterdir())
+    parser = lisa.load(trained / "best.pt")
+    for path in maps:
+        ids = read_ids(path)
+        assert ids.max() < len(LAPA)
+        known = parser(photos / f"{path.stem}.jpg")
+        assert known.names == LAPA.names
+        assert (known.ids == ids).mean() > 0.999
+        for part in parts:
+            mask = read_grey(tmp_path / "maps" / "parts" / part / f"{path.stem}.png")
+            assert np.array_equal(mask == 255, ids == LAPA.ids[part])
