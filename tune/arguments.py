@@ -90,8 +90,9 @@ def settle(config: Config) -> Config:
     else:
         for split in ("train", "val"):
             find_pairs(root, split, config.encoding, config.data.exclude, config.data.val_share)
-    exclude, cache = (absolute(path) if path else "" for path in (config.data.exclude, config.data.cache))
-    data = replace(config.data, root=root, exclude=exclude, cache=cache)
+    names = ("exclude", "repair", "cache")
+    places = {name: absolute(path) if (path := getattr(config.data, name)) else "" for name in names}
+    data = replace(config.data, root=root, **places)
     train = config.train
     if train.init:
         train = replace(train, init=absolute(train.init))

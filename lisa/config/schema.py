@@ -44,6 +44,9 @@ class DataConfig(Limited, section="data"):
     encoding: Annotated[str, tyro.conf.arg(aliases=["--data.label-order"])] = ""
     """Which id in a mask is which label (docs/data.md): celebamask-hq, face-parsing.pytorch, lapa, ..., or
     0=background,1=skin,13=ignore, or a .toml or .json file; empty for the label set's own ids."""
+    repair: str = ""
+    """File with paths of training masks, one a line from root on, in which left and right labels change
+    places, as lisa.data.doctor --repair-to writes it."""
     exclude: str = ""
     """File with paths to leave out, one a line from root on, as lisa.data.doctor --exclude-to writes it;
     empty for none."""

@@ -97,10 +97,8 @@ def turned(
     mask: Image.Image, orientation: int, swap: bool = False, labels: LabelSet = CELEBAMASK
 ) -> Image.Image:
     """A mask of a set's ids turned as a picture of this orientation is; ``swap`` exchanges left and right."""
-    if orientation == UPRIGHT:
-        return mask
-    mask = mask.transpose(TURNS[orientation])
+    if orientation != UPRIGHT:
+        mask = mask.transpose(TURNS[orientation])
     if not swap:
         return mask
-    swapped = np.array((*labels.flipped_ids, *range(len(labels), 256)), np.uint8)
-    return Image.fromarray(swapped[np.asarray(mask)])
+    return Image.fromarray(labels.flip_table()[np.asarray(mask)])

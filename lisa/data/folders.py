@@ -6,7 +6,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
-from lisa.data.exclusions import read_exclusions
+from lisa.data.file_lists import read_file_list
 from lisa.data.mask_formats import lossy_instead
 from lisa.data.orientation import UNDECIDED, settle_orientations
 from lisa.data.pairs import IMAGE_SUFFIXES, REMEDY, Pair
@@ -106,7 +106,7 @@ def run_pictures(root: Path, split: str, val_share: float = 0.0) -> list[Path]:
 
 def _paired(root: Path, split: str, encoding: Encoding, exclude: str | Path) -> list[Pair]:
     pairs, misfits = match_files(root, split, encoding)
-    excluded = read_exclusions(Path(exclude), root) if exclude else frozenset[Path]()
+    excluded = read_file_list(Path(exclude), root, "data.exclude") if exclude else frozenset[Path]()
     faults = [f"{misfit.path}: {misfit.problem}" for misfit in misfits if misfit.path not in excluded]
     if faults:
         raise InputError(f"unpaired files in split {split!r}; {REMEDY}:\n{listing(faults)}")

@@ -54,7 +54,7 @@ class Pair(NamedTuple):
     turn: int = UPRIGHT
     """The EXIF orientation of the picture, if the mask was drawn on its stored pixels: it is turned too."""
     swap: bool = False
-    """Whether left and right change places in a mask that is mirrored by ``turn``."""
+    """Whether left and right change places: in a mask that ``turn`` mirrors, or that is repaired."""
 
 
 def read_image(path: Path) -> Image.Image:

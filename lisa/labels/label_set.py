@@ -24,6 +24,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from lisa.errors import InputError
 from lisa.files import read_text
 
@@ -145,6 +148,10 @@ class LabelSet:
         for left, right in self.flip_pairs:
             flipped[left], flipped[right] = right, left
         return tuple(flipped)
+
+    def flip_table(self) -> NDArray[np.uint8]:
+        """``flipped_ids`` for every value of a mask, uint8 (256,): others stay what they are."""
+        return np.array((*self.flipped_ids, *range(len(self), 256)), np.uint8)
 
     @cached_property
     def by_role(self) -> dict[str, int]:

@@ -11,6 +11,7 @@ from lisa.data.checking import check_pairs
 from lisa.data.faces import EpochBatches
 from lisa.data.folders import find_pairs
 from lisa.data.pairs import Pair
+from lisa.data.repair import repair_sides
 from lisa.data.shared_memory import batch_bytes, require_shared_memory
 from lisa.errors import InputError
 from lisa.evaluation.evaluate import require_room
@@ -47,12 +48,18 @@ def load_faces(config: Config, world: World) -> Faces:
             for split in ("train", "val")
         ]
     )
+    notes = list[str]()
+    if data.repair:
+        before = train
+        train = world.fail_together(lambda: repair_sides(before, data.repair, data.root))
+        count = sum(old != new for old, new in zip(before, train, strict=True))
+        notes.append(f"{data.repair}: left and right exchanged in {count} of {len(train)} training masks")
     batch = batch_bytes(config.train.batch_size, world.world_size, data.size)
     world.fail_together(lambda: require_shared_memory(batch, data.workers, world.local_world_size))
     world.fail_together(lambda: require_room(val, data.workers, world))
     checked = check_pairs(train, world.all_gather, world.rank, world.world_size)
     also = check_pairs(val, world.all_gather, world.rank, world.world_size)
-    notes = [f"train: {note}" for note in checked.notes] + [f"val: {note}" for note in also.notes]
+    notes += [f"train: {note}" for note in checked.notes] + [f"val: {note}" for note in also.notes]
     notes += encoding_notes(config.encoding)
     return Faces(train, val, torch.from_numpy(checked.class_counts), notes)
 

@@ -211,23 +211,42 @@ def printable(text: str) -> str:
 
 
 def exclusions(diagnosis: Diagnosis) -> str:
-    """The list that ``data.exclude`` takes: each file at fault once, its reasons as comments above it."""
+    """The list that ``data.exclude`` takes: all files at fault."""
+    # Without a whole split nothing would be left.
+    found = [finding for finding in diagnosis.findings if not finding.whole_split]
+    return file_list(found, diagnosis.root, "to leave out")
+
+
+def repairs(diagnosis: Diagnosis) -> str:
+    """The list that ``data.repair`` takes: faces that an exchange of left and right makes right.
+
+    Where only the ears are reversed, say, it would reverse the eyes.
+    """
+    found = [finding for finding in diagnosis.findings if finding.mended_by_swap]
+    return file_list(found, diagnosis.root, "with left and right reversed")
+
+
+def file_list(findings: Sequence[Finding], root: Path, purpose: str) -> str:
+    """Each file once, its reasons as comments above it."""
     reasons: dict[str, list[str]] = {}
-    for finding in diagnosis.findings:
-        if not finding.whole_split:  # nothing would be left
-            reasons.setdefault(relative(finding.file, diagnosis.root), []).append(
-                f"{finding.kind}: {finding.detail}"
-            )
-    lines = [f"# {len(reasons)} files to leave out, found by lisa.data.doctor"]
+    for finding in findings:
+        reasons.setdefault(relative(finding.file, root), []).append(f"{finding.kind}: {finding.detail}")
+    lines = [f"# {len(reasons)} files {purpose}, found by lisa.data.doctor"]
     for file, why in sorted(reasons.items()):
         lines += [*(f"# {reason}" for reason in why), file]
     return "\n".join(lines) + "\n"
+
+
+def write_list(path: Path, content: str) -> None:
+    """Names in it may be no UTF-8. Raises InputError if it can't be written."""
+    write_whole(path, content.encode("utf-8", "surrogateescape"))
 
 
 def main(
     folder: FolderFlags,
     json: Path | None = None,
     exclude_to: Path | None = None,
+    repair_to: Path | None = None,
     workers: int | None = None,
     labels: str = "celebamask",
 ) -> None:
@@ -237,6 +256,8 @@ def main(
         folder: Which faces.
         json: Write all findings and class counts to this file.
         exclude_to: Write the files at fault to this list, for training with --data.exclude.
+        repair_to: Write the masks with left and right reversed to this list, for training with --data.repair,
+            which exchanges them.
         workers: Processes; all available cores by default.
         labels: Label set of the masks: a built-in one, or a .toml or .json file, as --labels in training.
     """
@@ -247,5 +268,7 @@ def main(
         if json is not None:
             write_json(json, diagnosis.to_json())
         if exclude_to is not None:
-            write_whole(exclude_to, exclusions(diagnosis).encode("utf-8", "surrogateescape"))
+            write_list(exclude_to, exclusions(diagnosis))
+        if repair_to is not None:
+            write_list(repair_to, repairs(diagnosis))
         sys.exit(1 if diagnosis.findings else 0)

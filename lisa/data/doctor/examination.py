@@ -39,6 +39,8 @@ class Finding:
     detail: str
     whole_split: bool = False
     """All masks are at fault; ``file`` is their folder."""
+    mended_by_swap: bool = False
+    """With left and right labels exchanged the mask has no such fault."""
 
 
 @dataclass(frozen=True)
@@ -60,15 +62,17 @@ def examine(pair: Pair) -> Examination:
     if seen.fault is not None or seen.decoded is None:
         return Examination(pair, tuple(Finding(f.kind, f.file, f.detail) for f in [seen.fault] if f), look)
     mask, labels = np.asarray(seen.decoded.mask), pair.encoding.labels
+    sides = reversed_parts(mask, labels)
+    mended = bool(sides) and not reversed_parts(labels.flip_table()[mask], labels)
     findings = [
-        Finding(kind, file, detail)
-        for kind, file, detail in (
-            ("empty", pair.mask, nothing_labelled(seen.counts)),
-            ("left-right", pair.image, reversed_parts(mask, labels)),
-            ("missing", pair.image, missing_parts(seen.counts, labels)),
-            ("speckle", pair.image, speckle(mask, labels)),
+        finding
+        for finding in (
+            Finding("empty", pair.mask, nothing_labelled(seen.counts)),
+            Finding("left-right", pair.image, sides, mended_by_swap=mended),
+            Finding("missing", pair.image, missing_parts(seen.counts, labels)),
+            Finding("speckle", pair.image, speckle(mask, labels)),
         )
-        if detail
+        if finding.detail
     ]
     return Examination(pair, tuple(findings), look, fingerprint(seen.decoded.image))
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lisa.config.command_line import parse_training
-from lisa.data.exclusions import read_exclusions
+from lisa.data.file_lists import read_file_list
 from lisa.errors import InputError
 from lisa.files import make_folders, read_text, whole_file, write_whole
 
@@ -57,16 +57,16 @@ def test_config_files_may_be_utf_16(tmp_path: Path):
 def test_exclusion_lists_in_any_encoding(encoding: str, tmp_path: Path):
     (tmp_path / "é.jpg").touch()
     (tmp_path / "list").write_bytes("# a comment\r\né.jpg\r\n".encode(encoding))
-    assert read_exclusions(tmp_path / "list", tmp_path) == {tmp_path / "é.jpg"}
+    assert read_file_list(tmp_path / "list", tmp_path, "data.exclude") == {tmp_path / "é.jpg"}
 
 
 def test_a_latin_1_exclusion_list_names_a_file_in_utf_8_or_raw_bytes(tmp_path: Path):
     (tmp_path / "list").write_bytes("é.jpg\n".encode("latin-1"))
     (tmp_path / "é.jpg").touch()
-    assert read_exclusions(tmp_path / "list", tmp_path) == {tmp_path / "é.jpg"}
+    assert read_file_list(tmp_path / "list", tmp_path, "data.exclude") == {tmp_path / "é.jpg"}
     raw = tmp_path / "\udce9.jpg"  # the byte itself, as Python names it
     raw.touch()
-    assert read_exclusions(tmp_path / "list", tmp_path) == {raw}
+    assert read_file_list(tmp_path / "list", tmp_path, "data.exclude") == {raw}
 
 
 def test_a_file_is_whole_or_as_it_was(tmp_path: Path):

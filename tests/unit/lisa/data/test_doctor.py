@@ -11,14 +11,17 @@ import pytest
 from encoding_helpers import FACE_PARSING, encoding
 from PIL import Image, ImageEnhance
 
-from lisa.data.doctor.doctor import KINDS, Diagnosis, diagnose, exclusions, relative
+from lisa.data.doctor.doctor import KINDS, Diagnosis, diagnose, exclusions, relative, repairs
 from lisa.data.doctor.duplicates import BLOCK, near_pairs
 from lisa.data.doctor.examination import reversed_parts
 from lisa.data.folders import find_pairs
+from lisa.data.pairs import decode
+from lisa.data.repair import repair_sides
 from lisa.data.synthetic import draw_face, write_dataset
 from lisa.errors import InputError
-from lisa.labels import FLIPPED_IDS, IDS, NAMES, PALETTE
+from lisa.labels import FLIPPED_IDS, IDS, NAMES, PALETTE, read_label_set
 from lisa.labels.celebamask import CELEBAMASK
+from lisa.labels.encoding import read_encoding
 
 REAL = Path(__file__).resolve().parents[4].parent / "shared" / "celebamask_mini"
 FLIP = np.array([*FLIPPED_IDS, *range(19, 256)], np.uint8)
@@ -228,6 +231,36 @@ def test_excluding_what_was_found_leaves_a_clean_set(faces: Path, tmp_path: Path
             (faces / line).unlink()
     remaining = {kind for kind, _ in found(diagnose(faces, workers=1))}
     assert remaining <= {"unpaired"}, "only the partners of what was removed"
+
+
+def test_repairing_what_was_found_gives_the_true_masks(clean: Path, faces: Path, tmp_path: Path):
+    left_right(faces)  # of these a swap mends the mirrored face alone: the others have one right pair
+    wholly = faces_with(faces, "train", ("l_eye", "r_eye", "l_brow"))[-1]
+    save_ids(FLIP[ids_of(faces / f"train/masks/{wholly}.png")], faces / f"train/masks/{wholly}.png")
+    listed = tmp_path / "repair.txt"
+    listed.write_text(repairs(diagnose(faces, workers=1)))
+    lines = [line for line in listed.read_text().splitlines() if not line.startswith("#")]
+    mirrored = faces_with(clean, "train", ("l_eye", "r_eye", "l_ear", "r_ear"))[0]
+    assert sorted(lines) == sorted(f"train/images/{stem}.jpg" for stem in (mirrored, wholly))
+    given = find_pairs(faces, "train")
+    repaired = repair_sides(given, str(listed), str(faces))
+    assert [new.image.stem for old, new in zip(given, repaired, strict=True) if old != new] == sorted(
+        (mirrored, wholly)
+    )
+    for pair in repaired:
+        true = ids_of(clean / "train/masks" / pair.mask.name)
+        if pair.image.stem == wholly:
+            assert np.array_equal(np.asarray(decode(pair).mask), true)
+        if pair.image.stem == mirrored:
+            assert np.array_equal(np.asarray(decode(pair).mask), FLIP[true[:, ::-1]])
+
+
+def test_a_set_without_sides_can_not_be_repaired(clean: Path, tmp_path: Path):
+    listed = tmp_path / "repair.txt"
+    listed.write_text("")
+    pairs = find_pairs(clean, "train", read_encoding("celebamask-hq", read_label_set("coarse")))
+    with pytest.raises(InputError, match="label set coarse tells no left from right"):
+        repair_sides(pairs, str(listed), str(clean))
 
 
 @pytest.mark.parametrize("turn", [-60, -25, 0, 25, 60, 180])

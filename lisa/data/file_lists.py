@@ -1,4 +1,4 @@
-"""Lists of files to leave out of a data set, as the doctor or a person wrote them."""
+"""Lists of a data set's files, as the doctor or a person wrote them: to leave out, or to repair."""
 
 import os
 import unicodedata
@@ -9,8 +9,8 @@ from lisa.errors import InputError, listing
 from lisa.files import read_text
 
 
-def read_exclusions(path: Path, root: Path) -> frozenset[Path]:
-    """Files to leave out: one path a line, from ``root`` on; lines that start with # are comments.
+def read_file_list(path: Path, root: Path, option: str) -> frozenset[Path]:
+    """The files of a list: one path a line, from ``root`` on; lines that start with # are comments.
 
     UTF-8, UTF-16 or Latin-1; names on the disk may be no UTF-8.
 
@@ -18,7 +18,7 @@ def read_exclusions(path: Path, root: Path) -> frozenset[Path]:
         InputError: the list can't be read, or names something that is no file under ``root``.
     """
     # Names may hold what str.splitlines takes for the end of a line.
-    lines = read_text(path, "data.exclude", "surrogateescape").split("\n")
+    lines = read_text(path, option, "surrogateescape").split("\n")
     files: set[Path] = set()
     absent: list[str] = []
     for line in lines:
@@ -31,7 +31,7 @@ def read_exclusions(path: Path, root: Path) -> frozenset[Path]:
             files.add(found)
     if absent:
         raise InputError(
-            f"{path} excludes files that are not there; was it made for another set?\n{listing(absent)}"
+            f"{option} {path} names files that are not there; was it made for another set?\n{listing(absent)}"
         )
     return frozenset(files)
 
