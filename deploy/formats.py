@@ -5,6 +5,7 @@ Both take the same uint8 pictures as the TorchScript file, any number of any siz
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
+from deploy.bounds import Bound
 from deploy.gate import ExportedFormat, Runner
 from deploy.predictor.model import METADATA_FILE
 from deploy.rewrite import for_inference
@@ -51,15 +53,16 @@ def trace(parser: FaceParser) -> ExportedProgram:
     return torch.export.export(Traced(parser), (example,), dynamic_shapes=(dynamic,))
 
 
-def _program(trained: Trained) -> ExportedProgram:
-    return trace(FaceParser.for_prediction(for_inference(trained.network), trained.config.data.size))
+def _program(trained: Trained, bounds: Sequence[Bound]) -> ExportedProgram:
+    network = for_inference(trained.network, bounds)
+    return trace(FaceParser.for_prediction(network, trained.config.data.size))
 
 
 class Pt2(ExportedFormat):
     """torch.export's .pt2."""
 
-    def __init__(self, trained: Trained) -> None:
-        self.program = _program(trained)
+    def __init__(self, trained: Trained, bounds: Sequence[Bound]) -> None:
+        self.program = _program(trained, bounds)
 
     def write(self, path: Path, metadata: dict[str, Any]) -> None:
         """Raises OSError."""
@@ -77,9 +80,9 @@ class Pt2(ExportedFormat):
 class Onnx(ExportedFormat):
     """ONNX, run by onnxruntime."""
 
-    def __init__(self, trained: Trained) -> None:
+    def __init__(self, trained: Trained, bounds: Sequence[Bound]) -> None:
         made = torch.onnx.export(
-            _program(trained),
+            _program(trained, bounds),
             dynamo=True,
             verbose=False,
             input_names=["images"],

@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from deploy.bounds import Bound, measure_bounds
 from deploy.predictor.errors import BadPictureError
 from deploy.predictor.inputs import SUFFIXES
 from deploy.predictor.model import FORMAT
@@ -32,12 +33,15 @@ MIN_EQUAL_LABELS = 0.9999
 MAX_PICTURES = 8
 """As many pictures, evenly spaced over those given, go through the parity gate."""
 
+BOUNDING_PICTURES = 30
+"""As many training pictures tell how large the factors of a product ordinarily are."""
+
 
 class ExportedFormat(ABC):
-    """A trained network in one file format. Its constructor takes a :class:`Trained`."""
+    """A trained network in one file format, its products within ``bounds`` if there are any."""
 
     @abstractmethod
-    def __init__(self, trained: Trained) -> None: ...
+    def __init__(self, trained: Trained, bounds: Sequence[Bound]) -> None: ...
 
     @abstractmethod
     def write(self, path: Path, metadata: dict[str, Any]) -> None:
@@ -64,12 +68,16 @@ def export_gated(
     data = trained.config.data
     pictures = gate_pictures(images, Path(data.root), data.val_share)
     reference = trained.parser()
+    # The gate's pictures are ordinary ones too: no bound may change them.
+    ordinary = [*pictures, *training_pictures(Path(data.root), data.val_share)]
+    bounds = measure_bounds(reference, ordinary)
     metadata = metadata_of(trained)
+    metadata["bounds"] = {"pictures": len(ordinary), "largest": [list(bound) for bound in bounds]}
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(output) as temporary:
             temporary.touch()  # torch reports a folder that can't be written as a RuntimeError of many lines
-            exported = kind(trained)
+            exported = kind(trained, bounds)
             exported.write(temporary, metadata)
             runners = exported.load(temporary)
             metadata["parity"] = compare(reference, runners, pictures)
@@ -98,11 +106,18 @@ def gate_pictures(images: Path | None, data_root: Path, val_share: float = 0.0) 
     return [_as_tensor(draw_face(seed, 256)[0]) for seed in range(MAX_PICTURES)]
 
 
-def _readable(paths: Iterable[Path]) -> list[Tensor]:
-    """At most MAX_PICTURES pictures, evenly spaced over the sorted paths."""
+def training_pictures(data_root: Path, val_share: float = 0.0) -> list[Tensor]:
+    """Pictures (1,3,H,W) uint8 that the network was trained on; none where the data is not here any more."""
+    with suppress(InputError, OSError):
+        return _readable(run_pictures(data_root, "train", val_share), BOUNDING_PICTURES)
+    return []
+
+
+def _readable(paths: Iterable[Path], most: int = MAX_PICTURES) -> list[Tensor]:
+    """At most so many pictures, evenly spaced over the sorted paths."""
     files = sorted(path for path in paths if path.suffix.lower() in SUFFIXES)
     pictures: list[Tensor] = []
-    for path in files[:: -(-len(files) // MAX_PICTURES) or 1]:
+    for path in files[:: -(-len(files) // most) or 1]:
         with suppress(BadPictureError):  # a picture that can't be read says nothing about the network
             pictures.append(_as_tensor(read_picture(path)))
     return pictures

@@ -9,13 +9,19 @@ is removed, once, at export:
   and the pointwise convolution of a concatenation is the sum of two pointwise convolutions.
 - The last pointwise convolution, its BatchNorm and the classifier are linear: one convolution.
 
+One thing is added: bounds on the factors of each product (:mod:`deploy.bounds`).
+
 Each has a test that proves it equal to the trained network. Other networks are exported as they are.
 """
+
+from collections.abc import Iterator, Sequence
+from itertools import repeat
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from deploy.bounds import UNBOUNDED, Bound
 from lisa.models.blocks import MSCA
 from lisa.models.kernels.depthwise import hangs_in_bf16
 from lisa.models.kernels.prelu import prelu_over_rows
@@ -25,9 +31,9 @@ VECTOR = 32
 """bfloat16 values in the widest CPU vector."""
 
 
-def for_inference(network: nn.Module) -> nn.Module:
-    """The network as it is exported: rewritten if it is LISA."""
-    return InferenceLISA(network) if isinstance(network, LISA) else network
+def for_inference(network: nn.Module, bounds: Sequence[Bound] = ()) -> nn.Module:
+    """The network as it is exported: rewritten if it is LISA, its products within ``bounds`` if there are."""
+    return InferenceLISA(network, bounds) if isinstance(network, LISA) else network
 
 
 class Convolution(nn.Module):
@@ -120,10 +126,12 @@ class DepthwisePart(nn.Sequential):
 
 
 class InferenceMSCA(nn.Module):
-    """``x + msca(x)`` of an encoder block."""
+    """``x + msca(x)`` of an encoder block; ``bound`` limits both factors of the product."""
 
-    def __init__(self, msca: MSCA) -> None:
+    def __init__(self, msca: MSCA, bound: Bound) -> None:
         super().__init__()
+        self.bounded = bound != UNBOUNDED
+        self.features, self.lowest, self.highest = bound.features, 1 - bound.mix, 1 + bound.mix
         assert msca.mix.bias is not None
         self.local = _depthwise(msca.local)
         self.strips7 = nn.Sequential(*[_depthwise(strip) for strip in msca.strips7])  # pyright: ignore
@@ -133,20 +141,25 @@ class InferenceMSCA(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B,C,H,W) to the same shape."""
+        if self.bounded:
+            x = x.clamp_(-self.features, self.features)
         local = self.local(x)
         attention = self.strips7(local)
         attention.add_(self.strips11(local)).add_(self.strips21(local)).add_(local)
-        return self.mix(attention).mul_(x)
+        mix = self.mix(attention)
+        if self.bounded:
+            mix = mix.clamp_(self.lowest, self.highest)
+        return mix.mul_(x)
 
 
 class InferenceBlock(nn.Sequential):
     """An encoder block."""
 
-    def __init__(self, block: EncoderBlock) -> None:
+    def __init__(self, block: EncoderBlock, bound: Bound = UNBOUNDED) -> None:
         super().__init__(
             DepthwisePart(block.unit, slice(None)),
             Convolution(*fold_norm(block.unit.pointwise, block.unit.pointwise_norm)),
-            InferenceMSCA(block.msca),
+            InferenceMSCA(block.msca, bound),
         )
 
 
@@ -197,15 +210,16 @@ class InferenceHamburger(nn.Module):
 class InferenceLISA(nn.Module):
     """:class:`lisa.models.lisa.LISA` after all rewrites."""
 
-    def __init__(self, network: LISA) -> None:
+    def __init__(self, network: LISA, bounds: Sequence[Bound] = ()) -> None:
         super().__init__()
         self.stride = network.stride
         self.fold = network.fold
-        self.enc1 = _stage(network.enc1)
-        self.enc2 = _stage(network.enc2)
-        self.enc3 = _stage(network.enc3)
-        self.enc4 = _stage(network.enc4)
-        self.enc5 = _stage(network.enc5)
+        bound = iter(bounds) if bounds else repeat(UNBOUNDED)
+        self.enc1 = _stage(network.enc1, bound)
+        self.enc2 = _stage(network.enc2, bound)
+        self.enc3 = _stage(network.enc3, bound)
+        self.enc4 = _stage(network.enc4, bound)
+        self.enc5 = _stage(network.enc5, bound)
         self.hamburger = InferenceHamburger(network.hamburger)
         self.dec4 = InferenceDecoder(network.dec4, network.hamburger.expand.out_channels)
         self.dec3 = InferenceDecoder(network.dec3, network.dec4.unit.pointwise.out_channels)
@@ -231,5 +245,5 @@ class InferenceLISA(nn.Module):
         return logits[..., :height, :width]
 
 
-def _stage(stage: nn.Sequential) -> nn.Sequential:
-    return nn.Sequential(*[InferenceBlock(block) for block in stage])  # pyright: ignore
+def _stage(stage: nn.Sequential, bounds: Iterator[Bound]) -> nn.Sequential:
+    return nn.Sequential(*[InferenceBlock(block, next(bounds)) for block in stage])  # pyright: ignore

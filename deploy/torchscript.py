@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import warnings
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from deploy.bounds import Bound
 from deploy.bundle import append_predictor
 from deploy.gate import MIN_EQUAL_LABELS, ExportedFormat, Runner
 from deploy.predictor.errors import CannotStartError
@@ -58,8 +59,8 @@ class Exported(FaceParser):
 class TorchScript(ExportedFormat):
     """TorchScript and the predictor in one zip."""
 
-    def __init__(self, trained: Trained) -> None:
-        network = InPrecision(for_inference(trained.network))
+    def __init__(self, trained: Trained, bounds: Sequence[Bound]) -> None:
+        network = InPrecision(for_inference(trained.network, bounds))
         with _torchscript_warnings_off():
             self.scripted = torch.jit.script(Exported(network, trained.config.data.size).eval())
 

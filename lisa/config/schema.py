@@ -159,7 +159,7 @@ class AugmentConfig(Limited, section="augment"):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _require(
+        require(
             self.wide == 0 or self.paste == 0,
             "augment.paste",
             self.paste,
