@@ -41,9 +41,9 @@ class Settings:
 def append_predictor(file: IO[bytes]) -> None:
     """Adds the predictor to a zip, or to an empty file. The same sources give the same bytes."""
     contents = {"__main__.py": MAIN.encode()}
-    for path in sorted(PACKAGE.iterdir()):
+    for path in sorted(PACKAGE.rglob("*")):
         if path.suffix in SUFFIXES:
-            contents[f"{PACKAGE.name}/{path.name}"] = path.read_bytes()
+            contents[path.relative_to(PACKAGE.parent).as_posix()] = path.read_bytes()
     with zipfile.ZipFile(file, "a", zipfile.ZIP_DEFLATED) as archive:
         for name, content in contents.items():
             entry = zipfile.ZipInfo(name)  # dated 1980, whenever this is

@@ -80,6 +80,11 @@ def decode(pair: Pair) -> Decoded:
         raise InputError(str(error)) from error
 
 
+def read_mask(pair: Pair) -> Image.Image:
+    """The mask alone, as the label set's ids. Raises InputError with the file's name."""
+    return _mask(pair, stored_mask(pair))
+
+
 def fits(mask: tuple[int, int], image: tuple[int, int]) -> bool:
     """Whether a mask's width and height are the picture's, or smaller by a whole factor."""
     factor = image[0] // mask[0]

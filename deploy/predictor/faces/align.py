@@ -1,0 +1,116 @@
+"""Alignment: cut the face out along its frame, look at it again, move the frame, until it stands still."""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from .arrangement import Arrangement
+from .frames import moved
+from .parts import centres, cover, part_maps
+from .search import SMALLEST, Network
+from .similarity import fit
+from .suppress import kept
+
+ROUNDS = 4
+STILL = (0.02, 0.04, math.radians(2.5))
+"""Moves below these count as standing still: of the centre (sides), the side (its logarithm), the angle."""
+
+DEAD_SCORE, LOST, LARGEST = 0.2, 12, 4
+"""A frame is given up below this score, below so many pixels, above so many of the photo's longer sides."""
+
+BATCH = 16
+
+
+class Aligned(NamedTuple):
+    """Frames after their last move, (N,...)."""
+
+    frames: Tensor
+    score: Tensor
+    move: Tensor
+    """The last move, in units of STILL: below 1 the frame stood still."""
+    cover: Tensor
+    """Share of the inner face that skin, eyes, nose and the like cover."""
+
+    def take(self, index: Tensor | list[int]) -> "Aligned":
+        """Some of them."""
+        return Aligned(*(field[index] for field in self))
+
+
+class View(NamedTuple):
+    """What the network makes of frames (N,4)."""
+
+    moved: Tensor
+    score: Tensor
+    cover: Tensor
+
+
+def look(frames: Tensor, shown: Tensor, network: Network, arrangement: Arrangement) -> View:
+    """Fits frames to what they show, (N,3,size,size)."""
+    views: list[View] = []
+    for some, pictures in zip(frames.split(BATCH), shown.split(BATCH), strict=True):
+        probabilities = network(pictures).softmax(1)
+        places, masses = (each.cpu() for each in centres(part_maps(probabilities, arrangement), arrangement))
+        found = fit(places, masses, arrangement)
+        share = cover(probabilities, arrangement).cpu()
+        views.append(View(moved(some, found.matrix), found.score, share))
+    return View(*(torch.cat(list(field)) for field in zip(*views, strict=True)))
+
+
+def align(
+    frames: Tensor,
+    cut: Callable[[Tensor], Tensor],
+    network: Network,
+    arrangement: Arrangement,
+    longest: float,
+    rounds: int = ROUNDS,
+) -> Aligned:
+    """Moves frames (N,4) until they stand still; those that lead nowhere get score 0.
+
+    ``cut`` shows frames to the network, (N,4) to (N,3,size,size); ``longest`` is the photo's longer side.
+    """
+    count = len(frames)
+    result = Aligned(
+        frames.clone(),
+        torch.zeros(count),
+        torch.full((count,), math.inf),
+        torch.zeros(count),
+    )
+    done = torch.zeros(count, dtype=torch.bool)
+    for number in range(rounds):
+        index = (~done).nonzero()[:, 0]
+        if not len(index):
+            break
+        before = result.frames[index]
+        view = look(before, cut(before), network, arrangement)
+        move = size_of_move(before, view.moved)
+        side = view.moved[:, 2]
+        dead = (view.score < DEAD_SCORE) | (side < LOST) | (side > LARGEST * longest)
+        result.frames[index] = torch.where(dead[:, None], before, view.moved)
+        result.score[index] = torch.where(dead, 0.0, view.score)
+        result.move[index], result.cover[index] = move, view.cover
+        done[index] = dead | (move < 1)
+        if number > 0:  # two that walked to one place: one goes on
+            alone = torch.zeros(count, dtype=torch.bool)
+            alone[kept(result.frames, result.score, 0.2, 1.35)] = True
+            result.score[~alone] = 0
+            done |= ~alone
+    return result
+
+
+def size_of_move(before: Tensor, after: Tensor) -> Tensor:
+    """(N,) in units of STILL."""
+    shift = (after[:, :2] - before[:, :2]).norm(dim=1) / before[:, 2]
+    growth = (after[:, 2] / before[:, 2]).log().abs()
+    turn = (after[:, 3] - before[:, 3]).abs()
+    return torch.stack([shift / STILL[0], growth / STILL[1], turn / STILL[2]]).amax(0)
+
+
+def accepted(found: Aligned, pixels_per_unit: float) -> Tensor:
+    """(N,) bool: whether it is a face; the photo has ``pixels_per_unit`` pixels per unit of the frames."""
+    side = found.frames[:, 2] * pixels_per_unit
+    sure = (found.score > 0.60) & (found.move < 3) & (found.cover > 0.6)
+    whole = (found.score > 0.50) & (found.move < 1) & (found.cover > 0.8)
+    return (sure | whole) & (side >= SMALLEST) & ((side >= 80) | (found.score > 0.75))

@@ -1,0 +1,119 @@
+"""Whole photos of painted faces: found where they are, upright or turned; nothing where there is none."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scene_helpers import finder, painted_face, scene
+
+from deploy.predictor.faces.finder import Face, Given
+from deploy.predictor.faces.frames import reduced
+
+
+def near(face: Face, x: float, y: float, side: float, degrees: float = 0.0) -> bool:
+    found_x, found_y, found_side, angle = face.frame
+    turn = math.degrees(angle) - degrees
+    turn = (turn + 180) % 360 - 180
+    return (
+        math.hypot(found_x - x, found_y - y) < 0.03 * side
+        and abs(math.log(found_side / side)) < 0.07
+        and abs(turn) < 3
+    )
+
+
+@pytest.mark.parametrize(
+    ("share", "degrees"), [(1.0, 0), (0.6, 0), (0.35, 0), (0.2, 0), (0.5, 30), (0.5, -30)]
+)
+def test_a_face_of_any_size_and_turn(share: float, degrees: float):
+    height = round(200 / share)
+    where = (height * 0.75, height * 0.5, 200.0, degrees)
+    faces = finder().find(scene(round(height * 1.5), height, where))
+    assert len(faces) == 1
+    assert near(faces[0], *where)
+    assert faces[0].confidence > 0.6
+
+
+def test_three_faces_of_three_sizes():
+    places = [(150.0, 180.0, 220.0, 10.0), (430.0, 200.0, 160.0, -20.0), (660.0, 240.0, 260.0, 0.0)]
+    faces = finder().find(scene(820, 420, *places))
+    assert len(faces) == 3
+    assert all(any(near(face, *place) for face in faces) for place in places)
+
+
+@pytest.mark.parametrize("turn", [90, -90])
+def test_a_sideways_photo(turn: int):
+    where = (260.0, 200.0, 220.0, float(turn))
+    faces = finder().find(scene(500, 400, where))
+    assert len(faces) == 1
+    assert near(faces[0], *where)
+
+
+def test_mirrored_faces_are_not_found():
+    assert finder().find(scene(400, 300, (200, 150, 200, 0), mirrored=True)) == []
+
+
+def test_a_large_photo_is_searched_in_small():
+    where = (3000.0, 1500.0, 900.0, 8.0)
+    faces = finder().find(scene(6000, 3500, where))
+    assert len(faces) == 1
+    assert near(faces[0], *where)
+
+
+def test_a_panorama_is_searched_in_pieces():
+    for width, height, x, y in ((1000, 120, 880.0, 60.0), (120, 1000, 60.0, 500.0)):
+        faces = finder().find(scene(width, height, (x, y, 100.0, 0.0)))
+        assert len(faces) == 1
+        assert near(faces[0], x, y, 100.0)
+
+
+def test_points_lie_on_eyes_nose_and_mouth():
+    where = (300.0, 200.0, 240.0, 25.0)
+    (face,) = finder().find(scene(600, 400, where))
+    c, s = math.cos(math.radians(25)), math.sin(math.radians(25))
+    for (x, y), (goal_x, goal_y) in zip(
+        face.points, [(0.38, 0.48), (0.62, 0.48), (0.5, 0.58), (0.41, 0.75), (0.59, 0.75)], strict=True
+    ):
+        u, v = (goal_x - 0.5) * 240, (goal_y - 0.5) * 240
+        assert math.hypot(300 + c * u - s * v - x, 200 + s * u + c * v - y) < 0.04 * 240
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 700), (700, 1), (2, 3), (40, 40), (120, 200)])
+def test_a_photo_without_a_face(shape: tuple[int, int]):
+    assert finder().find(np.zeros((*shape, 3), np.uint8)) == []
+    assert finder().find(np.full((*shape, 3), 130, np.uint8)) == []
+    noise = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    assert finder().find(noise) == []
+
+
+def test_two_faces_on_one_spot_are_one():
+    twice = scene(500, 400, (250, 200, 220, 0), (262, 204, 230, 3))
+    assert len(finder().find(twice)) == 1
+
+
+def test_poor_boxes_are_pulled_into_place_and_points_hold():
+    where = (300.0, 200.0, 240.0, -20.0)
+    photo = scene(600, 400, where)
+    poor = torch.tensor([[330.0, 180.0, 300.0, 0.0], [330.0, 180.0, 240.0, 0.0]])
+    (face,) = finder().locate(photo, [Given(poor, False)])
+    assert near(face, *where)
+    nowhere = torch.tensor([[80.0, 80.0, 100.0, 0.3]])
+    (face,) = finder().locate(photo, [Given(nowhere, True)])
+    assert face.frame == pytest.approx((80, 80, 100, 0.3))
+    assert face.confidence == 0
+
+
+def test_an_aligned_picture_is_known():
+    score, move, cover = finder().whole(painted_face(512))
+    assert score > 0.8
+    assert move < 1
+    assert cover > 0.7
+    score, move, _ = finder().whole(scene(600, 600, (200, 200, 250, 0)))
+    assert score < 0.8 or move > 1
+
+
+def test_reduced_pictures_are_means():
+    picture = np.random.default_rng(1).integers(0, 256, (50, 70, 3), dtype=np.uint8)
+    small = reduced(picture, 7)
+    assert small.shape == (8, 10, 3)
+    assert abs(float(small[3, 4, 1]) - picture[21:28, 28:35, 1].mean()) <= 0.51
