@@ -53,6 +53,7 @@ from deploy.predictor.files import (
 from deploy.predictor.inputs import SUFFIXES, Job, find_in_folder, is_left_alone, name_outputs
 from deploy.predictor.machine import keep_freed_memory
 from deploy.predictor.model import ExportedModel, check_sha256, read_metadata
+from deploy.predictor.onnx_files import is_onnx
 from deploy.predictor.streams import Batches, Outcome, Report, run
 from deploy.store import Store, StoreStream, StoreWriter
 
@@ -250,6 +251,8 @@ def parsed(options: argparse.Namespace, jobs: list[Job]) -> Iterator[dict[str, A
 
 def predict_folder(options: argparse.Namespace, console: Console) -> Report:
     """The whole run. Raises CannotStartError."""
+    if is_onnx(options.model):
+        raise CannotStartError(f"{options.model}: deploy.cluster takes .ts files")
     digest = check_sha256(options.model, options.sha256)
     source, target = Store("--input", options.input), Store("--output", options.output)
     options.input, options.output = source.uri, target.uri  # workers may have another working folder

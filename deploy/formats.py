@@ -4,12 +4,12 @@ Both take the same uint8 pictures as the TorchScript file, any number of any siz
 ``labels`` (B,H,W) uint8 and ``logits`` (B,C,size,size) float32. Both compute in fp32.
 """
 
+import importlib.util
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import onnxruntime
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -17,7 +17,9 @@ from torch.export import Dim, ExportedProgram
 
 from deploy.bounds import Bound
 from deploy.gate import ExportedFormat, Runner
+from deploy.predictor.machine import cpu_has_bf16
 from deploy.predictor.model import METADATA_FILE
+from deploy.predictor.onnx_files import OnnxRuntimeModel, OpenVinoModel, load_onnx
 from deploy.rewrite import for_inference
 from lisa.face_parser import FaceParser, argmax_resized
 from lisa.run.checkpoint import Trained
@@ -78,7 +80,7 @@ class Pt2(ExportedFormat):
 
 
 class Onnx(ExportedFormat):
-    """ONNX, run by onnxruntime."""
+    """ONNX, run by ONNX Runtime and OpenVINO."""
 
     def __init__(self, trained: Trained, bounds: Sequence[Bound]) -> None:
         made = torch.onnx.export(
@@ -99,14 +101,16 @@ class Onnx(ExportedFormat):
 
     @staticmethod
     def load(path: Path) -> dict[str, Runner]:
-        """The written file at work."""
-        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        """The written file in the predictor's runtimes, OpenVINO where it is installed."""
+        runners = {"fp32": _runner(load_onnx(path, "onnxruntime", "fp32", 1))}
+        if importlib.util.find_spec("openvino") is not None:
+            for precision in ("fp32", "bf16") if cpu_has_bf16() else ("fp32",):
+                runners[f"openvino {precision}"] = _runner(load_onnx(path, "openvino", precision, 1))
+        return runners
 
-        def run(images: Tensor) -> tuple[Tensor, Tensor]:
-            labels, logits = session.run(["labels", "logits"], {"images": images.numpy()})
-            return torch.from_numpy(labels), torch.from_numpy(logits)
 
-        return {"fp32": run}
+def _runner(model: OnnxRuntimeModel | OpenVinoModel) -> Runner:
+    return lambda images: (model(images), model.logits(images))
 
 
 FORMATS: dict[Format, type[ExportedFormat]] = {"onnx": Onnx, "pt2": Pt2}

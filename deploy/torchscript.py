@@ -119,7 +119,7 @@ def _run_as_program(path: Path, pictures: list[Tensor], folder: Path) -> None:
 
 
 def _runner(path: Path, precision: str) -> Runner:
-    script = ExportedModel(path, torch.device("cpu"), precision).script
+    script = ExportedModel(path, torch.device("cpu"), precision).engine
 
     @torch.inference_mode()
     def run(picture: Tensor) -> tuple[Tensor, Tensor]:

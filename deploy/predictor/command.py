@@ -34,6 +34,7 @@ from .gallery import GALLERY, write_gallery
 from .inputs import Job, find_pictures
 from .machine import choose_devices, choose_precision, cores, keep_freed_memory
 from .model import ExportedModel, check_sha256, own_model, read_metadata
+from .onnx_files import RUNTIMES, choose_runtime, is_onnx, settle_for_onnx
 from .outputs import CELEBAMASK, FACE_PARSING, OLD_NAMES, OWN, Writer, already_done
 from .pictures import MAX_PIXELS
 from .streams import Batches, Outcome, Report, Stream, run
@@ -75,6 +76,13 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
         default="fp32",
         help="fp32 gives training's labels; tf32 is faster on GPUs, two labels in ten thousand differ; auto "
         "takes bf16 where the device multiplies it in hardware: twice as fast, a few in a thousand differ",
+    )
+    add(
+        "--runtime",
+        choices=("auto", "torch", *RUNTIMES),
+        default="auto",
+        help="what computes: torch for TorchScript files; for .onnx files auto is OpenVINO, or where that is "
+        "not installed ONNX Runtime",
     )
     add(
         "--workers",
@@ -141,7 +149,15 @@ def make_streams(
     made: list[Stream] = []
     for device in devices:
         precision = choose_precision(options.precision, device)
-        model = ExportedModel(options.model, device, precision, options.tta == "flip", options.probabilities)
+        model = ExportedModel(
+            options.model,
+            device,
+            precision,
+            options.tta == "flip",
+            options.probabilities,
+            options.runtime,
+            streams,
+        )
         torch.set_num_threads(threads)
         model.warm_up(batch)
         turn = contextlib.nullcontext() if device.type == "cpu" else threading.Lock()
@@ -154,19 +170,25 @@ def settings_of(options: argparse.Namespace, digest: str, precision: str) -> dic
     """Whatever changes a label map."""
     # The own order was called celebamask before there were other label sets: finished outputs are still done.
     labels = CELEBAMASK if options.labels == OWN else options.labels
-    return {
+    settings = {
         "model_sha256": digest,
         "precision": precision,
         "fit": options.fit,
         "tta": options.tta,
         "labels": labels,
     }
+    return {**settings, "runtime": options.runtime} if is_onnx(options.model) else settings
 
 
 def predict(options: argparse.Namespace, console: Console) -> Report:
     """The whole run. Raises CannotStartError."""
     digest = check_sha256(options.model, options.sha256)
     writer = Writer(read_metadata(options.model), options)
+    options.runtime = choose_runtime(options.runtime, options.model)
+    if options.runtime != "torch":
+        options.device, options.precision = settle_for_onnx(
+            options.runtime, options.device, options.precision
+        )
     devices = choose_devices(options.device)
     if options.output.resolve() == Path(options.input).resolve():
         raise CannotStartError(

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from .errors import CannotStartError, first_line
 from .machine import is_out_of_memory, prepare_device, release_memory
+from .onnx_files import choose_runtime, is_onnx, load_onnx, read_entry
 from .pictures import Pixels
 
 Probabilities = NDArray[np.float16]
@@ -32,15 +33,21 @@ def _metadata_names(archive: zipfile.ZipFile) -> list[str]:
     return [name for name in archive.namelist() if name.endswith(f"/extra/{METADATA_FILE}")]
 
 
+def _metadata_text(path: Path) -> bytes:
+    if is_onnx(path):
+        return read_entry(path, METADATA_FILE)
+    with zipfile.ZipFile(path) as archive:
+        names = _metadata_names(archive)
+        return archive.read(names[0]) if names else b"null"
+
+
 def read_metadata(path: Path) -> dict[str, Any]:
     """The metadata inside a model file, read without running anything of it. Raises CannotStartError."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            names = _metadata_names(archive)
-            text = archive.read(names[0]) if names else b"null"
+        text = _metadata_text(path)
     except OSError as error:
         raise CannotStartError(f"{path}: {error.strerror or error}") from None
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
         raise CannotStartError(f"{path}: damaged, or no model file ({error})") from None
     try:
         metadata = json.loads(text)
@@ -51,7 +58,7 @@ def read_metadata(path: Path) -> dict[str, Any]:
     if metadata["format"] > FORMAT:
         raise CannotStartError(
             f"{path}: model format {metadata['format']}, this program reads up to {FORMAT}: "
-            f"run the model file itself: python {path}"
+            + ("take a newer predict.pyz" if is_onnx(path) else f"run the model file itself: python {path}")
         )
     for key, kind in _REQUIRED.items():
         if not isinstance(metadata.get(key), kind):
@@ -87,7 +94,8 @@ class ExportedModel:
     """An exported model on one device: a batch of pictures of one size in, their class ids out.
 
     ``flip`` averages the logits with those of the mirrored pictures, left and right labels swapped back.
-    ``probabilities`` returns them too.
+    ``probabilities`` returns them too. ``runtime`` is torch for TorchScript, or what runs an ONNX file for
+    ``streams`` threads.
     """
 
     def __init__(
@@ -97,6 +105,8 @@ class ExportedModel:
         precision: str,
         flip: bool = False,
         probabilities: bool = False,
+        runtime: str = "auto",
+        streams: int = 1,
     ) -> None:
         self.metadata = read_metadata(path)
         prepare_device(device, precision)
@@ -106,32 +116,24 @@ class ExportedModel:
         self.swapped = list(range(len(self.metadata["labels"])))
         for left, right in self.metadata["flip_pairs"]:
             self.swapped[left], self.swapped[right] = right, left
-        try:
-            with warnings.catch_warnings():
-                # TorchScript is deprecated upstream; each release warns in its own category.
-                warnings.simplefilter("ignore", DeprecationWarning)
-                warnings.simplefilter("ignore", FutureWarning)
-                model = torch.jit.load(path, map_location=device).eval()
-                if precision == "bf16":
-                    model.network.to(torch.bfloat16)
-                if device.type == "cpu" and torch.backends.mkldnn.is_available():
-                    _prefer_onednn(model)
-                self.script = torch.jit.freeze(model, preserved_attrs=["logits", "labels"])
-        except (RuntimeError, OSError, ValueError) as error:
-            reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
-            raise CannotStartError(f"{path}: can't be loaded ({reason[:200]})") from None
+        runtime = choose_runtime(runtime, path)
+        self.engine: Any = (
+            _load_script(path, device, precision)
+            if runtime == "torch"
+            else load_onnx(path, runtime, precision, streams)
+        )
 
     @torch.inference_mode()
     def __call__(self, pictures: Pixels) -> tuple[Pixels, Probabilities | None]:
         """(B,H,W,3) uint8 RGB to (B,H,W) uint8 ids, and (B,C,size,size) probabilities if asked for."""
         images = torch.from_numpy(pictures).to(self.device).permute(0, 3, 1, 2)
         if not (self.flip or self.probabilities):
-            return self.script(images).cpu().numpy(), None
-        logits = self.script.logits(images)
+            return self.engine(images).cpu().numpy(), None
+        logits = self.engine.logits(images)
         if self.flip:
-            mirrored = self.script.logits(images.flip(3)).flip(3)
+            mirrored = self.engine.logits(images.flip(3)).flip(3)
             logits = (logits + mirrored[:, self.swapped]) / 2
-        labels = self.script.labels(logits, images.shape[2], images.shape[3]).cpu().numpy()
+        labels = self.engine.labels(logits, images.shape[2], images.shape[3]).cpu().numpy()
         return labels, logits.softmax(1).half().cpu().numpy() if self.probabilities else None
 
     def warm_up(self, batch: int = 1) -> None:
@@ -150,6 +152,24 @@ class ExportedModel:
             raise CannotStartError(f"{self.device}: the model doesn't run there ({reason})")
         release_memory(self.device)
         self.warm_up(1)  # pictures go one by one where a batch has no room
+
+
+def _load_script(path: Path, device: torch.device, precision: str) -> torch.nn.Module:
+    """The TorchScript file on its device. Raises CannotStartError."""
+    try:
+        with warnings.catch_warnings():
+            # TorchScript is deprecated upstream; each release warns in its own category.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            warnings.simplefilter("ignore", FutureWarning)
+            model = torch.jit.load(path, map_location=device).eval()
+            if precision == "bf16":
+                model.network.to(torch.bfloat16)
+            if device.type == "cpu" and torch.backends.mkldnn.is_available():
+                _prefer_onednn(model)
+            return torch.jit.freeze(model, preserved_attrs=["logits", "labels"])
+    except (RuntimeError, OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+        raise CannotStartError(f"{path}: can't be loaded ({reason[:200]})") from None
 
 
 def _prefer_onednn(model: torch.nn.Module) -> None:

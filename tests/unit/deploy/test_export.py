@@ -38,7 +38,7 @@ def test_predictors_way_of_running_it_gives_the_same(exported: Path) -> None:
         plain = torch.jit.load(exported)(images)
     labels = torch.from_numpy(parser(images.permute(0, 2, 3, 1).contiguous().numpy())[0])
     assert (labels == plain).float().mean() > 0.9995
-    assert torch.equal(parser.script.labels(parser.script.logits(images), 256, 256), labels)
+    assert torch.equal(parser.engine.labels(parser.engine.logits(images), 256, 256), labels)
 
 
 def test_file_says_what_it_is(checkpoint: Path, exported: Path) -> None:

@@ -1,0 +1,69 @@
+"""The predictor on OpenVINO and ONNX Runtime gives the maps of the TorchScript file."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from deploy_helpers import SIZE, files, parse, read_ids, write_checkpoint, write_faces
+from torch import Tensor
+
+from deploy.export import export, export_as
+from deploy.predictor.onnx_files import OpenVinoModel
+from lisa.errors import InputError
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("runtimes")]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """lisa.ts and lisa.onnx of a small folded network, and its faces."""
+    folder = tmp_path_factory.mktemp("runtimes")
+    write_faces(folder / "faces", 3, (150, 200))
+    write_faces(folder / "faces" / "own", 1, (SIZE, SIZE))
+    shape = {"widths": (16, 16, 24, 24, 32), "depths": (1, 1, 1, 1, 1)}
+    checkpoint = write_checkpoint(folder / "best.pt", "lisa_fold4", **shape)
+    export(checkpoint, folder / "lisa.ts", folder / "faces")
+    told = export_as("onnx", checkpoint, folder / "lisa.onnx", folder / "faces")
+    assert told["parity"]["openvino fp32"]["equal_labels"] >= 0.9999
+    return folder
+
+
+@pytest.mark.parametrize("runtime", ["auto", "openvino", "onnxruntime"])
+@pytest.mark.parametrize("options", [(), ("--tta", "flip", "--fit", "pad", "--workers", "2")])
+def test_same_maps_in_every_runtime(
+    folder: Path, tmp_path: Path, runtime: str, options: tuple[str, ...]
+) -> None:
+    """Of pictures larger than the network too: OpenVINO alone would resize them otherwise."""
+    assert parse(folder / "lisa.ts", folder / "faces", tmp_path / "torch", *options) == 0
+    options += ("--runtime", runtime, "--probabilities")
+    assert parse(folder / "lisa.onnx", folder / "faces", tmp_path / "onnx", *options) == 0
+    names = ["face0", "face1", "face2", "own/face0"]
+    assert files(tmp_path / "torch") == [f"{name}.png" for name in names]
+    for name in names:
+        expected, found = (read_ids(tmp_path / kind / f"{name}.png") for kind in ("torch", "onnx"))
+        assert (found == expected).mean() > 0.999
+        with np.load(tmp_path / "onnx" / "probabilities" / f"{name}.npz") as stored:
+            assert next(iter(stored.values())).shape == (19, SIZE, SIZE)
+
+
+def test_precision_and_runtime_are_told(folder: Path, tmp_path: Path) -> None:
+    for precision in ("fp32", "bf16"):
+        output = tmp_path / precision
+        assert parse(folder / "lisa.onnx", folder / "faces", output, "--precision", precision) == 0
+        settings = json.loads((output / "report.json").read_text())["settings"]
+        assert (settings["precision"], settings["runtime"]) == (precision, "openvino")
+    expected, found = (read_ids(tmp_path / kind / "face0.png") for kind in ("fp32", "bf16"))
+    assert (found == expected).mean() > 0.9
+
+
+def test_a_runtime_that_gives_other_labels_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def darker(self: OpenVinoModel, images: Tensor) -> Tensor:
+        return logits(self, (images.float() * 0.5).to(torch.uint8))
+
+    logits = OpenVinoModel.logits
+    monkeypatch.setattr(OpenVinoModel, "logits", darker)
+    with pytest.raises(InputError, match=r"agree on .* is not written"):
+        export_as("onnx", folder / "best.pt", folder / "wrong.onnx", folder / "faces")
+    assert not list(folder.glob("*wrong*"))
