@@ -1,16 +1,19 @@
-"""The predictor against the plain one, on the same folder: speed, equal labels, and mIoU given masks.
+"""The predictor's engines beside the plain one, on one folder: speed, labels, memory, and mIoU given masks.
 
     python -m benchmarks.prediction --checkpoint runs/x/best.pt --input FOLDER [--masks FOLDER]
 
-Every round runs each variant once, in a fresh process, so that a machine whose speed drifts slows all alike.
-Rates are pictures per second of the run itself, without loading; the ratio is the median of the rounds'.
+The engines are torch, ONNX Runtime, and OpenVINO where it is installed; where there is a C++ compiler, the
+plain predictor compiled by torch.compile in bf16 is another peer. Every round runs each variant once, in a
+fresh process, so that a machine whose speed drifts slows all alike. Rates are pictures per second of the run
+itself, without loading; the ratio is the median of the rounds'.
 """
 
+import importlib.util
 import json
+import shutil
 import statistics
-import subprocess
-import sys
 import tempfile
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,10 +25,10 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from deploy.export import export
+from benchmarks.processes import Ended, run_together
+from deploy.export import export, export_as
+from deploy.predictor.machine import cpu_has_bf16
 from lisa.evaluation.metrics import Tally, figures
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
@@ -42,21 +45,31 @@ class Settings:
     """Runs of each variant."""
 
 
-def plain(settings: Settings, output: Path) -> float:
-    """Pictures per second of the plain predictor."""
-    command = ["-m", "benchmarks.prediction.plain", "--checkpoint", str(settings.checkpoint)]
-    command += ["--input", str(settings.input), "--output", str(output)]
-    done = subprocess.run([sys.executable, *command], cwd=ROOT, check=True, capture_output=True, text=True)
-    return float(done.stdout.split()[0])
+def plain(settings: Settings, output: Path, compiled: bool) -> tuple[float, Ended]:
+    """Pictures per second of the plain predictor, and its process."""
+    command = ["-m", "benchmarks.prediction.plain", "--checkpoint", str(settings.checkpoint.resolve())]
+    command += ["--input", str(settings.input.resolve()), "--output", str(output)]
+    (ended,) = run_together([[*command, *(["--compiled"] if compiled else [])]])
+    return float(ended.output.split()[-2]), ended
 
 
-def ours(settings: Settings, model: Path, precision: str, output: Path) -> float:
-    """Pictures per second of deploy/predict.py."""
-    command = [str(ROOT / "deploy/predict.py"), "--model", str(model), "--input", str(settings.input)]
-    command += ["--output", str(output), "--precision", precision, "--device", "cpu", "--overwrite"]
-    subprocess.run([sys.executable, *command], check=True, capture_output=True)
+def ours(settings: Settings, model: Path, runtime: str, precision: str, output: Path) -> tuple[float, Ended]:
+    """Pictures per second of deploy/predict.py, and its process."""
+    command = ["deploy/predict.py", "--model", str(model), "--input", str(settings.input.resolve())]
+    command += ["--output", str(output), "--runtime", runtime, "--precision", precision]
+    (ended,) = run_together([[*command, "--device", "cpu", "--overwrite"]])
     report = json.loads((output / "report.json").read_text())
-    return report["done"] / report["seconds"]
+    return report["done"] / report["seconds"], ended
+
+
+def engines() -> dict[str, tuple[str, str]]:
+    """Runtime and precision of what this machine can run, by name."""
+    precisions = ("fp32", "bf16") if cpu_has_bf16() else ("fp32",)
+    found = {precision: ("torch", precision) for precision in precisions}
+    found["ONNX Runtime fp32"] = ("onnxruntime", "fp32")
+    if importlib.util.find_spec("openvino") is not None:
+        found |= {f"OpenVINO {precision}": ("openvino", precision) for precision in precisions}
+    return found
 
 
 def read_ids(path: Path) -> np.ndarray:
@@ -89,14 +102,20 @@ def miou(predictions: Path, masks: Path) -> float:
 
 def compare(settings: Settings, folder: Path) -> Table:
     """Runs all variants in turn, round by round."""
-    model = folder / "lisa.ts"
-    precisions = list(export(settings.checkpoint, model)["parity"])
-    rates: dict[str, list[float]] = {name: [] for name in ("plain", *precisions)}
+    export(settings.checkpoint, folder / "lisa.ts")
+    export_as("onnx", settings.checkpoint, folder / "lisa.onnx")
+    peers = ["plain"] + ["plain, compiled bf16"] * (cpu_has_bf16() and shutil.which("g++") is not None)
+    rates: dict[str, list[float]] = defaultdict(list)
+    peaks: dict[str, float] = defaultdict(float)
     for _ in track(range(settings.rounds), "rounds", transient=True):
-        rates["plain"].append(plain(settings, folder / "plain"))
-        for name in precisions:
-            rates[name].append(ours(settings, model, name, folder / name))
-    table = Table("variant", "pictures/s", "ratio", "ratios", "equal labels", "mIoU")
+        runs = {name: plain(settings, folder / name, compiled=name != "plain") for name in peers}
+        for name, (runtime, precision) in engines().items():
+            model = folder / ("lisa.ts" if runtime == "torch" else "lisa.onnx")
+            runs[name] = ours(settings, model, runtime, precision, folder / name)
+        for name, (rate, ended) in runs.items():
+            rates[name].append(rate)
+            peaks[name] = max(peaks[name], ended.peak_mib)
+    table = Table("variant", "pictures/s", "ratio", "ratios", "equal labels", "peak MiB", "mIoU")
     for name, values in rates.items():
         ratios = [rate / base for rate, base in zip(values, rates["plain"], strict=True)]
         table.add_row(
@@ -105,6 +124,7 @@ def compare(settings: Settings, folder: Path) -> Table:
             f"{statistics.median(ratios):.2f}",
             f"{min(ratios):.2f} to {max(ratios):.2f}",
             f"{100 * equal_labels(folder / 'plain', folder / name):.4f} %",
+            f"{peaks[name]:.0f}",
             "" if settings.masks is None else f"{miou(folder / name, settings.masks):.3f}",
         )
     return table

@@ -12,6 +12,10 @@ def test_comparison_with_the_plain_predictor(tmp_path: Path) -> None:
     checkpoint = write_checkpoint(tmp_path / "best.pt")
     table = compare(Settings(checkpoint, tmp_path / "in", rounds=1), tmp_path)
     assert [column.header for column in table.columns][:3] == ["variant", "pictures/s", "ratio"]
-    assert equal_labels(tmp_path / "plain", tmp_path / "fp32") > 0.9995
+    names = list(table.columns[0].cells)
+    assert {"plain", "fp32", "ONNX Runtime fp32", "OpenVINO fp32"} <= set(names)
+    for name in ("fp32", "ONNX Runtime fp32", "OpenVINO fp32"):
+        assert equal_labels(tmp_path / "plain", tmp_path / name) > 0.9995
+    assert all(float(str(cell)) > 0 for cell in table.columns[5].cells)
     assert equal_labels(tmp_path / "plain", tmp_path / "plain") == 1
     assert miou(tmp_path / "plain", tmp_path / "plain") == 100

@@ -1,0 +1,48 @@
+"""Programs that a benchmark runs: their output, and the most memory that each had."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+class Ended(NamedTuple):
+    """A program that has ended well."""
+
+    output: str
+    peak_mib: float
+    """The most resident memory that it had."""
+
+
+def run_together(
+    commands: Sequence[Sequence[str]], environment: Mapping[str, str] | None = None
+) -> list[Ended]:
+    """Runs Python programs side by side from the checkout's root, each given as Python's arguments.
+
+    Raises subprocess.CalledProcessError if one fails.
+    """
+    programs = [
+        subprocess.Popen(
+            [sys.executable, *command],
+            cwd=ROOT,
+            env={**os.environ, **(environment or {})},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for command in commands
+    ]
+    ended: list[Ended] = []
+    for program in programs:
+        assert program.stdout is not None
+        with program.stdout as stream:
+            output = stream.read()
+        _, status, usage = os.wait4(program.pid, 0)
+        program.returncode = os.waitstatus_to_exitcode(status)
+        if program.returncode:
+            raise subprocess.CalledProcessError(program.returncode, program.args, output)
+        ended.append(Ended(output, usage.ru_maxrss / 1024))
+    return ended
