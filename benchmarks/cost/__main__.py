@@ -89,7 +89,7 @@ def prepare(settings: Settings) -> None:
 def settled(config: Config) -> nn.Module:
     """Random weights, whose BatchNorms have seen faces: without, features grow from block to block."""
     torch.manual_seed(0)
-    size = config.data.size
+    size = min(config.data.size, 128)
     parser = FaceParser(build(config.model), size).train()
     faces = torch.stack([torch.from_numpy(draw_face(seed, size)[0]) for seed in range(2)])
     with torch.no_grad():

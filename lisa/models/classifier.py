@@ -27,6 +27,8 @@ def carry_over(
     sources = {name: _counterpart(name, theirs, ours) for name in ours.names}
     fresh = network.state_dict()
     for key in CLASSIFIER:
+        if len(weights[key]) % len(theirs):
+            return found, ""
         old, new = _by_label(weights[key], theirs), _by_label(fresh[key].clone(), ours)
         if old.shape[1:] != new.shape[1:]:
             return found, ""  # of another network: whoever loads them says so

@@ -17,6 +17,7 @@ from lisa.world import World
 VARIANTS = (
     *("report", "best", "demo"),
     *("report --model.name unet", "report --model.name segnext"),
+    "best --model.name lisa_fold4",
     *("best --model.activation relu", "best --model.activation gelu", "best --model.hamburger nmf"),
     "best --model.auxiliary --model.widths 32 64 140 320 508",
     *("best --train.precision fp32", "best --train.precision tf32", "best --train.precision bf16"),

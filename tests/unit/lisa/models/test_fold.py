@@ -97,3 +97,5 @@ def test_rows_of_an_unfolded_network_are_not_taken_for_squares():
     weights, line = carry_over(plain.state_dict(), build(FOLDED, 19), celebamask, theirs)
     assert line == ""
     assert weights["final.weight"].shape[0] == 19
+    odd = {key: value[:5] for key, value in plain.state_dict().items() if key.startswith("final.")}
+    assert carry_over(odd, build(FOLDED, 19), celebamask, theirs) == (odd, "")
