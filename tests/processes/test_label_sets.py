@@ -2,16 +2,18 @@
 
 import json
 import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from deploy_helpers import read_ids
+from deploy_helpers import parse, read_ids
 from PIL import Image
 from process_helpers import FLAGS, LONG, ROOT, environment
 
 import lisa
+from deploy.export import main as export
+from distributed.evaluate import main as evaluate
 from lisa.config import Config
 from lisa.data.synthetic import write_dataset
 from lisa.labels import read_label_set
@@ -21,46 +23,38 @@ LAPA = read_label_set("lapa")
 pytestmark = pytest.mark.slow
 
 
-def run(*command: object, **extra: str) -> str:
-    done = subprocess.run(
-        [str(word) for word in command],
-        capture_output=True, text=True, check=False, cwd=ROOT, env=environment(**extra), timeout=LONG,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-def python(module: str, *arguments: object) -> str:
-    return run(sys.executable, "-m", module, *arguments)
-
-
 def read_grey(path: Path) -> np.ndarray:
     with Image.open(path) as image:
         return np.asarray(image)
 
 
-def test_lapa_faces_train_evaluate_export_and_predict_under_their_own_names(tmp_path: Path) -> None:
+def test_lapa_faces_train_evaluate_export_and_predict_under_their_own_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(main: Callable[[], object], *arguments: object) -> None:
+        """A command in this process: importing torch takes longer than all that it does here."""
+        monkeypatch.setattr("sys.argv", ["command", *map(str, arguments)])
+        main()
+
     faces, trained = tmp_path / "faces", tmp_path / "run"
     write_dataset(faces, count=20, seed=0, size=64, workers=1, labels=LAPA)
     options = ["--data", faces, "--labels", "lapa", "--output", trained, "--train.epochs", "1", *FLAGS]
-    run(ROOT / "launch.sh", "demo", *options, NPROC="1")
+    launched = subprocess.run(
+        [ROOT / "launch.sh", "demo", *map(str, options)],
+        capture_output=True, text=True, check=False, env=environment(NPROC="1"), timeout=LONG,
+    )  # fmt: skip
+    assert launched.returncode == 0, launched.stderr
     assert Config.from_json((trained / "config.json").read_text()).labels == LAPA
 
-    python(
-        "distributed.evaluate",
-        *("--checkpoint", trained / "best.pt", "--data", faces, "--output", tmp_path / "val.json"),
-        *("--workers", "0"),
-    )
+    asked = ("--checkpoint", trained / "best.pt", "--data", faces, "--workers", 0)
+    run(evaluate, *asked, "--output", tmp_path / "val.json")
     figures = json.loads((tmp_path / "val.json").read_text())
     assert list(figures["iou"]) == list(LAPA.names)
 
     model, photos = tmp_path / "lisa.ts", faces / "test" / "images"
-    python("deploy.export", "--checkpoint", trained / "best.pt", "--output", model, "--images", photos)
+    run(export, "--checkpoint", trained / "best.pt", "--output", model, "--images", photos)
     parts = ["left_eyebrow", "hair"]
-    run(
-        *(sys.executable, model, "--input", photos, "--output", tmp_path / "maps"),
-        *("--device", "cpu", "--parts", ",".join(parts)),
-    )
+    assert parse(model, photos, tmp_path / "maps", "--parts", ",".join(parts)) == 0
     maps = sorted((tmp_path / "maps").glob("*.png"))
     assert [path.stem for path in maps] == sorted(path.stem for path in photos.iterdir())
     parser = lisa.load(trained / "best.pt")

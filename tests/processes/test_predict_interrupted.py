@@ -37,7 +37,7 @@ from pathlib import Path
 from deploy import predict
 
 output, chance = Path(sys.argv[sys.argv.index("--output") + 1]), random.Random(0)
-for _ in range(20):
+for _ in range(8):
     before = len(list(output.glob("*.png")))
     child = os.fork()
     if child == 0:
@@ -50,12 +50,12 @@ for _ in range(20):
     os.waitpid(child, 0)
     print(len(list(output.glob("*.png"))), flush=True)
 """
-"""Kills twenty runs at random moments. Forks, so that torch is imported once."""
+"""Kills eight runs at random moments. Forks, so that torch is imported once."""
 
 
 @pytest.mark.slow
-def test_killed_twenty_times_it_still_ends_with_every_map_whole(model: Path, tmp_path: Path) -> None:
-    for index in range(200):
+def test_killed_again_and_again_it_still_ends_with_every_map_whole(model: Path, tmp_path: Path) -> None:
+    for index in range(100):
         face().rotate(index).save(_folder(tmp_path / "in") / f"{index:03}.png")
     options = ["--model", str(model), "--device", "cpu", "--overlay"]
     options += ["--input", str(tmp_path / "in"), "--output", str(tmp_path / "out")]
@@ -64,19 +64,17 @@ def test_killed_twenty_times_it_still_ends_with_every_map_whole(model: Path, tmp
         [sys.executable, "-c", KILLER, *options], cwd=root, capture_output=True, text=True, check=False
     )
     counts = [int(line) for line in killed.stdout.splitlines() if line.isdigit()]
-    assert len(counts) == 20, killed.stderr
-    assert 20 < counts[-1] < 200
+    assert len(counts) == 8, killed.stderr
+    assert 8 < counts[-1] < 100
     for path in (tmp_path / "out").rglob("*.[pj][np]g"):
         with Image.open(path) as image:
             image.load()
     assert predict.main(options) == 0
     report = json.loads((tmp_path / "out" / "report.json").read_text())
-    assert report["done"] + report["skipped"] == 200
+    assert report["done"] + report["skipped"] == 100
     assert report["skipped"] == counts[-1]  # the map is written last: where it stands, all is done
-    expected = [f"{index:03}.png" for index in range(200)] + [
-        f"overlay/{index:03}.jpg" for index in range(200)
-    ]
-    assert files(tmp_path / "out") == expected
+    expected = [f"{index:03}.png" for index in range(100)]
+    assert files(tmp_path / "out") == [*expected, *(f"overlay/{Path(name).stem}.jpg" for name in expected)]
 
 
 def _folder(path: Path) -> Path:

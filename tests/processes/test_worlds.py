@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from process_helpers import FLAGS, LONG, ROOT, environment
 
+from distributed.evaluate import main as evaluation_command
 from lisa.data.folders import find_pairs
 from lisa.evaluation import evaluate as evaluation
 from lisa.evaluation.metrics import figures
@@ -95,7 +96,9 @@ def evaluate(best: Path, data: Path, output: Path, processes: int, *options: str
 
 
 @pytest.mark.slow
-def test_two_processes_train_and_any_number_evaluates(make_faces: Callable[..., Path], tmp_path: Path):
+def test_two_processes_train_and_any_number_evaluates(
+    make_faces: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     """Three processes for two pictures: one rank has nothing to evaluate."""
     root, run = make_faces(train=6), tmp_path / "run"
     result = launch("best", "--data", root, "--output", run, "--epochs", "2", *FLAGS, NPROC="2")
@@ -106,7 +109,15 @@ def test_two_processes_train_and_any_number_evaluates(make_faces: Callable[..., 
     for name in files:
         assert (run / name).exists(), name
     printed = checkpoint.load(run / "best.pt")["metrics"]
-    records = [evaluate(run / "best.pt", root, tmp_path / f"{n}.json", n) for n in (1, 3)]
+
+    def evaluate_here(output: Path, *options: str) -> dict[str, Any]:
+        asked = ["--checkpoint", str(run / "best.pt"), "--data", str(root), "--output", str(output), *options]
+        monkeypatch.setattr("sys.argv", ["evaluate", *asked])
+        evaluation_command()
+        return json.loads(output.read_text())
+
+    alone = evaluate_here(tmp_path / "1.json")
+    records = [alone, evaluate(run / "best.pt", root, tmp_path / "3.json", 3)]
     assert records[0] == records[1]
     for key in ("miou", "mean_f1", "report_f1", "boundary_miou", "iou", "f1", "boundary_iou"):
         assert records[0][key] == printed[key]
@@ -114,13 +125,11 @@ def test_two_processes_train_and_any_number_evaluates(make_faces: Callable[..., 
     for name in ("confusion.png", "worst.png", "best.png"):
         assert (tmp_path / "3_pictures" / name).stat().st_size > 1000
     (tmp_path / "exclude.txt").write_text("val/images/1.png\n")
-    one = evaluate(
-        run / "best.pt", root, tmp_path / "one.json", 1, "--exclude", str(tmp_path / "exclude.txt")
-    )
+    one = evaluate_here(tmp_path / "one.json", "--exclude", str(tmp_path / "exclude.txt"))
     assert list(one["picture_mious"]) == ["0"]
     options = ("--tta", "flip", "--noise", "20")
     changed = evaluate(run / "best.pt", root, tmp_path / "changed.json", 2, *options)
     network = Noisy(FlipAveraged(checkpoint.load_network(run / "best.pt").network), 32, 20)
-    alone = figures(evaluation.evaluate(network, 32, find_pairs(root, "val"), World()).tally)
-    assert alone["iou"] == changed["iou"] != records[0]["iou"]
+    expected = figures(evaluation.evaluate(network, 32, find_pairs(root, "val"), World()).tally)
+    assert expected["iou"] == changed["iou"] != records[0]["iou"]
     assert (changed["tta"], changed["noise"]) == ("flip", 20)
