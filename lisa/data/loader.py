@@ -1,14 +1,18 @@
 """Decoded pictures from worker processes: no wait for them is endless, and none of them outlives the run."""
 
 import signal
-from collections.abc import Callable, Iterable
+import threading
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
+from types import FrameType
 from typing import Any, Generic, TypeVar
 
 from torch.utils.data import DataLoader, Dataset
+from torch.utils.data._utils import signal_handling
 
 from lisa.data.faces import Face
 from lisa.data.shared_memory import PREFETCH, ROOM, SHARED_MEMORY, free_bytes
-from lisa.errors import InputError, plain
+from lisa.errors import InputError, StopAskedError, plain
 from lisa.world import World
 
 T = TypeVar("T")
@@ -50,48 +54,103 @@ class Loader(Generic[T]):
             StopAskedError: this rank was asked to stop; other ranks may not know yet.
             InputError: a picture can't be read, or no batch comes.
         """
+        if self.world.stop_asked:
+            raise StopAskedError
         try:
-            if self._iterator is None:
-                # Not interrupted: a stop between two forks would leave processes that nobody ends.
-                self._iterator = iter(self.loader)
-            with self.world.heeding_stop():
-                batch = next(self._iterator, None)
+            with self._heeding_deaths():
+                if self._iterator is None:
+                    # Not interrupted: a stop between two forks would leave processes that nobody ends.
+                    self._iterator = iter(self.loader)
+                    self._take_watch_over()
+                with self.world.heeding_stop():
+                    batch = next(self._iterator, None)
         except InputError as error:
             raise InputError(f"{plain(error)}; repair or remove it") from None
         except RuntimeError as error:
-            raise _explained(error, self.world.patience) from error
+            raise self._explained(error) from error
         if batch is None:
             self._iterator = None
         return batch
 
     def close(self) -> None:
         """Ends the processes: they ignore SIGTERM, and an exit by an error would wait for them for ever."""
-        workers: Any = self.loader._iterator or self._iterator  # pyright: ignore[reportPrivateUsage]
-        if self.loader.num_workers > 0 and workers is not None:
-            workers._shutdown_workers()  # first: until then torch takes a worker's death for a fault
+        if (workers := self._workers()) is not None:
+            workers._shutdown_workers()
             for process in workers._workers:
                 process.kill()  # one that hangs in a read
                 process.join()
+
+    def _workers(self) -> Any:
+        """DataLoader's iterator, which holds the processes; None if there are none."""
+        if self.loader.num_workers == 0:
+            return None
+        return self.loader._iterator or self._iterator  # pyright: ignore[reportPrivateUsage]
+
+    def _take_watch_over(self) -> None:
+        """Makes torch forget the processes: from here on :meth:`_heeding_deaths` watches them.
+
+        Torch raises RuntimeError wherever this process is when one dies: in a step, in a checkpoint.
+        """
+        workers = self._workers()
+        if workers is not None and workers._worker_pids_set:
+            signal_handling._remove_worker_pids(id(workers))  # pyright: ignore[reportPrivateUsage]
+            workers._worker_pids_set = False
+            self._require_alive()
+
+    @contextmanager
+    def _heeding_deaths(self) -> Generator[None]:
+        """A process that has died, or dies inside, raises RuntimeError: its batch would never come."""
+        if self.loader.num_workers == 0 or threading.current_thread() is not threading.main_thread():
+            self._require_alive()
+            yield  # only the main thread may handle signals; in another one the timeout tells
+            return
+
+        def handle(number: int, frame: FrameType | None) -> None:
+            self._require_alive()
+            if callable(before):
+                before(number, frame)
+
+        before = signal.signal(signal.SIGCHLD, handle)
+        try:
+            self._require_alive()  # one that died before the handler stood
+            yield
+        finally:
+            signal.signal(signal.SIGCHLD, before or signal.SIG_DFL)  # None: not set by Python
+
+    def _require_alive(self) -> None:
+        """Raises RuntimeError, as torch would, if a process has died."""
+        if how := self._death():
+            raise RuntimeError(how)
+
+    def _death(self) -> str:
+        """Which process has died, and how; nothing if none has."""
+        workers = self._workers()
+        for process in () if workers is None else workers._workers:
+            code = process.exitcode
+            if code not in (None, 0):
+                how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+                return f"process {process.pid}: {how}"
+        return ""
+
+    def _explained(self, error: RuntimeError) -> Exception:
+        """A line for what DataLoader says of its processes; other errors as they are."""
+        text = str(error)
+        if (how := self._death()) or "DataLoader worker (pid" in text or "shared memory" in text:
+            return InputError(
+                f"a decoding process died ({how or text.splitlines()[0].strip()}): is there memory for it, "
+                f"and room in {SHARED_MEMORY}? If not, {ROOM}, or decode in the training process: "
+                "--data.workers 0"
+            )
+        if "timed out" in text:
+            return InputError(
+                f"no pictures from the decoding processes for {self.world.patience:.0f} s "
+                f"({SHARED_MEMORY} has {free_bytes() / 2**20:.0f} MiB free): is the disk reachable? Try "
+                "--data.workers 0, or a larger LISA_TIMEOUT"
+            )
+        return error
 
 
 def ignore_signals(worker: int) -> None:
     """Worker processes outlive requests to stop: the training process finishes its step and ends them."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
-
-
-def _explained(error: RuntimeError, patience: float) -> Exception:
-    """A line for what DataLoader says of its workers; other errors as they are."""
-    text = str(error)
-    if "timed out" in text:
-        return InputError(
-            f"no pictures from the decoding processes for {patience:.0f} s ({SHARED_MEMORY} has "
-            f"{free_bytes() / 2**20:.0f} MiB free): is the disk reachable? Try --data.workers 0, or a larger "
-            "LISA_TIMEOUT"
-        )
-    if "DataLoader worker (pid" in text or "shared memory" in text:
-        return InputError(
-            f"a decoding process died ({text.splitlines()[0].strip()}): is there memory for it, and room in "
-            f"{SHARED_MEMORY}? If not, {ROOM}, or decode in the training process: --data.workers 0"
-        )
-    return error

@@ -160,14 +160,24 @@ def test_nan_on_one_rank_is_skipped_by_all_and_a_straggler_is_named(
     assert re.search(r"warning: straggler: rank 1 on \S+ takes \d+\.\d x the median", done.stdout)
 
 
-def test_a_picture_lost_in_mid_epoch_stops_all_ranks(make_faces: Callable[..., Path], tmp_path: Path):
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ("corrupt", r"{root}/train/images/\d+\.png: cannot identify image file"),
+        ("bereave", r"a decoding process died \(process \d+: SIGKILL\).* --data.workers 0"),
+    ],
+    ids=["a picture lost in mid-epoch", "a decoding process killed while its rank computes"],
+)
+def test_without_pictures_all_ranks_save_and_stop(
+    fault: str, said: str, make_faces: Callable[..., Path], tmp_path: Path
+):
     root, run = make_faces(train=24), tmp_path / "run"
     status = tmp_path / "status"
     status.touch()
-    done = torchrun("corrupt", *flags(root, run), LISA_STATUS_FILE=str(status))
+    done = torchrun(fault, *flags(root, run), LISA_STATUS_FILE=str(status))
     assert (done.returncode, status.read_text()) == (0, "2\n"), done.stderr
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert re.match(rf"error: rank 1 on \S+: {root}/train/images/\d+\.png: cannot identify image file", line)
+    assert re.match(rf"error: rank 1 on \S+: {said.replace('{root}', str(root))}", line)
     assert "go on with --resume" in line
     assert "Traceback" not in done.stderr
     assert checkpoint.load(run / "last.pt")["training"]["batch"] > 0

@@ -1,6 +1,8 @@
 """distributed.train with a fault on rank 1: ``torchrun -m faulty_train FAULT ARGUMENTS``, for tests."""
 
+import multiprocessing
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -42,6 +44,14 @@ def stall(result: Any) -> Any:
     return result
 
 
+def bereave(result: Any) -> Any:
+    """The rank computes while its decoding processes are killed."""
+    for process in multiprocessing.active_children():
+        os.kill(process.pid or 0, signal.SIGKILL)
+    time.sleep(1.0)  # SIGCHLD comes here
+    return result
+
+
 def corrupting(pair: pairs.Pair) -> Any:
     """The third picture that this loader process reads turns to garbage just before."""
     if next(_read) == 2:
@@ -59,6 +69,8 @@ def install(fault: str) -> None:
         Augmentation.forward = after(0, slow, Augmentation.forward, once=False)
     elif fault == "stall":
         Augmentation.forward = after(2, stall, Augmentation.forward, once=True)
+    elif fault == "bereave":
+        Augmentation.forward = after(2, bereave, Augmentation.forward, once=True)
     elif fault == "corrupt":
         faces.decode = corrupting
     else:

@@ -91,6 +91,34 @@ def test_a_worker_that_finds_no_room_is_told():
     loader.close()
 
 
+def processes(loader: Loader[list[int]]) -> list[Any]:
+    return loader.loader._iterator._workers  # pyright: ignore
+
+
+@pytest.mark.parametrize("fetched", [1, 4], ids=["within a pass", "between two passes"])
+def test_a_worker_that_dies_between_two_fetches_is_told_by_the_next_one(fetched: int):
+    """Torch would raise at once, wherever training is: here in the sleep."""
+    handler = signal.getsignal(signal.SIGCHLD)
+    loader = loader_of(Faces(), World(), workers=2)
+    for _ in range(fetched):
+        loader.fetch()
+    os.kill(processes(loader)[1].pid, signal.SIGKILL)
+    time.sleep(0.5)  # SIGCHLD comes here
+    with pytest.raises(InputError, match=r"process died \(process \d+: SIGKILL\).* --data.workers 0"):
+        loader.fetch()
+    loader.close()
+    assert signal.getsignal(signal.SIGCHLD) == handler
+
+
+def test_a_worker_that_dies_while_it_is_waited_for_ends_the_wait():
+    loader = loader_of(Faces(hangs=2), World())
+    assert loader.fetch() == [0, 1]
+    threading.Timer(0.5, os.kill, (processes(loader)[0].pid, signal.SIGKILL)).start()
+    with pytest.raises(InputError, match=r"process died \(process \d+: SIGKILL\)"):
+        loader.fetch()
+    loader.close()
+
+
 def free(monkeypatch: pytest.MonkeyPatch, mebibytes: float) -> None:
     usage = SimpleNamespace(free=int(mebibytes * 2**20))
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
