@@ -32,6 +32,7 @@ from distributed.gpus import count_gpus
 from distributed.nodes import Variables, read_nodes, read_processes, rendezvous_options, whole_number
 from lisa.config.command_line import parse_training
 from lisa.data.parallel import available_cores
+from lisa.data.shared_memory import batch_bytes, require_shared_memory
 from lisa.errors import one_line_errors
 from lisa.process import KEEP_MEMORY
 
@@ -46,6 +47,10 @@ class Launch:
 
     options: list[str]
     environment: dict[str, str]
+    processes: int
+    """On this node."""
+    world_size: int
+    """Processes of all nodes, at most."""
 
 
 def plan_launch(
@@ -82,16 +87,21 @@ def plan_launch(
         # own store takes a port that was free a moment ago, which another process may have taken since: a
         # launch that nobody joins and that never starts again is better off with the shared one.
         environment["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
-    return Launch(options, environment)
+    return Launch(options, environment, processes, processes * nodes.most)
 
 
 def train(arguments: Sequence[str], dry_run: bool = False) -> int:
     """Checks everything, prints the torchrun line, runs it. A wrong argument is said once, here."""
     asks_for_help = "-h" in arguments or "--help" in arguments
-    parse_training(["--help"] if asks_for_help else arguments)
+    config = parse_training(["--help"] if asks_for_help else arguments).config
     launch = plan_launch(arguments, os.environ, lambda: count_gpus(os.environ), available_cores())
     print(shlex.join(["torchrun", *launch.options]), flush=True)
-    return 0 if dry_run else run_agent(launch.options, launch.environment)
+    if dry_run:
+        return 0
+    # The workers ask again, once they know the pictures; here it takes no start of torch.
+    batch = batch_bytes(config.train.batch_size, launch.world_size, config.data.size)
+    require_shared_memory(batch, config.data.workers, launch.processes)
+    return run_agent(launch.options, launch.environment)
 
 
 def demonstrate() -> int:

@@ -12,7 +12,7 @@ from lisa.config.command_line import parse
 from lisa.config.limits import Range
 from tune.ablations import Ablation, markdown
 from tune.arguments import INTERRUPTED, MARKER, Options, claim, flatten, run_entry, settle
-from tune.cluster import check_address, check_nodes, node_resources, open_cluster, settle_environment
+from tune.cluster import check_nodes, check_start, node_resources, open_cluster, settle_environment
 from tune.storage import put_text
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def main() -> int:
     config = settle(arguments.config)
     arguments = replace(arguments, config=config)
     ablation = Ablation(config, arguments.table)
-    check_address(arguments.cluster)
+    check_start(arguments.cluster, config)
     settle_environment()
     from lisa.console import console
     from tune.experiment import complete

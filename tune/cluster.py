@@ -48,16 +48,19 @@ def settle_environment() -> None:
     os.environ.update({**QUIET, **ENVIRONMENT})
 
 
-def check_address(address: str) -> None:
-    """Refuses at once what Ray would take long to refuse.
+def check_start(address: str, config: Config) -> None:
+    """Refuses at once what would be refused long after Ray's start.
 
     Raises:
-        InputError: nobody listens at the address, or, without one, TMPDIR is too long for Ray's sockets.
+        InputError: nobody listens at the address. Without one: TMPDIR is too long for Ray's sockets, or
+            /dev/shm is too small for a trial of one process; :func:`check_nodes` counts them all.
     """
     if address:
         _require_listener(address)
-    else:
-        _require_short_paths()
+        return
+    _require_short_paths()
+    batch = batch_bytes(config.train.batch_size, 1, config.data.size)
+    require_shared_memory(batch, config.data.workers, processes=1)
 
 
 def _require_short_paths() -> None:

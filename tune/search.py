@@ -14,7 +14,7 @@ from lisa.config.command_line import Switch, parse
 from lisa.config.limits import Range
 from lisa.errors import InputError
 from tune.arguments import INTERRUPTED, MARKER, Options, claim, flatten, run_entry, settle
-from tune.cluster import check_address, check_nodes, node_resources, open_cluster, settle_environment
+from tune.cluster import check_nodes, check_start, node_resources, open_cluster, settle_environment
 from tune.space import Space
 from tune.torchrun import CHECKOUT
 
@@ -89,7 +89,7 @@ def main() -> int:
     config = settle(arguments.config)
     arguments = replace(arguments, config=config)
     space = Space(config, arguments.architecture)
-    check_address(arguments.cluster)
+    check_start(arguments.cluster, config)
     settle_environment()
     from lisa.console import console
     from tune.experiment import complete

@@ -1,6 +1,8 @@
 """The launch command in this process: what it refuses, prints, and starts one after another."""
 
+import shutil
 from collections.abc import Sequence
+from types import SimpleNamespace
 
 import pytest
 
@@ -23,6 +25,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[Sequence[str]]:
     monkeypatch.setattr(launch, "run_agent", run)
     monkeypatch.setattr(launch, "_python", python)
     monkeypatch.setattr(launch, "count_gpus", lambda environment: 0)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=2**40))
     for name in ("NNODES", "NODE_RANK", "MASTER_ADDR", "NPROC", "SLURM_JOB_NUM_NODES"):
         monkeypatch.delenv(name, raising=False)
     return heard
@@ -75,6 +78,24 @@ def test_the_line_is_printed_and_run_but_for_a_dry_run(
     assert launch.main(["report", "--data", "my faces"]) == 0
     assert capsys.readouterr().out == line
     assert [options[-1] for options in started] == ["my faces"]
+
+
+def test_a_small_dev_shm_is_refused_before_torch_starts(
+    started: list[Sequence[str]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    """Two nodes share batches of 16; this one's two processes have two workers each: 7 batches of 4."""
+    for name, value in (("NPROC", "2"), ("NNODES", "2"), ("NODE_RANK", "0"), ("MASTER_ADDR", "127.0.0.1")):
+        monkeypatch.setenv(name, value)
+    command = ["report", "--size", "512", "--batch-size", "16", "--data.workers", "2"]
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=56 * 2**20 - 1))
+    with pytest.raises(SystemExit) as ended:
+        launch.main(command)
+    assert ended.value.code == 2
+    assert started == []
+    assert "4 decoding processes need 56 MiB: give the container more" in capsys.readouterr().err
+    assert launch.main([*command, "--data.workers", "0"]) == 0
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=56 * 2**20))
+    assert launch.main(command) == 0
 
 
 def test_the_demonstration_ends_with_the_first_code_that_is_not_0(

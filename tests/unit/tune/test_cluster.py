@@ -10,29 +10,31 @@ import pytest
 
 from lisa.config import Config, DataConfig, TrainConfig
 from lisa.errors import InputError
-from tune.cluster import check_address, faults_here, open_cluster
+from tune.cluster import check_start, faults_here, open_cluster
+
+NO_WORKERS = Config(DataConfig(workers=0))
 
 
 @pytest.mark.parametrize("name", ["TMPDIR", "RAY_TMPDIR"])
 def test_a_temporary_folder_too_long_for_rays_sockets_is_one_line(name: str, monkeypatch: pytest.MonkeyPatch):
     for other in ("TMPDIR", "RAY_TMPDIR"):
         monkeypatch.delenv(other, raising=False)
-    check_address("")
+    check_start("", NO_WORKERS)
     monkeypatch.setattr("os.getpid", lambda: 12345)
     monkeypatch.setenv(name, "/" + 41 * "x")
     with pytest.raises(
         InputError, match=rf"^{name}=/x+ is 1 bytes too long for Ray's sockets: set RAY_TMPDIR"
     ):
-        check_address("")
-    check_address("auto")  # a cluster's sockets are not ours
+        check_start("", NO_WORKERS)
+    check_start("auto", NO_WORKERS)  # a cluster's sockets are not ours
     monkeypatch.setenv(name, "/" + 40 * "x")
-    check_address("")
+    check_start("", NO_WORKERS)
 
 
 def test_rays_own_folder_counts_where_both_are_set(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("TMPDIR", "/" + 100 * "x")
     monkeypatch.setenv("RAY_TMPDIR", "/tmp")
-    check_address("")
+    check_start("", NO_WORKERS)
 
 
 def test_a_cluster_that_does_not_start_is_one_line(monkeypatch: pytest.MonkeyPatch):
@@ -53,10 +55,20 @@ def test_dev_shm_must_hold_the_batches_of_all_trials_at_once(tmp_path: Path, mon
     data = DataConfig(root=str(tmp_path), size=256, workers=2)
     config = Config(data, train=TrainConfig(batch_size=8), output=str(tmp_path))
     needed = 4 * 7 * 4 * 4 * 256**2
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=needed))
+
+    def free(size: int) -> None:
+        monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=size))
+
+    free(needed)
     assert faults_here(config, "search.json", trials=2, processes=2) == []
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=needed - 1))
+    free(needed - 1)
     (fault,) = faults_here(config, "search.json", trials=2, processes=2)
     assert "8 decoding processes need 28 MiB" in fault
     elsewhere, _ = faults_here(replace(config, output=str(tmp_path / "gone")), "search.json", 2, 2)
     assert "gone is not there, or not the one that the search writes" in elsewhere
+    for_one = needed // 2  # one process takes two's pictures, with half of their workers
+    free(for_one)
+    check_start("", config)
+    free(for_one - 1)
+    with pytest.raises(InputError, match="2 decoding processes need 14 MiB"):
+        check_start("", config)
