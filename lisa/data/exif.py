@@ -1,6 +1,7 @@
 """EXIF orientations: where they are in a file, and how they turn it."""
 
 import struct
+import zlib
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,6 +33,12 @@ MIRRORED = (2, 4, 5, 7)
 SIDEWAYS = (5, 6, 7, 8)
 """Orientations that exchange width and height."""
 
+UNREADABLE = (
+    *(OSError, ValueError, SyntaxError, EOFError, LookupError, TypeError, AttributeError, ArithmeticError),
+    *(RuntimeError, MemoryError, struct.error, zlib.error, Image.DecompressionBombError),
+)
+"""What Pillow and its decoders raise for damaged files. Who catches it leaves ``decode`` to say why."""
+
 _APP1, _START_OF_SCAN = 0xFFE1, 0xFFDA
 _PNG_MAY_HOLD_EXIF = (b"eXIf", b"iTXt", b"tEXt", b"zTXt")
 
@@ -48,7 +55,7 @@ def orientation_of(path: Path) -> int:
                 return UPRIGHT
         with Image.open(path) as image:
             found = image.getexif().get(ExifTags.Base.Orientation, UPRIGHT)
-    except Exception:  # whoever decodes the picture says what is wrong with it
+    except UNREADABLE:
         return UPRIGHT
     return found if found in TURNS else UPRIGHT
 

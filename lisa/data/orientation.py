@@ -16,7 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from lisa.data.exif import MIRRORED, SIDEWAYS, TURNS, UPRIGHT, open_picture, orientation_of, shown_size
+from lisa.data.exif import (
+    MIRRORED,
+    SIDEWAYS,
+    TURNS,
+    UNREADABLE,
+    UPRIGHT,
+    open_picture,
+    orientation_of,
+    shown_size,
+)
 from lisa.data.pairs import Pair, decode, fits
 from lisa.errors import InputError
 from lisa.labels import LabelSet
@@ -113,7 +122,7 @@ def _by_sizes(pair: Pair) -> _Clue:
     try:
         with Image.open(pair.image) as image, Image.open(pair.mask) as mask:
             shown, width, height = shown_size(image, orientation_of(pair.image)), *mask.size
-    except Exception:
+    except UNREADABLE:
         return _Clue(UPRIGHT, 0)
     as_it_is = fits((width, height), shown)
     after_turning = fits((height, width) if turn in SIDEWAYS else (width, height), shown)
@@ -132,7 +141,7 @@ def _by_edges(pair: Pair, turn: int) -> float:
             grey = ImageOps.exif_transpose(stored).convert("L").resize((SIDE, SIDE), Image.Resampling.BOX)
         with Image.open(pair.mask) as stored:
             mask = stored.convert("RGB").resize((SIDE, SIDE), Image.Resampling.NEAREST)
-    except Exception:
+    except UNREADABLE:
         return math.nan
     strengths = _ranks(_gradient(np.asarray(grey, np.float64)))
     means: list[float] = []

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
+from lisa.data.exif import UNREADABLE
 from lisa.data.faces import Face, FaceDataset
 from lisa.data.loader import Loader
 from lisa.data.pairs import Pair
@@ -125,7 +126,7 @@ def require_room(pairs: Sequence[Pair], workers: int, world: World) -> None:
         try:
             with Image.open(pair.image) as image:
                 largest = max(largest, image.width * image.height)
-        except (OSError, ValueError, Image.DecompressionBombError):
+        except UNREADABLE:
             continue  # whoever reads it says why
     at_once = AT_ONCE if world.device.type == "cuda" else 1
     require_shared_memory(4 * largest * at_once, workers, world.local_world_size)

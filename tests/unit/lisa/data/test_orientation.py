@@ -1,5 +1,7 @@
 """Pictures with an EXIF orientation: whichever way their masks were drawn, both reach training together."""
 
+import io
+import random
 import struct
 import zlib
 from pathlib import Path
@@ -18,11 +20,14 @@ from lisa.data.doctor.examination import reversed_parts
 from lisa.data.exif import MIRRORED, SIDEWAYS, TURNS, UPRIGHT, orientation_of
 from lisa.data.faces import FaceDataset
 from lisa.data.folders import find_pairs
-from lisa.data.pairs import decode, read_image
+from lisa.data.orientation import settle_orientations
+from lisa.data.pairs import Pair, decode, read_image
 from lisa.data.synthetic import draw_face
 from lisa.errors import InputError
+from lisa.evaluation.evaluate import require_room
 from lisa.labels import FLIPPED_IDS
 from lisa.labels.celebamask import CELEBAMASK
+from lisa.world import World
 
 SIZE = 96
 STORED_FROM_SHOWN = {**TURNS, 6: TURNS[8], 8: TURNS[6]}
@@ -188,3 +193,21 @@ def test_exif_data_where_few_look_for_it(tmp_path: Path):
     face(0)[0].save(tmp_path / "nine.jpg", exif=tagged(9))
     for name in ("plain.jpg", "cut.jpg", "odd.jpg", "nine.jpg", "absent.jpg"):
         assert orientation_of(tmp_path / name) == UPRIGHT
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP", "AVIF"])
+def test_damaged_files_are_left_to_whoever_decodes_them(kind: str, tmp_path: Path):
+    """Pillow raises a dozen classes of errors for them; one that is not expected would end the run."""
+    stream = io.BytesIO()
+    Image.fromarray(np.zeros((24, 24, 3), np.uint8)).save(stream, kind, exif=tagged(6))
+    path, draw = tmp_path / "damaged", random.Random(kind)
+    pair = Pair(path, path)
+    for _ in range(60):
+        content = bytearray(stream.getvalue())
+        for _ in range(draw.choice((1, 2, 5, 20))):
+            content[min(len(content) - 1, int(draw.expovariate(1 / 120)))] = draw.choice((0, 255, 42))
+        path.write_bytes(content[: draw.choice((len(content), draw.randrange(len(content))))])
+        assert 1 <= orientation_of(path) <= 8
+        settled = settle_orientations([pair])
+        assert len(settled.pairs) + len(settled.undecided) == 1
+        require_room([pair], 1, World())
