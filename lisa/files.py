@@ -3,7 +3,9 @@
 import codecs
 import json
 import os
+import platform
 import re
+import time
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,6 +14,9 @@ from typing import Any
 from lisa.errors import InputError
 
 PART = ".part"
+
+DAY = 24 * 60 * 60
+"""Seconds; nothing is written for so long."""
 
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -53,7 +58,7 @@ def whole_file(path: Path) -> Generator[Path]:
     Raises:
         OSError: no room, no permission, or a file too large for the file system; ``path`` is as it was.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}{PART}")
+    temporary = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}{PART}")
     try:
         yield temporary
         temporary.replace(path)
@@ -93,11 +98,25 @@ def make_folders(folders: Iterable[Path]) -> None:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             for part in folder.glob(f".*{PART}"):
-                name = re.fullmatch(rf"\..+\.(\d+)\{PART}", part.name)
-                if name and not Path("/proc", name[1]).exists():  # of whole_file, and nobody's work any more
+                if _is_abandoned(part):
                     part.unlink(missing_ok=True)
         except OSError as error:
             raise InputError(f"can't write into {folder}: {error.strerror}; choose another place") from error
+
+
+def _is_abandoned(part: Path) -> bool:
+    """Whether whole_file wrote it, in a process that has ended: here, or elsewhere more than a day ago."""
+    of_here = re.fullmatch(rf"\..+\.{re.escape(platform.node())}\.(\d+)\{PART}", part.name)
+    if of_here is None:
+        of_any_host = re.fullmatch(rf"\..+\..*\.\d+\{PART}", part.name)
+        return of_any_host is not None and time.time() - part.stat().st_mtime > DAY
+    try:
+        os.kill(int(of_here[1]), 0)
+    except (ProcessLookupError, OverflowError):
+        return True
+    except PermissionError:  # another user's
+        return False
+    return False
 
 
 def claim_folder(folder: Path, marker: str, recipe: dict[str, Any]) -> None:

@@ -1,6 +1,9 @@
 """Files are whole or absent; text is read in the encoding that it was written in, or refused in one line."""
 
 import codecs
+import os
+import platform
+import time
 from pathlib import Path
 
 import pytest
@@ -91,7 +94,19 @@ def test_a_file_is_whole_or_as_it_was(tmp_path: Path):
 
 
 def test_what_killed_processes_left_is_cleared(tmp_path: Path):
-    (tmp_path / f".last.pt.{2**30}.part").touch()
+    """Of this host at once, of others after a day, and nothing that a living process writes."""
+    for number in (2**30, 2**70):
+        (tmp_path / f".last.pt.{platform.node()}.{number}.part").touch()
     (tmp_path / ".others.part").touch()
-    make_folders([tmp_path])
-    assert [path.name for path in tmp_path.iterdir()] == [".others.part"]
+    old = tmp_path / ".last.pt.node-2.example.7.part"
+    old.touch()
+    os.utime(old, (time.time() - 25 * 3600,) * 2)
+    (tmp_path / ".last.pt.node-3.7.part").touch()
+    with whole_file(tmp_path / "best.pt") as own:
+        own.touch()
+        make_folders([tmp_path])
+        assert {path.name for path in tmp_path.iterdir()} == {
+            own.name,
+            ".others.part",
+            ".last.pt.node-3.7.part",
+        }

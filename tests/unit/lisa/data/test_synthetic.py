@@ -1,5 +1,6 @@
 import json
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -116,7 +117,8 @@ def test_finished_files_are_kept_and_missing_ones_drawn_again(tmp_path: Path):
     gone, kept = sorted((tmp_path / "train" / "images").glob("*.jpg"))[:2]
     gone.unlink()
     nobody, somebody = (
-        tmp_path / "train" / "masks" / f".000001.png.{process}.part" for process in (2**30, os.getpid())
+        tmp_path / "train" / "masks" / f".000001.png.{platform.node()}.{process}.part"
+        for process in (2**30, os.getpid())
     )
     for part in (nobody, somebody):
         part.write_bytes(b"half")
