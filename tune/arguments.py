@@ -3,20 +3,22 @@
 import json
 import os
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import tyro
 
 from lisa.config import Config
 from lisa.config.command_line import Switch
+from lisa.config.from_plain import FORMER
 from lisa.config.limits import Limited, Range
 from lisa.data.folders import find_pairs
 from lisa.errors import ExitCode, InputError, one_line_errors
-from lisa.files import claim_folder
+from lisa.files import claim_folder, require_same_recipe
 from lisa.lock import LOCK, lock_folder
 from tune.storage import absolute, file_system, is_url
 
@@ -110,6 +112,24 @@ def flatten(config: Config) -> dict[str, object]:
     }
 
 
+def upgrade(recipe: Mapping[str, object], begun: Mapping[str, Any]) -> dict[str, Any]:
+    """What a search was begun with, in today's names: so it goes on under a version that has more options.
+
+    An option that an older version did not know had its default.
+    """
+    renamed = {old: f"{old.partition('.')[0]}.{new}" for old, new in FORMER.items()}
+    unknown = {name: value for name, value in flatten(Config()).items() if name in recipe}
+    return {**unknown, **{renamed.get(name, name): value for name, value in begun.items()}}
+
+
+def read_marker(content: bytes, place: str) -> dict[str, Any]:
+    """The settings in a marker file. Raises InputError if it holds none."""
+    try:
+        return json.loads(content)
+    except ValueError as error:
+        raise InputError(f"can't read {place}/{MARKER}: {error}; choose another --output") from None
+
+
 @contextmanager
 def claim(results: str, recipe: dict[str, object], resume: bool) -> Generator[None]:
     """Makes the results folder ours and, where it has a lock, nobody else's until the end.
@@ -127,7 +147,7 @@ def claim(results: str, recipe: dict[str, object], resume: bool) -> Generator[No
         raise InputError(f"{results} holds a search: go on with --resume, or choose another --output")
     if not is_url(results):
         folder = Path(results)
-        claim_folder(folder, MARKER, recipe)
+        claim_folder(folder, MARKER, recipe, partial(upgrade, recipe))
         with lock_folder(folder):
             try:
                 yield
@@ -137,12 +157,12 @@ def claim(results: str, recipe: dict[str, object], resume: bool) -> Generator[No
                     (folder / LOCK).unlink()
                 raise
         return
-    content = json.dumps(recipe, indent=1, sort_keys=True)
     files, root = file_system(results)
     files.makedirs(root, exist_ok=True)
-    if begun and files.cat_file(f"{root}/{MARKER}").decode() != content:
-        raise InputError(f"{results} was begun with other settings: use the same, or choose another --output")
-    files.pipe_file(f"{root}/{MARKER}", content.encode())
+    if begun:
+        before = read_marker(files.cat_file(f"{root}/{MARKER}"), results)
+        require_same_recipe(results, upgrade(recipe, before), recipe)
+    files.pipe_file(f"{root}/{MARKER}", json.dumps(recipe, indent=1, sort_keys=True).encode())
     try:
         yield
     except InputError:

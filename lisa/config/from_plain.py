@@ -8,7 +8,7 @@ from lisa.config.limits import require
 from lisa.errors import InputError
 from lisa.labels import LabelSet, read_label_set
 
-_FORMER = {"data.label_order": "encoding"}
+FORMER = {"data.label_order": "encoding"}
 """Fields that had another name: configs and checkpoints of then are still read."""
 
 
@@ -22,7 +22,7 @@ def from_plain(cls: type[Any], values: Mapping[str, Any], prefix: str = "") -> A
     hints = {each.name: types[each.name] for each in dataclasses.fields(cls)}
     arguments: dict[str, Any] = {}
     for key, value in values.items():
-        key = _FORMER.get(f"{prefix}{key}", key)
+        key = FORMER.get(f"{prefix}{key}", key)
         name = f"{prefix}{key}"
         if key not in hints:
             raise InputError(f"{name} is no field of the config (known here: {', '.join(hints)})")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lisa.config import best
+from lisa.config import Config, best
 from lisa.config.command_line import parse
 from lisa.errors import InputError
 from tune import search
@@ -49,6 +49,26 @@ def test_a_folder_with_trials_stays_claimed(tmp_path: Path):
     with (
         pytest.raises(InputError, match="holds a search: go on with --resume"),
         claim(str(tmp_path), {}, False),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("kind", ["folder", "url"])
+def test_a_search_of_an_older_version_goes_on(kind: str, tmp_path: Path):
+    """Begun when there were no label sets, no --data.repair, and an encoding had another name."""
+    recipe = SearchArguments(config=Config()).recipe()
+    before = {name: value for name, value in recipe.items() if not name.startswith("labels.")}
+    del before["data.repair"], before["data.encoding"]
+    before |= {"data.label_order": ""}
+    results = str(tmp_path / "s") if kind == "folder" else f"file://{tmp_path}/s"
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / MARKER).write_text(json.dumps(before))
+    with claim(results, json.loads(json.dumps(recipe)), resume=True):
+        pass
+    (tmp_path / "s" / MARKER).write_text(json.dumps(before | {"optim.lr": 1.0}))
+    with (
+        pytest.raises(InputError, match=r"s was begun with optim\.lr=1\.0, not optim\.lr=0\.002"),
+        claim(results, json.loads(json.dumps(recipe)), resume=True),
     ):
         pass
 
