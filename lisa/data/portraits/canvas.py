@@ -107,6 +107,14 @@ def noise(rng: np.random.Generator, size: int, cells: tuple[int, int], channels:
     return planes[0] if channels == 1 else np.stack(planes, axis=-1)
 
 
+def fractal(rng: np.random.Generator, size: int, cells: int, persistence: float, octaves: int = 4) -> Array:
+    """Noise of several scales, each twice as fine and ``persistence`` as strong: (size, size) in -1..1."""
+    strengths = persistence ** np.arange(octaves)
+    layers = (noise(rng, size, (cells << octave, cells << octave)) for octave in range(octaves))
+    total = sum(layer * np.float32(strength) for layer, strength in zip(layers, strengths, strict=True))
+    return np.asarray(total / np.float32(strengths.sum()), np.float32)
+
+
 def smooth(points: ArrayLike, closed: bool = True, steps: int = 6) -> Points:
     """A Catmull-Rom spline through points (N, 2): ``steps`` points for each stretch."""
     knots = np.asarray(points, np.float64)

@@ -13,7 +13,7 @@ DARK = np.array((0.08, 0.05, 0.05), np.float32)
 
 def draw_eyes(canvas: Canvas, pose: Pose, look: Look, rng: np.random.Generator, labelled: bool) -> None:
     """Two eyes that look the same way; ``labelled`` False leaves the mask alone (behind dark glasses)."""
-    wide, opening = rng.uniform(0.040, 0.052), rng.uniform(0.013, 0.026)
+    wide, opening = rng.uniform(0.040, 0.052), rng.uniform(0.009, 0.025)
     slant, gaze = rng.normal(0, 0.004), rng.normal(0, 0.008, 2)
     for side in (-1, 1):
         _draw_eye(canvas, pose, look, side, (wide, opening, slant), gaze, labelled)
@@ -45,6 +45,11 @@ def _draw_eye(
     lid = pose.surface(smooth([inner, *upper, outer], closed=False))
     lash = 0.003 + 0.006 * look.makeup
     canvas.paint(canvas.cover(stroke(lid, lash)), DARK, opacity=0.85)
+    if look.makeup > 0.5:  # a line below the eye, and one that runs out beyond its corner
+        under = smooth([inner, *reversed(lower), outer], closed=False)
+        wing = [outer, (x + side * (wide + 0.02), y + slant - 0.01)]
+        lines = (stroke(pose.surface(under), 0.004), stroke(pose.surface(wing), 0.005))
+        canvas.paint(canvas.cover(*lines), DARK, opacity=0.8 * look.makeup)
     canvas.paint(canvas.cover(stroke(moved(lid, 0, -0.014), 0.005)), look.skin * 0.6, opacity=0.55)
     canvas.paint(
         canvas.blob(pose.surface([(x, y + 0.035)])[0], (0.03, 0.007)),
@@ -73,16 +78,16 @@ def _within(outer: Patch, inner: Patch) -> Patch:
 
 def draw_brows(canvas: Canvas, pose: Pose, look: Look, rng: np.random.Generator) -> None:
     """Brows from the nose outward: height, arch, weight and frown vary."""
-    height, arch, weight = rng.normal(-0.186, 0.008), rng.uniform(0.008, 0.032), rng.uniform(0.020, 0.038)
+    height, arch, weight = rng.normal(-0.177, 0.012), rng.uniform(0.004, 0.034), rng.uniform(0.020, 0.044)
     frown = rng.normal(0, 0.007)
     color = look.hair * 0.8 if look.hair.mean() < 0.5 else look.hair * 0.62
     for side in (-1, 1):
         line = smooth(
             [
-                (side * 0.038, height + 0.004 + frown),
-                (side * 0.085, height - arch * 0.5),
-                (side * 0.14, height - arch),
-                (side * 0.205, height + 0.026),
+                (side * 0.042, height + 0.006 + frown),
+                (side * 0.092, height - arch * 0.5),
+                (side * 0.15, height - arch),
+                (side * 0.212, height + 0.026),
             ],
             closed=False,
         )
@@ -103,62 +108,41 @@ def noise_along(rng: np.random.Generator, count: int, amount: float) -> Points:
 
 
 def draw_nose(canvas: Canvas, pose: Pose, look: Look, rng: np.random.Generator) -> None:
-    """A nose of skin: only light, shadow and nostrils tell it from the cheeks."""
-    wide, tip = rng.uniform(0.058, 0.078), rng.normal(0.062, 0.008)
+    """Claims the nose and draws its nostrils: the light on its relief is all that shows the rest."""
+    wide, tip = rng.uniform(0.052, 0.078), rng.uniform(0.062, 0.08)
+    bridge = rng.uniform(0.022, 0.032)
     profile = [
-        (0.024, -0.13),
-        (0.026, -0.07),
-        (0.034, 0.0),
-        (wide, tip - 0.032),
-        (wide * 0.95, tip),
+        (bridge * 0.9, -0.135),
+        (bridge, -0.08),
+        (bridge * 1.25, -0.01),
+        (wide, tip - 0.034),
+        (wide * 0.97, tip - 0.004),
         (0.03, tip + 0.012),
     ]
-    lifts = np.array([0.005, 0.02, 0.05, 0.03, 0.025, 0.05])
+    lifts = np.array([0.005, 0.015, 0.045, 0.03, 0.025, 0.05])
     points = np.array([*profile, (0, tip + 0.017), *((-x, y) for x, y in reversed(profile))])
     lift = np.concatenate([lifts, [0.055], lifts[::-1]])
     outline = smooth(np.column_stack([points, lift]))
     nose = canvas.cover(pose.surface(outline[:, :2], outline[:, 2]))
     canvas.claim(nose, "nose")
-    lamp = 1 if look.light[0] > 0 else -1
+    shown = float(rng.beta(1.2, 1.5))
     for side in (-1, 1):
-        flank = pose.surface(
-            smooth([(side * 0.036, -0.1), (side * 0.042, -0.02), (side * wide, tip - 0.02)], closed=False),
-            0.02,
-        )
-        strength = look.contrast * (0.12 if side == lamp else 0.38)
-        canvas.paint(
-            canvas.cover(stroke(flank, np.linspace(0.014, 0.03, len(flank)))),
-            look.skin * 0.62,
-            opacity=strength,
-        )
-        wing = pose.surface(
-            smooth(
-                [
-                    (side * wide, tip - 0.035),
-                    (side * (wide + 0.004), tip - 0.01),
-                    (side * wide * 0.8, tip + 0.006),
-                ],
-                closed=False,
-            ),
-            0.03,
-        )
-        canvas.paint(canvas.cover(stroke(wing, 0.007)), look.skin * 0.55, opacity=0.35 + 0.3 * look.contrast)
-        nostril = pose.surface(ellipse((side * wide * 0.46, tip + 0.004), (0.014, 0.0075)), 0.045)
-        canvas.paint(canvas.cover(nostril), look.skin * 0.25, opacity=0.8)
-    shadow = pose.surface([(0.0, tip + 0.028)])[0]
-    canvas.paint(canvas.blob(shadow, (0.035, 0.009)), look.skin * 0.6, opacity=0.5 * look.contrast)
-    bright = np.minimum(look.skin * 1.25 + 0.06, 1)
-    canvas.paint(canvas.blob(pose.surface([(0.0, tip - 0.03)], 0.06)[0], (0.018, 0.018)), bright, opacity=0.5)
-    ridge = pose.surface([(0.0, -0.1), (0.0, tip - 0.04)], np.array([0.02, 0.06]))
-    canvas.paint(canvas.cover(stroke(ridge, 0.014)), bright, opacity=0.22)
+        wing = [(wide, tip - 0.035), (wide + 0.003, tip - 0.012), (wide * 0.82, tip + 0.006)]
+        line = pose.surface(smooth(np.array(wing) * (side, 1), closed=False), 0.03)
+        canvas.paint(canvas.cover(stroke(line, 0.008)), look.skin * 0.55, opacity=0.5 * shown)
+        nostril = pose.surface([(side * wide * 0.46, tip + 0.004)], 0.045)[0]
+        radii = (0.009 * pose.scale, rng.uniform(0.003, 0.007) * pose.scale)
+        canvas.paint(canvas.blob(nostril, radii), look.skin * 0.2, opacity=0.35 + 0.6 * shown)
+    below = pose.surface([(0.0, tip + 0.02)], 0.02)[0]
+    canvas.paint(canvas.blob(below, (0.035, 0.008)), look.skin * 0.6, opacity=0.45 * shown)
 
 
 def draw_mouth(canvas: Canvas, pose: Pose, look: Look, rng: np.random.Generator, is_open: bool) -> None:
     """Lips with or without teeth and the dark between them; corners rise in a smile."""
     smile = rng.normal(0.35, 0.5) if not is_open else rng.normal(0.8, 0.4)
-    wide = 0.097 + 0.016 * np.clip(smile, -0.5, 1.5)
-    gap = rng.uniform(0.014, 0.04) if is_open else 0.0
-    thin, full = rng.uniform(0.017, 0.032), rng.uniform(0.026, 0.046)
+    wide = rng.uniform(0.085, 0.108) + 0.016 * np.clip(smile, -0.5, 1.5)
+    gap = rng.uniform(0.01, 0.05) if is_open else 0.0
+    thin, full = rng.uniform(0.014, 0.034), rng.uniform(0.02, 0.046)
     y = MOUTH_Y + rng.normal(0, 0.006) - gap * 0.3
     corner = y - 0.014 * smile
     left, right = (-wide, corner), (wide, corner)

@@ -4,7 +4,7 @@ import numpy as np
 
 from lisa.data.portraits.canvas import Array, Canvas, Patch, Points, ellipse, moved, smooth, stroke
 from lisa.data.portraits.look import Look
-from lisa.data.portraits.pose import EYE, Pose
+from lisa.data.portraits.pose import Pose
 
 FACE = (
     (0.0, -0.405), (0.11, -0.39), (0.19, -0.335), (0.24, -0.23), (0.257, -0.10), (0.252, 0.02),
@@ -87,57 +87,8 @@ def draw_ear(canvas: Canvas, pose: Pose, look: Look, skin: Array, side: int) -> 
     canvas.lit(canvas.cover(pose.silhouette(hollow)), dark)
 
 
-def draw_face(
-    canvas: Canvas,
-    pose: Pose,
-    look: Look,
-    skin: Array,
-    outline: Points,
-    rng: np.random.Generator,
-    beard: float,
-) -> Patch:
-    """Forehead, cheeks and chin in one shape, with sockets, blush, folds and a beard of strength 0..1."""
+def draw_face(canvas: Canvas, pose: Pose, skin: Array, outline: Points) -> Patch:
+    """Forehead, cheeks and chin in one shape."""
     face = canvas.cover(pose.silhouette(smooth(outline)))
     canvas.paint(face, skin, "skin")
-    for side in (-1, 1):
-        eye = pose.surface([(side * EYE[0], EYE[1] - 0.015)])[0]
-        _shade(canvas, face, canvas.blob(eye, (0.055, 0.035)), 0.10 + 0.2 * look.contrast)
-        cheek = pose.surface([(side * 0.13, 0.04)])[0]
-        canvas.paint(
-            canvas.blob(cheek, (0.045, 0.04)), look.skin * (1.02, 0.78, 0.76), opacity=0.1 + 0.2 * look.makeup
-        )
-        fold = pose.surface(
-            smooth([(side * 0.062, 0.05), (side * 0.098, 0.1), (side * 0.105, 0.15)], closed=False)
-        )
-        widths = np.linspace(0.004, 0.016, len(fold))
-        canvas.paint(canvas.cover(stroke(fold, widths)), look.skin * 0.72, opacity=0.15 + 0.35 * look.age)
-    for height in (-0.25, -0.28, -0.31)[: rng.integers(0, 4)]:
-        crease = pose.surface(
-            smooth([(-0.12, height + 0.01), (0.0, height), (0.12, height + 0.012)], closed=False)
-        )
-        canvas.paint(canvas.cover(stroke(crease, 0.007)), look.skin * 0.75, opacity=0.4 * look.age)
-    _shade(canvas, face, canvas.blob(pose.surface([(0.0, 0.215)])[0], (0.045, 0.014)), 0.25 * look.contrast)
-    if beard > 0:
-        _draw_beard(canvas, pose, look, face, rng, beard)
     return face
-
-
-def _draw_beard(
-    canvas: Canvas, pose: Pose, look: Look, face: Patch, rng: np.random.Generator, strength: float
-) -> None:
-    """Stubble or a beard on the jaw and above the lip; CelebAMask-HQ calls it skin, and so does the mask."""
-    field = np.zeros((canvas.size, canvas.size), np.float32)
-    for x, y, rx, ry in (
-        (0.0, 0.25, 0.13, 0.06),
-        (-0.16, 0.14, 0.04, 0.09),
-        (0.16, 0.14, 0.04, 0.09),
-        (0, 0.1, 0.06, 0.017),
-    ):
-        spot = canvas.blob(pose.surface([(x, y)])[0], (rx, ry))
-        region = field[spot.rows, spot.cols]
-        np.maximum(region, spot.alpha, out=region)
-    grain = rng.uniform(0.6, 1.0, (128, 128)).astype(np.float32)
-    repeat = -(-canvas.size // 128)
-    field *= np.tile(grain, (repeat, repeat))[: canvas.size, : canvas.size]
-    opacity = np.clip(field * 1.5, 0, 1)[face.rows, face.cols] * strength
-    canvas.paint(Patch(face.rows, face.cols, face.alpha * opacity), look.hair * 0.9)

@@ -59,23 +59,25 @@ def pick(
     return np.clip(base * rng.uniform(0.9, 1.1) + rng.normal(0, 0.015, 3), 0.02, 1).astype(np.float32)
 
 
+def pick_hair(rng: np.random.Generator) -> Array:
+    """A hair colour by its frequency; some are dyed."""
+    if rng.random() < 0.04:
+        return rng.uniform(0.05, 0.9, 3).astype(np.float32)
+    return pick(rng, HAIRS, HAIR_WEIGHTS)
+
+
 def draw_look(rng: np.random.Generator) -> Look:
     """Random colours and light; dark skin comes with dark hair more often than not."""
     skin = pick(rng, SKINS, SKIN_WEIGHTS)
     dark = float(skin.mean()) < 0.5
-    hair = (
-        pick(rng, HAIRS[:3], HAIR_WEIGHTS[:3])
-        if dark and rng.random() < 0.9
-        else pick(rng, HAIRS, HAIR_WEIGHTS)
-    )
-    if rng.random() < 0.02:
-        hair = rng.uniform(0.1, 0.8, 3).astype(np.float32)
+    hair = pick(rng, HAIRS[:3], HAIR_WEIGHTS[:3]) if dark and rng.random() < 0.9 else pick_hair(rng)
     makeup = float(rng.uniform(0.3, 1)) if rng.random() < 0.6 else 0.0
     rosy = np.array((0.80, 0.42, 0.42), np.float32) * (0.55 + 0.5 * float(skin.mean()))
     painted = np.array(((0.72, 0.12, 0.16), (0.75, 0.3, 0.35), (0.5, 0.14, 0.2))[rng.integers(3)], np.float32)
     lips = skin * 0.35 + rosy * 0.65
     lips += (painted - lips) * makeup * float(rng.uniform(0.2, 0.8))
-    direction = np.array((rng.normal(0, 0.45), rng.normal(-0.35, 0.25), 1.0))
+    aside = rng.normal(0, 0.4) if rng.random() < 0.75 else rng.normal(0, 1.3)
+    direction = np.array((aside, rng.normal(-0.35, 0.4), 1.0))
     x, y, z = (direction / np.linalg.norm(direction)).tolist()
     return Look(
         skin=skin,
@@ -83,16 +85,17 @@ def draw_look(rng: np.random.Generator) -> Look:
         hair=hair,
         iris=pick(rng, IRISES, (0.4, 0.25, 0.1, 0.15, 0.1)),
         light=(x, y, z),
-        contrast=float(rng.uniform(0.25, 0.95)),
+        contrast=float(rng.uniform(0.1, 1.0)),
         makeup=makeup,
         age=float(rng.beta(1.2, 2.5)),
     )
 
 
-def skin_texture(canvas: Canvas, look: Look, pose: Pose, rng: np.random.Generator) -> Array:
-    """Skin all over the frame (size, size, 3), shaded as the head is, with blotches."""
+def skin_texture(canvas: Canvas, look: Look, pose: Pose, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Skin all over the frame, (size, size, 3) each: with blotches, and the same shaded as the head is."""
     center = pose.place(np.array([(-0.1 * pose.turn, 0.0)]))[0]
     shade = look.shading(canvas, (float(center[0]), float(center[1])), (0.33 * pose.scale, 0.44 * pose.scale))
     blotches = noise(rng, canvas.size, (9, 9)) * 0.02 + noise(rng, canvas.size, (40, 40)) * 0.015
     warmth = (1 - shade)[..., None] * np.array((0.0, 0.06, 0.1), np.float32)
-    return np.clip(look.skin * (shade + blotches)[..., None] - warmth, 0, 1)
+    flat = look.skin * (1 + blotches)[..., None]
+    return flat, np.clip(flat * shade[..., None] - warmth, 0, 1)

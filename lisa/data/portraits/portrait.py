@@ -3,15 +3,24 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from lisa.data.portraits.backdrop import draw_background
+from lisa.data.portraits.camera import photograph
 from lisa.data.portraits.canvas import Canvas
+from lisa.data.portraits.clothing import draw_cloth
+from lisa.data.portraits.complexion import draw_complexion
 from lisa.data.portraits.features import draw_brows, draw_eyes, draw_mouth, draw_nose
-from lisa.data.portraits.hair import draw_back, draw_front, draw_style, hair_texture
+from lisa.data.portraits.glasses import draw_glasses, draw_glasses_kind
+from lisa.data.portraits.hair import draw_back, draw_front
+from lisa.data.portraits.haircut import draw_haircut
+from lisa.data.portraits.hats import draw_hat
 from lisa.data.portraits.head import draw_ear, draw_face, draw_neck, face_outline
+from lisa.data.portraits.jewellery import draw_earrings, draw_necklace
 from lisa.data.portraits.look import draw_look, skin_texture
+from lisa.data.portraits.occluders import draw_occluder
 from lisa.data.portraits.pose import draw_pose
-from lisa.data.portraits.scene import draw_background, photograph
+from lisa.data.portraits.relief import light_face
+from lisa.data.portraits.strands import make_strands
 from lisa.data.portraits.traits import Traits, draw_traits
-from lisa.data.portraits.wear import draw_cloth, draw_earrings, draw_glasses, draw_hat, draw_necklace
 
 FACING = 0.1
 """Sine of the yaw from which the near ear lies in front of the cheek."""
@@ -24,14 +33,14 @@ def draw_portrait(
     traits = traits or draw_traits(rng)
     look = draw_look(rng)
     pose = draw_pose(rng, traits.left_ear, traits.right_ear)
-    style = draw_style(rng, traits)
+    cut = draw_haircut(rng, traits)
     canvas = Canvas(size)
     draw_background(canvas, (look.skin, look.hair), rng)
-    skin = skin_texture(canvas, look, pose, rng)
-    strands = hair_texture(canvas, pose, look, style, rng)
+    flat, skin = skin_texture(canvas, look, pose, rng)
+    strands = make_strands(canvas, pose, look, cut, rng)
     outline = face_outline(rng)
     if not traits.bald:
-        draw_back(canvas, pose, style, strands, rng)
+        draw_back(canvas, pose, cut, strands, rng)
     draw_neck(canvas, pose, look, skin, not traits.cloth, rng)
     if traits.cloth:
         draw_cloth(canvas, pose, skin, rng, low=traits.necklace)
@@ -41,22 +50,25 @@ def draw_portrait(
     near = [side for side in ears if -side * pose.turn > FACING]
     for side in set(ears) - set(near):
         draw_ear(canvas, pose, look, skin, side)
-    short = not style.long and look.makeup == 0
+    short = not cut.long and look.makeup == 0
     beard = float(rng.uniform(0.15, 1)) if short and rng.random() < 0.45 else 0.0
-    draw_face(canvas, pose, look, skin, outline, rng, beard)
+    face = draw_face(canvas, pose, flat, outline)
+    draw_complexion(canvas, pose, look, face, rng, beard)
     draw_brows(canvas, pose, look, rng)
-    dark = traits.glasses and bool(rng.random() < 0.3)
-    draw_eyes(canvas, pose, look, rng, labelled=not dark)
+    glasses = draw_glasses_kind(rng) if traits.glasses else None
+    draw_eyes(canvas, pose, look, rng, labelled=not (glasses and glasses.dark))
     draw_nose(canvas, pose, look, rng)
     draw_mouth(canvas, pose, look, rng, traits.open_mouth)
+    light_face(canvas, pose, look, face, rng)
     for side in near:
         draw_ear(canvas, pose, look, skin, side)
-    if traits.glasses:
-        draw_glasses(canvas, pose, dark, rng)
+    if glasses:
+        draw_glasses(canvas, pose, glasses, rng)
     if not traits.bald:
-        draw_front(canvas, pose, style, traits, strands, rng)
+        draw_front(canvas, pose, cut, traits, strands, rng)
     if traits.hat:
-        draw_hat(canvas, pose, look, 0.0 if traits.bald else style.top, rng)
+        draw_hat(canvas, pose, look, 0.0 if traits.bald else cut.top, rng)
     if traits.earring:
         draw_earrings(canvas, pose, tuple(ears) or ((1,) if pose.turn < 0 else (-1,)), rng)
+    draw_occluder(canvas, pose, skin, rng)
     return photograph(canvas.picture, rng), canvas.mask

@@ -1,7 +1,7 @@
 """From head coordinates to the frame: yaw and pitch over a rounded face, then tilt, scale and shift.
 
-Head coordinates have their origin between eyes and mouth and the frame's unit: eyes at y = -0.12, mouth at
-0.145, chin near 0.28, as CelebA-HQ's aligned crops have them. Positive x is the picture's right, the person's
+Head coordinates have their origin between eyes and mouth and the frame's unit: eyes at y = -0.117, mouth at
+0.148, chin near 0.28, as CelebA-HQ's aligned crops have them. Positive x is the picture's right, the person's
 left.
 """
 
@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from lisa.data.portraits.canvas import Points
 
-EYE = (0.112, -0.12)
+EYE = (0.117, -0.117)
 MOUTH_Y = 0.148
 DEPTH = 0.26
 CENTER = (0.5, 0.6)
