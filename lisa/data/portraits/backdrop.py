@@ -21,7 +21,7 @@ def draw_background(canvas: Canvas, colors: Colors, rng: np.random.Generator) ->
     if rng.random() < 0.6:
         canvas.picture = _blurred(canvas.picture, float(rng.uniform(0.05, 0.2) ** 2) * canvas.size)
     if rng.random() < 0.15:
-        light = rng.uniform(0.3, 1.2)  # a window or lamp behind: the wall burns out
+        light = rng.uniform(0.3, 1)  # a window or lamp behind: the wall burns out
         canvas.picture = canvas.picture * np.float32(1 + light) + np.float32(0.25 * light)
     canvas.picture = np.clip(canvas.picture, 0, 1).astype(np.float32)
 

@@ -40,6 +40,7 @@ def _developed(picture: Array, rng: np.random.Generator) -> Array:
     if rng.random() < 0.06:
         cast = rng.uniform(0.4, 1.3, 3).astype(np.float32)  # stage light
     seen = picture ** np.float32(np.exp(rng.normal(0, 0.25))) * (cast * np.float32(rng.uniform(0.6, 1.15)))
+    seen = np.minimum(seen, 1.25)
     pivot = np.float32(rng.uniform(0.3, 0.6))
     seen = pivot + (seen - pivot) * np.float32(np.exp(rng.normal(0.05, 0.2)))
     ramp = np.linspace(-1, 1, size, dtype=np.float32) ** 2

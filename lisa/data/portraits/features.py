@@ -35,7 +35,7 @@ def _draw_eye(
     lower = [(x + side * wide * 0.4, y + opening * 0.62), (x - side * wide * 0.35, y + opening * 0.62)]
     edge = pose.surface(smooth([inner, *upper, outer, *lower]))
     white = canvas.cover(edge)
-    canvas.paint(white, WHITE * (0.55 + 0.45 * float(look.skin.max())), _eye(side) if labelled else None)
+    canvas.paint(white, WHITE * (0.35 + 0.6 * float(look.skin.max())), _eye(side) if labelled else None)
     center = np.array((x + gaze[0], y - opening * 0.12 + np.clip(gaze[1], -0.004, 0.004)))
     radius = 0.021
     for color, size in ((look.iris * 0.6, radius), (look.iris * 1.15, radius * 0.82), (DARK, radius * 0.42)):
@@ -78,7 +78,7 @@ def _within(outer: Patch, inner: Patch) -> Patch:
 
 def draw_brows(canvas: Canvas, pose: Pose, look: Look, rng: np.random.Generator) -> None:
     """Brows from the nose outward: height, arch, weight and frown vary."""
-    height, arch, weight = rng.normal(-0.177, 0.012), rng.uniform(0.004, 0.034), rng.uniform(0.020, 0.044)
+    height, arch, weight = rng.normal(-0.177, 0.012), rng.uniform(0.0, 0.027), rng.uniform(0.020, 0.044)
     frown = rng.normal(0, 0.007)
     color = look.hair * 0.8 if look.hair.mean() < 0.5 else look.hair * 0.62
     for side in (-1, 1):
@@ -109,12 +109,12 @@ def noise_along(rng: np.random.Generator, count: int, amount: float) -> Points:
 
 def draw_nose(canvas: Canvas, pose: Pose, look: Look, rng: np.random.Generator) -> None:
     """Claims the nose and draws its nostrils: the light on its relief is all that shows the rest."""
-    wide, tip = rng.uniform(0.052, 0.078), rng.uniform(0.062, 0.08)
-    bridge = rng.uniform(0.022, 0.032)
+    wide, tip = rng.uniform(0.058, 0.086), rng.uniform(0.038, 0.06)
+    bridge = rng.uniform(0.016, 0.028)
     profile = [
         (bridge * 0.9, -0.135),
         (bridge, -0.08),
-        (bridge * 1.25, -0.01),
+        (bridge * 1.2 + 0.012, -0.01),
         (wide, tip - 0.034),
         (wide * 0.97, tip - 0.004),
         (0.03, tip + 0.012),

@@ -71,7 +71,7 @@ def draw_glasses(canvas: Canvas, pose: Pose, kind: Glasses, rng: np.random.Gener
         _draw_lens(canvas, pose, lens, side, kind, slip, shine)
         ring = np.concatenate([lens, lens[:2]])
         rims.append(stroke(ring[20:] if kind.half_rim else ring, kind.thick))
-        hinge = [(side * (0.115 + kind.wide), EYE[1] - 0.01 + slip / 2), (side * 0.256, EYE[1])]
+        hinge = [(side * (0.115 + kind.wide), EYE[1] - 0.01 + slip / 2), (side * 0.234, EYE[1])]
         arm = np.stack([pose.surface(hinge[:1], 0.02)[0], pose.silhouette(hinge[1:])[0]])
         rims.append(stroke(arm, kind.thick))
         shapes.append(lens)

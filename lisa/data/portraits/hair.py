@@ -9,7 +9,7 @@ from lisa.data.portraits.pose import Pose
 from lisa.data.portraits.strands import Strands
 from lisa.data.portraits.traits import Traits
 
-SKULL = 0.257
+SKULL = 0.237
 """Half the head's width, as in ``head.FACE``."""
 
 
@@ -60,8 +60,8 @@ def _draw_tail(canvas: Canvas, pose: Pose, hair: Strands, rng: np.random.Generat
     side, wide, low = rng.choice((-1, 1)), rng.uniform(0.06, 0.13), rng.uniform(0.25, 0.6)
     line = [
         (0.16, -0.25),
-        (0.27, -0.1),
-        (0.26 + rng.normal(0, 0.04), 0.12),
+        (0.25, -0.1),
+        (0.25 + rng.normal(0, 0.04), 0.12),
         (0.22 + rng.normal(0, 0.05), low),
     ]
     curve = smooth(np.array(line) * (side, 1), closed=False)
@@ -93,7 +93,7 @@ def draw_front(
     canvas: Canvas, pose: Pose, cut: Haircut, traits: Traits, hair: Strands, rng: np.random.Generator
 ) -> None:
     """Hair over the skull and the forehead's edge, and locks that cover the ears that should not show."""
-    across = np.linspace(0.22, -0.22, 28)
+    across = np.linspace(0.2, -0.2, 28)
     edge = np.column_stack([across, _hairline(cut, across, rng)])
     wide, ends = SKULL + cut.side, -0.12
     shoulder, bend = -0.36 - cut.top * 0.35, -0.42 - cut.top * 0.8
@@ -105,7 +105,7 @@ def draw_front(
     outer[1:-1] += rng.normal(0, 0.006 + 0.014 * cut.curl, (len(outer) - 2, 2))
     dome = smooth(outer, closed=False, steps=8)
     dome += rng.normal(0, 0.0015 + 0.006 * cut.curl, dome.shape)
-    inner = np.concatenate([[(0.247, ends), (0.235, -0.19)], edge, [(-0.235, -0.19), (-0.247, ends)]])
+    inner = np.concatenate([[(0.225, ends), (0.214, -0.19)], edge, [(-0.214, -0.19), (-0.225, ends)]])
     cap = np.concatenate([dome, inner])
     hair.shade(canvas, pose.silhouette(moved(cap * (0.97, 1), 0, 0.014)), float(rng.uniform(0.65, 1)))
     hair.paint(canvas, pose.silhouette(cap), opacity=1 - cut.thin)
@@ -126,11 +126,11 @@ def _draw_lock(
     canvas: Canvas, pose: Pose, cut: Haircut, hair: Strands, side: int, rng: np.random.Generator
 ) -> None:
     """Long hair that falls over an ear, down in front of the shoulder or behind it."""
-    cover, wide, tip = rng.uniform(-0.01, 0.06), SKULL + cut.side * rng.uniform(0.7, 1.2), cut.length
+    cover, wide, tip = rng.uniform(-0.025, 0.05), SKULL + cut.side * rng.uniform(0.7, 1.2), cut.length
     bend = rng.normal(0, 0.03)
     shape = np.array([
-        (0.19, -0.33), (0.235 - cover, -0.18), (0.238 - cover, 0.0), (0.235 - cover * 0.5 + bend, 0.14),
-        (0.215 + bend + cut.flare * 0.3, tip * 0.8 + 0.05), (0.24 + cut.flare * 0.7 + bend, tip + 0.04),
+        (0.18, -0.34), (0.218 - cover, -0.18), (0.22 - cover, 0.0), (0.215 - cover * 0.5 + bend, 0.14),
+        (0.19 + bend + cut.flare * 0.3, tip * 0.8 + 0.05), (0.24 + cut.flare * 0.7 + bend, tip + 0.04),
         (wide + cut.flare, tip * 0.75), (wide + cut.flare * 0.4, 0.1), (wide * 1.02, -0.12),
         (wide * 0.9, -0.34),
     ])  # fmt: skip
@@ -155,7 +155,7 @@ def _draw_sideburn(
     out = wide if not shows else SKULL
     outer = SKULL + 0.05 * (not shows)
     shape = np.array(
-        [(0.23, -0.26), (0.245, -0.12), (0.243, low), (outer, low), (max(outer, out), -0.12), (wide, -0.26)]
+        [(0.208, -0.26), (0.222, -0.12), (0.22, low), (outer, low), (max(outer, out), -0.12), (wide, -0.26)]
     )
     hair.paint(canvas, pose.silhouette(_wavy(shape * (side, 1), rng, 0.02)), opacity=1 - 0.7 * cut.thin)
 

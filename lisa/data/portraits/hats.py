@@ -34,7 +34,7 @@ def _mirrored(half: list[tuple[float, float]]) -> Points:
 
 def _dome(canvas: Canvas, pose: Pose, fabric: Array, top: float, rng: np.random.Generator) -> float:
     """The part that sits on the head; returns y of its lower edge."""
-    wide, high = 0.275 + 0.5 * top, -0.48 - top * 0.6 - rng.uniform(0, 0.09)
+    wide, high = 0.252 + 0.5 * top, -0.48 - top * 0.6 - rng.uniform(0, 0.09)
     low = float(rng.uniform(-0.32, -0.215))
     square = rng.uniform(0.5, 0.9)
     half = [(0.0, high), (wide * square, high + 0.03), (wide * 0.97, -0.38), (wide, low + 0.03)]
@@ -46,7 +46,7 @@ def _dome(canvas: Canvas, pose: Pose, fabric: Array, top: float, rng: np.random.
 def _draw_wool(canvas: Canvas, pose: Pose, fabric: Array, top: float, rng: np.random.Generator) -> None:
     """A woollen hat with a cuff, and at times a bobble or sides that cover the ears."""
     low = _dome(canvas, pose, fabric, top, rng)
-    wide = 0.285 + 0.5 * top
+    wide = 0.262 + 0.5 * top
     half = [(0.0, low - 0.07), (wide * 0.7, low - 0.065), (wide, low - 0.05), (wide, low + 0.03)]
     half += [(wide * 0.6, low + 0.02), (0.0, low + 0.012)]
     cuff = np.clip(fabric * np.float32(rng.uniform(0.7, 1.2)), 0, 1)
@@ -108,7 +108,7 @@ def _draw_beret(canvas: Canvas, pose: Pose, fabric: Array, top: float, rng: np.r
 def _draw_band(canvas: Canvas, pose: Pose, fabric: Array, top: float, rng: np.random.Generator) -> None:
     """A bandana, a turban or a head band; hair shows above the narrow ones."""
     low, thick = rng.uniform(-0.3, -0.22), rng.uniform(0.05, 0.2)
-    wide, high = 0.272 + top * 0.4, -0.46 - top * 0.8
+    wide, high = 0.248 + top * 0.4, -0.46 - top * 0.8
     if rng.random() < 0.5:
         half = [(0.0, max(low - thick, high)), (wide * 0.6, low - thick * 0.95), (wide, low - 0.06)]
     else:
@@ -123,7 +123,7 @@ def _draw_band(canvas: Canvas, pose: Pose, fabric: Array, top: float, rng: np.ra
 
 def _draw_hood(canvas: Canvas, pose: Pose, fabric: Array, top: float, rng: np.random.Generator) -> None:
     """A hood, a veil or a headscarf: around the face and down to the shoulders."""
-    open_, low = rng.uniform(0.225, 0.27), rng.uniform(-0.36, -0.27)
+    open_, low = rng.uniform(0.2, 0.25), rng.uniform(-0.36, -0.27)
     wide = open_ + rng.uniform(0.06, 0.16)
     outer = [(0.0, -0.5 - top), (wide * 0.7, -0.46 - top), (wide, -0.25), (wide, 0.1), (wide + 0.1, 0.5)]
     inner = [(open_ - 0.02, 0.5), (open_ - 0.03, 0.2), (open_, -0.05), (open_ * 0.85, low + 0.08), (0.0, low)]

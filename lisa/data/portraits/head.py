@@ -7,8 +7,8 @@ from lisa.data.portraits.look import Look
 from lisa.data.portraits.pose import Pose
 
 FACE = (
-    (0.0, -0.405), (0.11, -0.39), (0.19, -0.335), (0.24, -0.23), (0.257, -0.10), (0.252, 0.02),
-    (0.231, 0.115), (0.184, 0.205), (0.115, 0.262), (0.054, 0.283), (0.0, 0.287),
+    (0.0, -0.405), (0.105, -0.39), (0.178, -0.335), (0.222, -0.23), (0.233, -0.10), (0.226, 0.02),
+    (0.202, 0.115), (0.158, 0.205), (0.102, 0.262), (0.05, 0.286), (0.0, 0.291),
 )  # fmt: skip
 """The right half of the face's outline, from the top of the forehead down to the chin."""
 
@@ -16,7 +16,7 @@ FACE = (
 def face_outline(rng: np.random.Generator) -> Points:
     """A random face (N, 2) in head coordinates: width, jaw, chin and cheeks vary."""
     half = np.array(FACE)
-    width, jaw, chin = rng.normal(1, 0.04), rng.normal(1, 0.09), rng.normal(0, 0.012)
+    width, jaw, chin = rng.normal(1, 0.05), rng.normal(1, 0.09), rng.normal(0, 0.016)
     lower = np.clip(half[:, 1] / 0.29, 0, 1)
     half[:, 0] *= width * (1 + (jaw - 1) * lower)
     half[:, 1] += chin * lower**2
@@ -57,7 +57,7 @@ def _shade(canvas: Canvas, inside: Patch, spot: Patch, strength: float) -> None:
 
 def ear_center(pose: Pose, side: int) -> tuple[float, float]:
     """The middle of an ear in silhouette coordinates; the far one hides behind the cheek."""
-    return side * 0.264 + side * 0.12 * min(0.0, -side * pose.turn) - 0.1 * max(
+    return side * 0.242 + side * 0.12 * min(0.0, -side * pose.turn) - 0.1 * max(
         0.0, -side * pose.turn
     ) * side, -0.03
 

@@ -61,7 +61,7 @@ _EYE_DEPTH = DEPTH * float(np.sqrt(1 - (EYE[0] / 0.29) ** 2))
 
 def draw_pose(rng: np.random.Generator, left_ear: bool, right_ear: bool) -> Pose:
     """A random pose that lets the wanted ears show: both need a face that looks ahead."""
-    yaw = float(np.clip(rng.normal(0, 0.2), -0.42, 0.42))
+    yaw = float(np.clip(rng.normal(0, 0.27), -0.65, 0.65))
     if left_ear and right_ear:
         yaw *= 0.4
     elif left_ear:
@@ -70,7 +70,7 @@ def draw_pose(rng: np.random.Generator, left_ear: bool, right_ear: bool) -> Pose
         yaw = abs(yaw)
     return Pose(
         yaw=yaw,
-        pitch=float(rng.normal(0, 0.05)),
+        pitch=float(rng.normal(0, 0.09)),
         tilt=float(np.clip(rng.normal(0, 0.07), -0.2, 0.2)),
         scale=float(rng.uniform(0.98, 1.09)),
         shift=(float(rng.normal(0, 0.008)), float(rng.normal(0, 0.008))),

@@ -15,18 +15,18 @@ BUMPS = (
     (0.0, -0.10, 0.012, 0.020, 0.040),
     (0.0, -0.04, 0.022, 0.020, 0.040),
     (0.0, 0.015, 0.032, 0.024, 0.035),
-    (0.0, 0.052, 0.036, 0.028, 0.022),
-    (0.036, 0.062, 0.020, 0.016, 0.015),
+    (0.0, 0.045, 0.036, 0.028, 0.022),
+    (0.038, 0.055, 0.020, 0.016, 0.015),
     (0.062, -0.112, -0.022, 0.024, 0.026),
     (0.120, -0.145, -0.012, 0.045, 0.018),
     (0.117, -0.116, 0.010, 0.034, 0.018),
     (0.110, -0.075, -0.006, 0.045, 0.010),
     (0.100, -0.190, 0.010, 0.060, 0.018),
-    (0.155, 0.010, 0.016, 0.050, 0.045),
+    (0.145, 0.010, 0.016, 0.050, 0.045),
     (0.095, 0.080, -0.007, 0.014, 0.035),
-    (0.175, 0.110, -0.010, 0.045, 0.060),
-    (0.230, -0.210, -0.014, 0.035, 0.070),
-    (0.0, 0.108, -0.006, 0.010, 0.016),
+    (0.16, 0.110, -0.010, 0.045, 0.060),
+    (0.210, -0.210, -0.014, 0.035, 0.070),
+    (0.0, 0.1, -0.006, 0.010, 0.016),
     (0.0, MOUTH_Y - 0.018, 0.010, 0.045, 0.012),
     (0.0, MOUTH_Y + 0.020, 0.013, 0.042, 0.014),
     (0.0, MOUTH_Y + 0.056, -0.012, 0.040, 0.011),
@@ -62,7 +62,7 @@ def light_face(canvas: Canvas, pose: Pose, look: Look, face: Patch, rng: np.rand
 def _height(canvas: Canvas, pose: Pose, face: Patch, depth: float, rng: np.random.Generator) -> Array:
     """How far each pixel of the face's rectangle stands out towards the camera, in units of the frame."""
     center = pose.place(np.array([(-0.06 * pose.turn, -0.02)]))[0]
-    x = (canvas.x[face.rows, face.cols] - np.float32(center[0])) / np.float32(0.3 * pose.scale)
+    x = (canvas.x[face.rows, face.cols] - np.float32(center[0])) / np.float32(0.27 * pose.scale)
     y = (canvas.y[face.rows, face.cols] - np.float32(center[1])) / np.float32(0.42 * pose.scale)
     height = np.float32(DEPTH * rng.uniform(0.7, 1.2)) * np.sqrt(np.clip(1 - x * x - y * y, 0.02, 1))
     for bump_x, bump_y, rise, across, down in BUMPS:
@@ -93,7 +93,7 @@ def _cast_shadows(canvas: Canvas, pose: Pose, look: Look, face: Patch, brightnes
     lx, ly, _ = look.light
     reach = np.array((-lx, -ly)) * 0.07
     for x, y, wide, high, strength in (
-        (0.0, 0.078, 0.030, 0.014, 0.5),
+        (0.0, 0.072, 0.030, 0.014, 0.5),
         (EYE[0], EYE[1] - 0.025, 0.045, 0.016, 0.25),
         (-EYE[0], EYE[1] - 0.025, 0.045, 0.016, 0.25),
         (0.0, MOUTH_Y + 0.05, 0.04, 0.010, 0.2),
