@@ -70,11 +70,13 @@ def write_dataset(
     size: int = 256,
     workers: int | None = None,
     labels: LabelSet = CELEBAMASK,
+    accessories: float = 1.0,
 ) -> None:
     """Write ``count`` faces of ``size`` pixels into output/{train,val,test}/{images,masks}, 80/10/10.
 
     Every split holds every trait at its rate, and at least once. A run that was stopped goes on where it
     stopped. The masks hold the ids of ``labels``; what is drawn and has no label there is ignored (255).
+    Glasses, hats and jewellery come ``accessories`` times as often, at most on every second face.
 
     Raises:
         InputError: bad count or size, no room, a folder begun with other settings, or a label set whose
@@ -86,28 +88,34 @@ def write_dataset(
         raise InputError(f"--size {size} can't be drawn; give {SMALLEST} to {LARGEST} pixels")
     if seed < 0:
         raise InputError(f"--seed {seed} is negative; give 0 or more")
+    if not 0 <= accessories <= 10:
+        raise InputError(f"--accessories {accessories}: 0 to 10 times their rate")
     if len(set(labels.by_role) - {"background"}) == 0:
         raise InputError(f"label set {labels.name} names no roles of a face: there is nothing to draw")
     recipe: dict[str, Any] = {"count": count, "seed": seed, "size": size, "version": VERSION}
     if labels != CELEBAMASK:
         recipe["labels"] = labels.to_dict()
+    if accessories != 1:
+        recipe["accessories"] = accessories
     claim_folder(output, MARKER, recipe)
     make_folders(output / split / kind for split, _ in SPLITS for kind in ("images", "masks"))
     jobs = [
         job
-        for job in _plan(output, count, seed, size, labels)
+        for job in _plan(output, count, seed, size, labels, accessories)
         if not (job.picture.exists() and job.mask.exists())
     ]
     for _ in parallel_map(_write_face, jobs, "drawing faces", workers):
         pass
 
 
-def _plan(output: Path, count: int, seed: int, size: int, labels: LabelSet) -> Iterator[Job]:
+def _plan(
+    output: Path, count: int, seed: int, size: int, labels: LabelSet, accessories: float
+) -> Iterator[Job]:
     """All jobs of a set, split after split; the traits are planned for each split as a whole."""
     start = 0
     for split, share in SPLITS:
         stop = round(count * share)
-        traits = plan_traits(stop - start, np.random.default_rng((seed, start)))
+        traits = plan_traits(stop - start, np.random.default_rng((seed, start)), accessories=accessories)
         for index in range(start, stop):
             yield Job(output / split, f"{index:06d}", (seed, index), size, traits[index - start], labels)
         start = stop
@@ -136,6 +144,7 @@ def main(
     seed: int = 0,
     size: int = 256,
     labels: str = "celebamask",
+    accessories: float = 1.0,
 ) -> None:
     """Draw synthetic faces with exact masks.
 
@@ -145,10 +154,11 @@ def main(
         seed: Another seed gives other faces.
         size: Width and height in pixels.
         labels: Label set of the masks: celebamask, lapa, face-synthetics, coarse, or a .toml or .json file.
+        accessories: How many times as often as in CelebAMask-HQ glasses, hats and jewellery come.
     """
     with one_line_errors():
         chosen = read_label_set(labels)
-        write_dataset(output, count, seed, size, labels=chosen)
+        write_dataset(output, count, seed, size, labels=chosen, accessories=accessories)
         ignored = read_encoding("celebamask-hq", chosen).ignored
         left_out = f"; without a label, so ignored: {', '.join(ignored)}" if ignored else ""
         print(f"{count} faces of {size}x{size} in {output}{left_out}")

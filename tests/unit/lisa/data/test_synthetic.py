@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from lisa.data.portraits.canvas import Canvas, ellipse
+from lisa.data.portraits.traits import plan_traits
 from lisa.data.synthetic import draw_face, write_dataset
 from lisa.errors import InputError
 from lisa.labels import IDS, NUM_CLASSES, PALETTE, Label, LabelSet, read_label_set
@@ -184,6 +185,23 @@ def test_the_same_faces_under_another_label_set(dataset: Path, tmp_path: Path):
         assert (mask.getpalette() or [])[: 3 * len(lapa)] == list(lapa.palette)
     with pytest.raises(InputError, match="was begun with"):
         write_dataset(tmp_path / "lapa", count=60, seed=3, size=96, workers=2)
+
+
+def test_accessories_come_as_often_as_asked_and_all_else_as_before():
+    usual, often = (plan_traits(200, np.random.default_rng(0), accessories=times) for times in (1, 3))
+    counts = [sum(traits.hat for traits in each) for each in (usual, often)]
+    assert counts[0] in (10, 11)
+    assert counts[1] in (31, 32)
+    assert sum(traits.earring for traits in often) == 100
+    assert sum(traits.open_mouth for traits in often) == sum(traits.open_mouth for traits in usual) == 114
+
+
+def test_another_share_of_accessories_in_a_begun_folder_is_refused(tmp_path: Path):
+    write_dataset(tmp_path, count=10, seed=1, size=64, workers=1)
+    with pytest.raises(InputError, match="accessories"):
+        write_dataset(tmp_path, count=10, seed=1, size=64, workers=1, accessories=2)
+    with pytest.raises(InputError, match="--accessories 11"):
+        write_dataset(tmp_path / "new", count=10, seed=1, size=64, accessories=11)
 
 
 def test_a_set_without_roles_can_not_be_drawn(tmp_path: Path):
