@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from lisa.data.portraits.canvas import Array, Canvas, Points, moved, smooth, stroke
 from lisa.data.portraits.fabric import make_fabric
@@ -30,8 +31,19 @@ class _Shape:
     dip: float
     slope: float
     """How steeply the shoulders fall."""
+    turn: float
+    """Radians by which the body leans, whatever the head does."""
+    shift: float
+    """How far the body stands to one side."""
     round: float
     """0 an opening with a point, 1 a round one."""
+
+    def placed(self, pose: Pose, points: ArrayLike) -> Points:
+        """Frame coordinates (N, 2) of points (N, 2) on the body, whose top moves least."""
+        x, y = np.asarray(points, np.float64).T
+        below = y - 0.2
+        x, y = x + self.shift * np.clip(below * 5, 0, 1) - self.turn * below, y + self.turn * x
+        return pose.silhouette(np.stack([x, y], axis=1))
 
     @property
     def opening(self) -> Points:
@@ -63,9 +75,11 @@ def draw_cloth(canvas: Canvas, pose: Pose, skin: Array, rng: np.random.Generator
     fabric = make_fabric(canvas, rng)
     shape = _Shape(
         neck=float(rng.uniform(0.15, 0.21)),
-        height=float(rng.uniform(0.25, 0.335)),
+        height=float(rng.uniform(0.26, 0.335) if low else rng.uniform(0.16, 0.335)),
         dip=DIPS.get(kind, 0.12) * float(rng.uniform(0.7, 1.3)) + 0.02 * low,
-        slope=float(rng.uniform(0.0, 0.12)),
+        slope=float(rng.uniform(0.0, 0.2)),
+        turn=float(rng.normal(0, 0.1)),
+        shift=float(rng.normal(0, 0.03)),
         round=0.0 if kind in ("vee", "shirt", "suit") else 1.0,
     )
     if kind in ("straps", "wide"):
@@ -77,10 +91,10 @@ def draw_cloth(canvas: Canvas, pose: Pose, skin: Array, rng: np.random.Generator
         spare = canvas.mask[behind.rows, behind.cols] != 0  # behind the neck and the hair
         behind.alpha[spare] = 0
         canvas.paint(behind, fabric * np.float32(0.75), "cloth")
-    body = pose.silhouette(shape.body)
+    body = shape.placed(pose, shape.body)
     canvas.lit(canvas.cover(moved(body, 0, -0.012)), np.full(3, rng.uniform(0.6, 0.95)))
     canvas.paint(canvas.cover(body), fabric, "cloth")
-    hem = stroke(pose.silhouette(shape.opening), float(rng.uniform(0.006, 0.018)))
+    hem = stroke(shape.placed(pose, shape.opening), float(rng.uniform(0.006, 0.018)))
     canvas.lit(canvas.cover(hem), np.full(3, rng.uniform(0.7, 1.2)))
     if kind == "suit":
         _draw_suit(canvas, pose, fabric, shape, rng)
@@ -103,17 +117,17 @@ def _draw_bare(
     neck, height = shape.neck, shape.height
     bare = [(neck * 0.9, height - 0.06), (neck + 0.05, height), (0.42, height + 0.05), (0.5, 0.7)]
     shoulders = smooth([*bare, *((-x, y) for x, y in reversed(bare))])
-    canvas.paint(canvas.cover(pose.silhouette(shoulders)), skin * np.float32(0.92), "neck")
+    canvas.paint(canvas.cover(shape.placed(pose, shoulders)), skin * np.float32(0.92), "neck")
     width = rng.uniform(0.02, 0.09)
     if kind == "straps":
         shift = rng.uniform(0, 0.1)
         for side in (-1, 1):
             strap = [(side * (neck + 0.05 + shift), height - 0.02), (side * (neck + 0.03), height + 0.2)]
-            canvas.paint(canvas.cover(stroke(pose.silhouette(strap), width)), fabric, "cloth")
+            canvas.paint(canvas.cover(stroke(shape.placed(pose, strap), width)), fabric, "cloth")
     edge = [(-0.7, height + 0.06), (-0.3, height + 0.1), (0, height + 0.13 + shape.dip * 0.3)]
     top = smooth([*edge, *((-x, y) for x, y in reversed(edge[:-1]))], closed=False)
     dress = np.concatenate([top, [(0.7, 0.9), (-0.7, 0.9)]])
-    canvas.paint(canvas.cover(pose.silhouette(dress)), fabric, "cloth")
+    canvas.paint(canvas.cover(shape.placed(pose, dress)), fabric, "cloth")
 
 
 def _draw_wings(canvas: Canvas, pose: Pose, fabric: Array, shape: _Shape, rng: np.random.Generator) -> None:
@@ -125,7 +139,7 @@ def _draw_wings(canvas: Canvas, pose: Pose, fabric: Array, shape: _Shape, rng: n
             (neck - 0.01, height - rng.uniform(0.02, 0.06)), (neck + 0.075, height + 0.03),
             (rng.uniform(0.06, 0.14), height + 0.115), (0.035, height + shape.dip * 0.8),
         ]) * (side, 1)  # fmt: skip
-        outline = pose.silhouette(wing)
+        outline = shape.placed(pose, wing)
         canvas.lit(canvas.cover(moved(outline, 0.004, 0.008)), np.full(3, 0.7))
         canvas.paint(canvas.cover(outline), bright, "cloth")
 
@@ -137,7 +151,7 @@ def _draw_suit(canvas: Canvas, pose: Pose, fabric: Array, shape: _Shape, rng: np
     half = [(neck * 0.95, height - 0.01), (neck * 0.5, height + 0.1), (0.03, 0.62)]
     collar = rng.uniform(0.04, 0.12)
     front = [*half, *((-x, y) for x, y in reversed(half)), (0, height + collar)]
-    canvas.paint(canvas.cover(pose.silhouette(front)), shirt, "cloth")
+    canvas.paint(canvas.cover(shape.placed(pose, front)), shirt, "cloth")
     _draw_wings(canvas, pose, np.broadcast_to(shirt, canvas.picture.shape).astype(np.float32), shape, rng)
     if rng.random() < 0.6:
         wide, knot = rng.uniform(0.02, 0.04), height + collar
@@ -146,12 +160,12 @@ def _draw_suit(canvas: Canvas, pose: Pose, fabric: Array, shape: _Shape, rng: np
         if rng.random() < 0.2:  # a bow
             tie = [(-3 * wide, knot - 0.03), (0, knot), (3 * wide, knot - 0.03), (3 * wide, knot + 0.04)]
             tie += [(0, knot + 0.015), (-3 * wide, knot + 0.04)]
-        canvas.paint(canvas.cover(pose.silhouette(tie)), make_fabric(canvas, rng), "cloth")
+        canvas.paint(canvas.cover(shape.placed(pose, tie)), make_fabric(canvas, rng), "cloth")
     for side in (-1, 1):
         lapel = np.array(
             [(neck + 0.02, height - 0.03), (neck + 0.13, height + 0.09), (0.09, 0.66), (0.03, 0.62)]
         )
-        outline = pose.silhouette(lapel * (side, 1))
+        outline = shape.placed(pose, lapel * (side, 1))
         canvas.lit(canvas.cover(moved(outline, -side * 0.006, 0.006)), np.full(3, 0.7))
         canvas.paint(canvas.cover(outline), np.clip(fabric * np.float32(1.12), 0, 1), "cloth")
 

@@ -119,6 +119,8 @@ def draw_front(
             _draw_lock(canvas, pose, cut, hair, side, rng)
         elif not cut.long:
             _draw_sideburn(canvas, pose, cut, hair, side, shows, rng)
+        if shows and rng.random() < 0.4:
+            _draw_tuck(canvas, pose, cut, hair, side, rng)
     _draw_strays(canvas, pose, hair, cut, rng)
 
 
@@ -138,6 +140,18 @@ def _draw_lock(
     lock = pose.silhouette(_wavy(shape * (side, 1), rng, 0.012 + 0.03 * cut.curl))
     hair.shade(canvas, moved(lock, -side * 0.008, 0.004), float(rng.uniform(0.6, 1)))
     hair.paint(canvas, lock)
+
+
+def _draw_tuck(
+    canvas: Canvas, pose: Pose, cut: Haircut, hair: Strands, side: int, rng: np.random.Generator
+) -> None:
+    """Hair that falls over the upper part of an ear."""
+    wide, low = SKULL + cut.side, rng.uniform(-0.125, -0.05)
+    shape = np.array([
+        (0.18, -0.32), (0.212, -0.2), (0.222, low - 0.02), (0.26, low + rng.normal(0, 0.01)),
+        (max(wide, 0.29), low - 0.02), (max(wide, 0.27), -0.25),
+    ])  # fmt: skip
+    hair.paint(canvas, pose.silhouette(_wavy(shape * (side, 1), rng, 0.015 + 0.02 * cut.curl)))
 
 
 def _draw_sideburn(

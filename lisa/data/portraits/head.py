@@ -59,7 +59,7 @@ def ear_center(pose: Pose, side: int) -> tuple[float, float]:
     """The middle of an ear in silhouette coordinates; the far one hides behind the cheek."""
     return side * 0.242 + side * 0.12 * min(0.0, -side * pose.turn) - 0.1 * max(
         0.0, -side * pose.turn
-    ) * side, -0.03
+    ) * side, -0.048
 
 
 def lobe(pose: Pose, side: int) -> Points:
@@ -68,20 +68,21 @@ def lobe(pose: Pose, side: int) -> Points:
     return pose.silhouette([(x + side * 0.012, y + 0.085)])[0]
 
 
-def draw_ear(canvas: Canvas, pose: Pose, look: Look, skin: Array, side: int) -> None:
+def draw_ear(canvas: Canvas, pose: Pose, skin: Array, side: int, rng: np.random.Generator) -> None:
     """One ear: side 1 is the picture's right, the person's left. Turning away from it makes it wider."""
     x, y = ear_center(pose, side)
     open_to_view = max(0.0, -side * pose.turn)
-    wide, high = 0.044 + 0.045 * open_to_view, 0.092
+    wide, high = rng.uniform(0.032, 0.05) + 0.045 * open_to_view, rng.uniform(0.075, 0.1)
     shape = np.array([
         (-0.6, 0.75), (-0.7, 0.0), (-0.5, -0.7), (0.2, -1.0), (0.95, -0.7), (1.0, -0.1), (0.7, 0.45),
         (0.45, 0.9), (0.0, 1.0),
     ])  # fmt: skip
     outline = smooth(shape * (side * wide, high) + (x, y))
     patch = canvas.cover(pose.silhouette(outline))
-    canvas.paint(patch, skin * np.array((1.0, 0.93, 0.92), np.float32), "l_ear" if side == 1 else "r_ear")
+    tone = np.array((1.0, 0.93, 0.92), np.float32) * np.float32(rng.uniform(0.6, 1.08))
+    canvas.paint(patch, skin * tone, "l_ear" if side == 1 else "r_ear")
     rim = np.array([(-0.1, -0.7), (0.5, -0.72), (0.68, -0.2), (0.45, 0.3)]) * (side * wide, high) + (x, y)
-    dark = np.array((0.72, 0.62, 0.6), np.float32)
+    dark = np.array((0.72, 0.62, 0.6), np.float32) + np.float32(rng.uniform(-0.1, 0.25))
     canvas.lit(canvas.cover(stroke(pose.silhouette(smooth(rim, closed=False)), 0.012)), dark)
     hollow = ellipse((x + side * wide * 0.05, y), (wide * 0.35, high * 0.3))
     canvas.lit(canvas.cover(pose.silhouette(hollow)), dark)

@@ -48,8 +48,8 @@ def draw_portrait(
         draw_necklace(canvas, pose, rng)
     ears = [side for side, shows in ((1, traits.left_ear), (-1, traits.right_ear)) if shows]
     near = [side for side in ears if -side * pose.turn > FACING]
-    for side in set(ears) - set(near):
-        draw_ear(canvas, pose, look, skin, side)
+    for side in [side for side in ears if side not in near]:
+        draw_ear(canvas, pose, skin, side, rng)
     short = not cut.long and look.makeup == 0
     beard = float(rng.uniform(0.15, 1)) if short and rng.random() < 0.45 else 0.0
     face = draw_face(canvas, pose, flat, outline)
@@ -61,7 +61,7 @@ def draw_portrait(
     draw_mouth(canvas, pose, look, rng, traits.open_mouth)
     light_face(canvas, pose, look, face, rng)
     for side in near:
-        draw_ear(canvas, pose, look, skin, side)
+        draw_ear(canvas, pose, skin, side, rng)
     if glasses:
         draw_glasses(canvas, pose, glasses, rng)
     if not traits.bald:
