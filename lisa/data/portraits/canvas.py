@@ -4,6 +4,7 @@ Coordinates are in units of the frame: x to the right and y down, both 0..1. Not
 numbers that depend on the size, so that a face keeps its geometry at every resolution.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -43,17 +44,17 @@ class Canvas:
     def cover(self, *polygons: Points) -> Patch:
         """The union of polygons, each (N, 2), antialiased; parts outside of the frame are cut."""
         corners = np.concatenate(polygons) * self.size
-        left, top = np.clip(np.floor(corners.min(0)), 0, self.size - 1).astype(int)
-        right, bottom = np.clip(np.ceil(corners.max(0)), 1, self.size).astype(int)
-        right, bottom = max(right, left + 1), max(bottom, top + 1)
+        (low_x, low_y), (high_x, high_y) = corners.min(0).tolist(), corners.max(0).tolist()
+        cols, rows = _pixels(low_x, high_x, self.size), _pixels(low_y, high_y, self.size)
+        left, right, top, bottom = cols.start, cols.stop, rows.start, rows.stop
         stencil = Image.new("L", ((right - left) * SUPERSAMPLING, (bottom - top) * SUPERSAMPLING))
         draw = ImageDraw.Draw(stencil)
         for polygon in polygons:
             # PIL fills the pixels whose centres are at whole coordinates.
             scaled = (polygon * self.size - (left, top)) * SUPERSAMPLING - 0.5
-            draw.polygon([(float(x), float(y)) for x, y in scaled], fill=255)
+            draw.polygon(scaled.ravel().tolist(), fill=255)
         alpha = np.asarray(stencil.reduce(SUPERSAMPLING), np.float32) / 255
-        return Patch(slice(top, bottom), slice(left, right), alpha)
+        return Patch(rows, cols, alpha)
 
     def paint(self, patch: Patch, color: ArrayLike, label: str | None = None, opacity: float = 1.0) -> None:
         """Blend a colour (3,) or a full-frame texture (size, size, 3) in; ``label`` also claims the mask."""
@@ -85,16 +86,17 @@ class Canvas:
         """A Gaussian spot, 1 at its centre; ``radii`` are standard deviations."""
         x, y = (float(value) for value in np.asarray(center))
         reach_x, reach_y = 3 * radii[0], 3 * radii[1]
-        cols = _span(x - reach_x, x + reach_x, self.size)
-        rows = _span(y - reach_y, y + reach_y, self.size)
+        cols = _pixels((x - reach_x) * self.size, (x + reach_x) * self.size, self.size)
+        rows = _pixels((y - reach_y) * self.size, (y + reach_y) * self.size, self.size)
         across = np.exp(-0.5 * ((self.x[0, cols] - x) / radii[0]) ** 2)
         down = np.exp(-0.5 * ((self.y[rows, 0] - y) / radii[1]) ** 2)
         return Patch(rows, cols, down[:, None] * across[None, :])
 
 
-def _span(low: float, high: float, size: int) -> slice:
-    start = int(np.clip(np.floor(low * size), 0, size - 1))
-    return slice(start, max(start + 1, int(np.clip(np.ceil(high * size), 1, size))))
+def _pixels(low: float, high: float, size: int) -> slice:
+    """The pixels that an interval touches, at least one; what lies outside of the frame is cut."""
+    start = min(max(math.floor(low), 0), size - 1)
+    return slice(start, max(start + 1, min(math.ceil(high), size)))
 
 
 def noise(rng: np.random.Generator, size: int, cells: tuple[int, int], channels: int = 1) -> Array:
@@ -133,8 +135,10 @@ def smooth(points: ArrayLike, closed: bool = True, steps: int = 6) -> Points:
 def stroke(points: ArrayLike, width: float | ArrayLike) -> Points:
     """The outline of a line drawn through points (N, 2) with a brush of ``width`` (one, or N)."""
     line = np.asarray(points, np.float64)
-    along = np.gradient(line, axis=0)
-    length = np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-9)
+    along = np.empty_like(line)
+    along[0], along[-1] = line[1] - line[0], line[-1] - line[-2]
+    along[1:-1] = (line[2:] - line[:-2]) / 2
+    length = np.maximum(np.sqrt((along * along).sum(1, keepdims=True)), 1e-9)
     normal = np.stack([-along[:, 1], along[:, 0]], axis=1) / length
     half = np.broadcast_to(np.asarray(width, np.float64) / 2, len(line))[:, None]
     return np.concatenate([line + normal * half, (line - normal * half)[::-1]])

@@ -37,7 +37,7 @@ class Pose:
     def surface(self, points: ArrayLike, lift: float | ArrayLike = 0.0) -> Points:
         """Frame coordinates (N, 2) of points (N, 2) on the front of the face, ``lift`` above its surface."""
         x, y = np.asarray(points, np.float64).T
-        roundness = np.sqrt(np.clip(1 - (x / 0.29) ** 2, 0.05, 1))
+        roundness = np.sqrt(np.maximum(1 - (x / 0.29) ** 2, 0.05))
         depth = DEPTH * roundness + np.asarray(lift)
         turned = x * np.cos(self.yaw) + (depth - _EYE_DEPTH) * self.turn
         nodded = y + (depth - _EYE_DEPTH) * np.sin(self.pitch)
