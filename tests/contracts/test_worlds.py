@@ -19,6 +19,9 @@ Answers = list[dict[str, Any]]
 class WorldContract:
     """``told`` holds the answers of every rank, in order of rank."""
 
+    silent = "stacks"
+    """What a rank's log says that was silent for too long."""
+
     def test_each_rank_knows_its_place(self, told: Answers):
         assert [each["rank"] for each in told] == list(range(len(told)))
         assert {each["world_size"] for each in told} == {len(told)}
@@ -52,10 +55,16 @@ class WorldContract:
         assert {each["running_mean"] for each in told} == {(len(told) - 1) / 2}
 
     def test_a_rank_that_beats_in_time_leaves_no_stacks(self, told: Answers):
-        assert {each["log"] for each in told} == {""}
+        assert {each["beaten"] for each in told} == {""}
+        assert {each["ended"] for each in told} == {""}
+
+    def test_a_silent_rank_leaves_its_stacks_where_others_would_wait_for_it(self, told: Answers):
+        assert {each["silent"] for each in told} == {self.silent}
 
 
 class TestWorld(WorldContract):
+    silent = ""
+
     @pytest.fixture(scope="class")
     @classmethod
     def told(cls) -> Answers:

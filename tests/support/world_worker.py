@@ -1,10 +1,12 @@
 """What a World answers; ``python -m world_worker RANK STORE OUTPUT`` is one of two ranks. For tests."""
 
+import io
 import json
+import math
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 import torch.distributed as dist
@@ -71,14 +73,42 @@ def _learned(world: World) -> dict[str, Any]:
     }
 
 
+class Timer:
+    """faulthandler's, on a clock that is set by hand: it dumps once so many seconds pass undisturbed."""
+
+    def __init__(self) -> None:
+        self._left, self._log = math.inf, io.StringIO()
+
+    def dump_traceback_later(self, seconds: float, file: io.StringIO) -> None:
+        self._left, self._log = seconds, file
+
+    def cancel_dump_traceback_later(self) -> None:
+        self._left = math.inf
+
+    def wait(self, seconds: float) -> None:
+        self._left -= seconds
+        if self._left <= 0:
+            self._log.write("stacks")
+            self._left = math.inf
+
+
 def _watched(world: World) -> dict[str, Any]:
-    with tempfile.TemporaryFile("w+") as log:
+    """What is in the log after one beat in each patience, and after the watch has ended."""
+    timer, log = Timer(), io.StringIO()
+    with patch("distributed.world.faulthandler", timer):
         world.watch(log)
-        world.beat()
+        for _ in range(3):
+            timer.wait(0.6 * world.patience)
+            world.beat()
+        beaten = log.getvalue()
         world.watch(None)
         world.beat()
-        log.seek(0)
-        return {"log": log.read()}
+        timer.wait(2 * world.patience)
+        ended = log.getvalue()
+        world.watch(log)
+        timer.wait(2 * world.patience)
+        world.watch(None)
+    return {"beaten": beaten, "ended": ended, "silent": log.getvalue()}
 
 
 def main() -> None:
