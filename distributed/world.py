@@ -20,6 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from distributed.exit import STOP_SIGNALS
 from distributed.gpus import unused_gpus
+from distributed.sync_batchnorm import synchronise_batchnorm
 from lisa.console import console
 from lisa.errors import InputError
 from lisa.process import die_with_parent, flush_denormals
@@ -112,7 +113,7 @@ class ProcessGroupWorld(World):
             return network
         if pictures_at_once < SMALL_BATCH:
             if self.device.type == "cuda":
-                network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+                network = synchronise_batchnorm(network)
             elif self.is_main:
                 console.print(
                     f"BatchNorm: each process normalises its own {pictures_at_once} pictures "
