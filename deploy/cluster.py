@@ -32,15 +32,7 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
-from deploy.predictor.command import (
-    GPU_BATCH,
-    MAX_GPU_STREAMS,
-    automatic,
-    common_options,
-    conclude,
-    say,
-    settings_of,
-)
+from deploy.predictor.command import GPU_BATCH, MAX_GPU_STREAMS, conclude, say, settings_of
 from deploy.predictor.errors import CannotStartError
 from deploy.predictor.files import (
     SETTINGS_FILE,
@@ -54,6 +46,9 @@ from deploy.predictor.inputs import SUFFIXES, Job, find_in_folder, is_left_alone
 from deploy.predictor.machine import keep_freed_memory
 from deploy.predictor.model import ExportedModel, check_sha256, read_metadata
 from deploy.predictor.onnx_files import is_onnx
+from deploy.predictor.options import automatic, common_options
+from deploy.predictor.outputs import FACES
+from deploy.predictor.photo_options import join_faces, open_photos, settle_faces
 from deploy.predictor.streams import Batches, Outcome, Report, run
 from deploy.store import Store, StoreStream, StoreWriter
 
@@ -76,15 +71,17 @@ class Worker:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "model.ts"
             path.write_bytes(ray.get(content))
+            probabilities = options.probabilities or bool(options.cutout)
             model = ExportedModel(
-                path, torch.device(device), options.precision, options.tta == "flip", options.probabilities
+                path, torch.device(device), options.precision, options.tta == "flip", probabilities
             )
+            photos = open_photos(options, model, path)
         self.batch = options.batch_size or (1 if device == "cpu" else GPU_BATCH)
         model.warm_up(self.batch)
         writer = StoreWriter(model.metadata, options, Store("--output", options.output))
         source = Store("--input", options.input)
         turn = nullcontext() if device == "cpu" else threading.Lock()
-        stream = StoreStream(model, writer, turn, 1, options.fit, options.max_pixels, source=source)
+        stream = StoreStream(model, writer, turn, 1, options.fit, options.max_pixels, photos, source=source)
         self.streams = [stream] * threads
 
     def __call__(self, block: dict[str, Any]) -> dict[str, Any]:
@@ -96,6 +93,8 @@ class Worker:
         columns: dict[str, Any] = {
             "source": np.array([os.fsencode(outcome.job.source) for outcome in outcomes], object),
             "reason": np.array([outcome.reason for outcome in outcomes], object),
+            "oblong": np.array([outcome.oblong for outcome in outcomes]),
+            "faces": np.array([-1 if outcome.faces is None else outcome.faces for outcome in outcomes]),
         }
         for part, value in asdict(seconds).items():
             columns[part] = np.full(len(outcomes), value / len(outcomes))
@@ -256,7 +255,9 @@ def predict_folder(options: argparse.Namespace, console: Console) -> Report:
     digest = check_sha256(options.model, options.sha256)
     source, target = Store("--input", options.input), Store("--output", options.output)
     options.input, options.output = source.uri, target.uri  # workers may have another working folder
-    writer = StoreWriter(read_metadata(options.model), options, target)
+    metadata = read_metadata(options.model)
+    settle_faces(options, metadata)
+    writer = StoreWriter(metadata, options, target)
     jobs = find_pictures(source, target, lambda text: say(text, console))
     refuse_collisions(writer.outputs, jobs)
     if source.files == target.files:
@@ -266,17 +267,30 @@ def predict_folder(options: argparse.Namespace, console: Console) -> Report:
     outputs = [writer.outputs(job) for job in jobs]
     done = claim(target, settings, outputs, options.overwrite)
     todo = [job for job, names in zip(jobs, outputs, strict=True) if not done.issuperset(names)]
-    report = Report(total=len(jobs), skipped=len(jobs) - len(todo))
+    report = Report(total=len(jobs), skipped=len(jobs) - len(todo), why_frames=options.why_frames)
     if todo:
         ExportedModel(options.model, torch.device("cpu"), options.precision)  # damaged: better said here
         with ray_cluster():
             _drive(options, todo, report, console)
+    if options.finds:
+        _join_faces(target, jobs, report)
     content = {"model": str(options.model), "settings": settings, **report.content()}
     try:
         target.write("report.json", json.dumps(content, indent=1).encode())
     except OSError as error:
         report.failed["report.json"] = f"not written: {error.strerror or error}"
     return report
+
+
+def _join_faces(target: Store, jobs: list[Job], report: Report) -> None:
+    """faces.json out of what is there of the pictures' pieces."""
+    have = set(target.names())
+    names = [name for job in jobs if (name := f"{FACES}/{job.name}.json") in have]
+    try:
+        pieces = [target.files.cat_file(target.path(name)) for name in names]
+        target.write(f"{FACES}.json", join_faces(pieces))
+    except OSError as error:
+        report.failed[f"{FACES}.json"] = f"not written: {error.strerror or error}"
 
 
 def _drive(options: argparse.Namespace, jobs: list[Job], report: Report, console: Console) -> None:
@@ -286,10 +300,10 @@ def _drive(options: argparse.Namespace, jobs: list[Job], report: Report, console
     start = time.perf_counter()
     try:
         for row in track(parsed(options, jobs), "parsing", total=len(jobs), console=console):
-            if row["reason"]:
-                report.failed[printable(Path(os.fsdecode(row["source"])))] = row["reason"]
-            else:
-                report.done += 1
+            job = Job(Path(os.fsdecode(row["source"])), "")
+            faces = int(row["faces"])
+            outcome = Outcome(job, row["reason"], None if faces < 0 else faces, bool(row["oblong"]))
+            report.count(outcome, printable(job.source))
             for part in asdict(report.split):
                 setattr(report.split, part, getattr(report.split, part) + row[part])
     except KeyboardInterrupt:

@@ -29,13 +29,17 @@ class Settings:
     """The file to write."""
     images: Path | None = None
     """Folder of pictures for the parity gate. Default: the run's own, or else synthetic faces."""
+    finder: Path | None = None
+    """best.pt of a network trained small, by the recipe finder say: it finds the faces in photographs."""
     also: tuple[Format, ...] = ()
     """Also these formats, beside the output under their own suffix."""
 
 
-def export(checkpoint: Path, output: Path, images: Path | None = None) -> dict[str, Any]:
+def export(
+    checkpoint: Path, output: Path, images: Path | None = None, finder: Path | None = None
+) -> dict[str, Any]:
     """Writes the TorchScript file, which is the predictor too, and returns its metadata; see the gate."""
-    return export_gated(TorchScript, checkpoint, output, images)
+    return export_gated(TorchScript, checkpoint, output, images, finder)
 
 
 def export_as(kind: Format, checkpoint: Path, output: Path, images: Path | None = None) -> dict[str, Any]:
@@ -67,10 +71,18 @@ def main() -> None:
         }
         if settings.output in outputs.values():
             raise InputError(f"--output {settings.output}: choose another suffix, such as .ts, beside --also")
-        metadata = {settings.output.name: export(settings.checkpoint, settings.output, settings.images)}
+        made = export(settings.checkpoint, settings.output, settings.images, settings.finder)
+        metadata = {settings.output.name: made}
         for kind, output in outputs.items():
             metadata[output.name] = export_as(kind, settings.checkpoint, output, settings.images)
         print_parity(metadata, console)
+        if reason := made["faces"].get("reason"):
+            console.print(
+                f"it parses faces that fill the frame and finds none in photographs: {reason}",
+                markup=False,
+                highlight=False,
+                soft_wrap=True,
+            )
         if origin := metadata[settings.output.name].get("origin"):
             console.print(f"{settings.checkpoint}: {origin}", markup=False, highlight=False, soft_wrap=True)
         for output in (settings.output, *outputs.values()):

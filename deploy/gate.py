@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from deploy.bounds import Bound, measure_bounds
+from deploy.finder import choose_finder
 from deploy.predictor.errors import BadPictureError
 from deploy.predictor.inputs import SUFFIXES
 from deploy.predictor.model import FORMAT
@@ -56,10 +57,24 @@ class ExportedFormat(ABC):
         """Runs the finished file as its user does; ``run`` is it at work in fp32. Raises InputError."""
 
 
+class FindingFormat(ExportedFormat):
+    """One that finds faces in photographs too."""
+
+    @abstractmethod
+    def add_finder(self, finder: Trained | None) -> None:
+        """Puts a second network into the file; None: the first finds them, or nobody does."""
+
+
 def export_gated(
-    kind: type[ExportedFormat], checkpoint: Path, output: Path, images: Path | None
+    kind: type[ExportedFormat],
+    checkpoint: Path,
+    output: Path,
+    images: Path | None,
+    finder: Path | None = None,
 ) -> dict[str, Any]:
     """Makes, writes and runs the file; returns its metadata, which then holds the figures too.
+
+    ``finder`` is the checkpoint of a small network that finds faces, for formats that can hold one.
 
     Raises InputError for a bad checkpoint, bad pictures, an output that can't be written, and for an exported
     network that doesn't give the trained one's labels.
@@ -78,6 +93,9 @@ def export_gated(
         with whole_file(output) as temporary:
             temporary.touch()  # torch reports a folder that can't be written as a RuntimeError of many lines
             exported = kind(trained, bounds)
+            if isinstance(exported, FindingFormat):
+                metadata["faces"], searching = choose_finder(trained, finder, pictures)
+                exported.add_finder(searching)
             exported.write(temporary, metadata)
             runners = exported.load(temporary)
             metadata["parity"] = compare(reference, runners, pictures)

@@ -7,7 +7,7 @@ import posixpath
 import uuid
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,8 +17,8 @@ from fsspec.implementations.local import LocalFileSystem
 from deploy.predictor.errors import BadPictureError, CannotStartError
 from deploy.predictor.files import TEMPORARY, write_whole
 from deploy.predictor.inputs import Job
-from deploy.predictor.model import Probabilities
 from deploy.predictor.outputs import Writer
+from deploy.predictor.photos import Parsed
 from deploy.predictor.pictures import Pixels, read_picture
 from deploy.predictor.streams import Stream
 
@@ -83,9 +83,9 @@ class StoreWriter(Writer):
         super().__init__(metadata, options)
         self.store = store
 
-    def write(self, job: Job, picture: Pixels, labels: Pixels, probabilities: Probabilities | None) -> None:
+    def write(self, job: Job, picture: Pixels, parsed: Parsed) -> None:
         """Raises OSError."""
-        contents = self.contents(job, picture, labels, probabilities)
+        contents = self.contents(job, picture, parsed)
         for name, content in zip(self.outputs(job), contents, strict=True):
             self.store.write(name, content)
 
@@ -94,7 +94,7 @@ class StoreWriter(Writer):
 class StoreStream(Stream):
     """The predictor's stream, out of a store."""
 
-    source: Store
+    source: Store = field(kw_only=True)
 
     def read(self, job: Job) -> Pixels:
         """Raises BadPictureError."""

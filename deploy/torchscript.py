@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import warnings
+import zipfile
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,8 +20,9 @@ from torch import Tensor, nn
 
 from deploy.bounds import Bound
 from deploy.bundle import append_predictor
-from deploy.gate import MIN_EQUAL_LABELS, ExportedFormat, Runner
+from deploy.gate import MIN_EQUAL_LABELS, FindingFormat, Runner
 from deploy.predictor.errors import CannotStartError
+from deploy.predictor.finding import FINDER_FILE
 from deploy.predictor.machine import cpu_has_bf16
 from deploy.predictor.model import METADATA_FILE, ExportedModel
 from deploy.rewrite import for_inference
@@ -55,14 +57,31 @@ class Exported(FaceParser):
         """(B,C,h,w) logits to (B,height,width) uint8 ids."""
         return argmax_at(logits, height, width)
 
+    @torch.jit.export
+    def dense(self, images: Tensor) -> Tensor:
+        """(B,3,H,W) RGB in 0..255, sides multiples of 32, to float32 logits (B,C,H,W): nothing is resized."""
+        return self.network(self.normalise(images)).float()
 
-class TorchScript(ExportedFormat):
+
+class TorchScript(FindingFormat):
     """TorchScript and the predictor in one zip."""
 
     def __init__(self, trained: Trained, bounds: Sequence[Bound]) -> None:
         network = InPrecision(for_inference(trained.network, bounds))
         with _torchscript_warnings_off():
             self.scripted = torch.jit.script(Exported(network, trained.config.data.size).eval())
+        self.finder = b""
+
+    def add_finder(self, finder: Trained | None) -> None:
+        """The second network travels in half precision."""
+        if finder is None:
+            return
+        exported = Exported(InPrecision(for_inference(finder.network)), finder.config.data.size).eval()
+        exported.network.half()
+        content = io.BytesIO()
+        with _torchscript_warnings_off():
+            torch.jit.save(torch.jit.script(exported), content)
+        self.finder = content.getvalue()
 
     def write(self, path: Path, metadata: dict[str, Any]) -> None:
         """Raises OSError."""
@@ -72,6 +91,9 @@ class TorchScript(ExportedFormat):
             extra = {METADATA_FILE: json.dumps(metadata, indent=1)}
             torch.jit.save(self.scripted, content, _extra_files=extra)
         append_predictor(content)
+        if self.finder:
+            with zipfile.ZipFile(content, "a") as archive:
+                archive.writestr(zipfile.ZipInfo(FINDER_FILE), self.finder)
         path.write_bytes(content.getbuffer())
 
     @staticmethod
@@ -105,7 +127,7 @@ def _run_as_program(path: Path, pictures: list[Tensor], folder: Path) -> None:
     # -I hides PYTHONPATH and the user's own packages, which is where some machines keep torch.
     isolated = ["-I"] if str(Path(torch.__file__).parents[1]) in site.getsitepackages() else []
     command = [sys.executable, *isolated, str(path.resolve()), "--device", "cpu"]
-    command += ["--input", "in", "--output", "out"]
+    command += ["--faces", "frame", "--input", "in", "--output", "out"]
     try:
         done = subprocess.run(
             command, cwd=folder, capture_output=True, text=True, check=False, timeout=TRY_OUT_SECONDS

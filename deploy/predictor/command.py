@@ -33,10 +33,11 @@ from .files import (
 from .gallery import GALLERY, write_gallery
 from .inputs import Job, find_pictures
 from .machine import choose_devices, choose_precision, cores, keep_freed_memory
-from .model import ExportedModel, check_sha256, own_model, read_metadata
-from .onnx_files import RUNTIMES, choose_runtime, is_onnx, settle_for_onnx
-from .outputs import CELEBAMASK, FACE_PARSING, OLD_NAMES, OWN, Writer, already_done
-from .pictures import MAX_PIXELS
+from .model import ExportedModel, check_sha256, read_metadata
+from .onnx_files import choose_runtime, is_onnx, settle_for_onnx
+from .options import arguments
+from .outputs import CELEBAMASK, FACES, OWN, Writer, already_done
+from .photo_options import join_faces, open_photos, settle_faces
 from .streams import Batches, Outcome, Report, Stream, run
 
 MAX_STREAMS = 8
@@ -46,83 +47,6 @@ MAX_GPU_STREAMS = 32
 """A stream of a GPU holds no maps, but 50 MB of pictures; more of them wait for Python's lock."""
 
 GPU_BATCH = 16
-
-
-def automatic(text: str) -> int:
-    """An argument that is "auto" (0) or a number above 0."""
-    value = 0 if text == "auto" else int(text)
-    if value < 0 or (value == 0 and text != "auto"):
-        raise ValueError
-    return value
-
-
-def arguments(argv: list[str] | None) -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        description="Parses faces: pictures in, palette PNGs of class ids out.",
-        epilog="A model file is a program: run only those that you trust.",
-    )
-    add = parser.add_argument
-    own = own_model()
-    known = "" if own is None else " (default: this one)"
-    add("--model", type=Path, default=own, required=own is None, help=f"file made by deploy.export{known}")
-    add("--input", required=True, help="folder, picture, quoted pattern, or .txt file with a path per line")
-    add("--output", type=Path, required=True, help="folder for the label maps")
-    add("--gallery", action="store_true", help="also OUTPUT/gallery.html: one page that shows them all")
-    add("--device", default="auto", help="auto (every GPU, else the CPU), cpu, cuda or cuda:N")
-    add(
-        "--precision",
-        choices=("auto", "fp32", "tf32", "bf16"),
-        default="fp32",
-        help="fp32 gives training's labels; tf32 is faster on GPUs, two labels in ten thousand differ; auto "
-        "takes bf16 where the device multiplies it in hardware: twice as fast, a few in a thousand differ",
-    )
-    add(
-        "--runtime",
-        choices=("auto", "torch", *RUNTIMES),
-        default="auto",
-        help="what computes: torch for TorchScript files; for .onnx files auto is OpenVINO, or where that is "
-        "not installed ONNX Runtime",
-    )
-    add(
-        "--workers",
-        type=automatic,
-        default=0,
-        help="streams per device; auto: one per core, on CPUs at most 8",
-    )
-    common_options(parser)
-    return parser.parse_args(argv)
-
-
-def common_options(parser: argparse.ArgumentParser) -> None:
-    """What to make of each picture: deploy.cluster takes the same."""
-    add = parser.add_argument
-    add("--overlay", action="store_true", help="also OUTPUT/overlay: the classes' colours over the picture")
-    add("--color", action="store_true", help="also OUTPUT/color: RGB pictures of the classes' colours")
-    add("--parts", default="", help="also OUTPUT/parts/NAME: masks of 0 and 255 of these classes: hair,hat")
-    add(
-        "--probabilities",
-        action="store_true",
-        help="also OUTPUT/probabilities: fp16 npz at the network's size",
-    )
-    add(
-        "--labels",
-        type=lambda name: OLD_NAMES.get(name, name),
-        choices=(OWN, CELEBAMASK, FACE_PARSING),
-        default=OWN,
-        help="the ids' order: the model's own, or one of the two in circulation for CelebAMask-HQ's labels",
-    )
-    add(
-        "--fit",
-        choices=("stretch", "pad", "crop"),
-        default="stretch",
-        help="how a picture fills the network's square: stretched as in training, padded, or its middle",
-    )
-    add("--tta", choices=("none", "flip"), default="none", help="flip: averages with the mirrored picture")
-    add("--batch-size", type=automatic, default=0, help="pictures at once; auto: 1 on CPUs, 16 on GPUs")
-    add("--overwrite", action="store_true", help="do pictures again that are done already")
-    add("--sha256", help="refuse a model file with another SHA-256")
-    add("--max-pixels", type=int, default=MAX_PIXELS, help="refuse larger pictures (default: %(default)s)")
 
 
 def count_streams(workers: int, devices: list[torch.device], jobs: int) -> int:
@@ -154,14 +78,15 @@ def make_streams(
             device,
             precision,
             options.tta == "flip",
-            options.probabilities,
+            options.probabilities or bool(options.cutout),
             options.runtime,
             streams,
         )
+        photos = open_photos(options, model, options.model)
         torch.set_num_threads(threads)
         model.warm_up(batch)
         turn = contextlib.nullcontext() if device.type == "cpu" else threading.Lock()
-        stream = Stream(model, writer, turn, threads, options.fit, options.max_pixels)
+        stream = Stream(model, writer, turn, threads, options.fit, options.max_pixels, photos)
         made += [stream] * streams
     return made
 
@@ -177,13 +102,17 @@ def settings_of(options: argparse.Namespace, digest: str, precision: str) -> dic
         "tta": options.tta,
         "labels": labels,
     }
-    return {**settings, "runtime": options.runtime} if is_onnx(options.model) else settings
+    if is_onnx(options.model):
+        settings["runtime"] = options.runtime
+    return {**settings, "faces": options.finds} if options.finds else settings
 
 
 def predict(options: argparse.Namespace, console: Console) -> Report:
     """The whole run. Raises CannotStartError."""
     digest = check_sha256(options.model, options.sha256)
-    writer = Writer(read_metadata(options.model), options)
+    metadata = read_metadata(options.model)
+    settle_faces(options, metadata)
+    writer = Writer(metadata, options)
     options.runtime = choose_runtime(options.runtime, options.model)
     if options.runtime != "torch":
         options.device, options.precision = settle_for_onnx(
@@ -217,7 +146,7 @@ def _predict(
     settings = settings_of(options, digest, choose_precision(options.precision, devices[0]))
     since = claim(options.output, settings, options.overwrite)
     todo = [job for job in jobs if not already_done(writer, job, since)]
-    report = Report(total=len(jobs), skipped=len(jobs) - len(todo))
+    report = Report(total=len(jobs), skipped=len(jobs) - len(todo), why_frames=options.why_frames)
     if todo:
         count = count_streams(options.workers, devices, len(todo))
         size = choose_batch(options.batch_size, devices[0], count * len(devices), len(todo))
@@ -233,15 +162,23 @@ def _predict(
 def _write_notes(
     options: argparse.Namespace, writer: Writer, settings: dict[str, Any], done: Iterable[Job], report: Report
 ) -> None:
-    """The gallery of what is done by now, in this run or before, and report.json."""
+    """The gallery and faces.json of what is done by now, in this run or before, and report.json."""
+    finished = list(done)
     if options.gallery:
-        pieces = (options.output / GALLERY / f"{job.name}.txt" for job in done)
+        pieces = (options.output / GALLERY / f"{job.name}.txt" for job in finished)
         try:
             write_gallery(
                 options.output / f"{GALLERY}.html", pieces, report.total, writer.names, writer.palette
             )
         except OSError as error:
             report.failed[f"{GALLERY}.html"] = f"not written: {error.strerror or error}"
+    if options.finds:
+        pieces = (options.output / FACES / f"{job.name}.json" for job in finished)
+        try:
+            joined = join_faces(piece.read_bytes() for piece in pieces)
+            write_whole(options.output / f"{FACES}.json", joined)
+        except OSError as error:
+            report.failed[f"{FACES}.json"] = f"not written: {error.strerror or error}"
     content = {"model": str(options.model), "settings": settings, **report.content()}
     try:
         write_whole(options.output / "report.json", json.dumps(content, indent=1).encode())
@@ -265,10 +202,7 @@ def _drive(streams: list[Stream], batches: Batches, report: Report, total: int, 
             task = progress.add_task("", total=total)
 
             def note(outcome: Outcome) -> None:
-                if outcome.reason:
-                    report.failed[printable(outcome.job.source)] = outcome.reason
-                else:
-                    report.done += 1
+                report.count(outcome, printable(outcome.job.source))
                 progress.advance(task)
 
             report.split = run(streams, batches, note)
@@ -293,6 +227,14 @@ def summarise(report: Report, console: Console) -> None:
     shares = ", ".join(f"{part} {100 * value / busy:.0f} %" for part, value in split.items()) if busy else ""
     line = f"{counts}; {report.rate:.1f} pictures/s" + (f" ({shares})" if shares else "")
     console.print(line, highlight=False, soft_wrap=True)
+    if report.why_frames:
+        shapes = f" ({report.oblong} of them look like photographs)" if report.oblong else ""
+        say(f"each picture as a frame that a face fills: {report.why_frames}{shapes}", console)
+    if report.photos:
+        found = f"{report.faces} faces in {report.photos} photographs"
+        without = f", none in {report.without_face} of them" if report.without_face else ""
+        aligned = f"; {report.aligned} pictures are aligned faces" if report.aligned else ""
+        console.print(f"{found}{without}{aligned}", highlight=False, soft_wrap=True)
     if report.interrupted:
         console.print("interrupted: the same command goes on from here")
 

@@ -4,13 +4,13 @@ import base64
 import html
 import json
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from .files import whole_file
 from .pictures import Pixels, encode_picture
@@ -30,8 +30,17 @@ POLICY = """\
   content="default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'">"""
 
 
-def gallery_piece(name: str, picture: Pixels, labels: Pixels, classes: int) -> bytes:
+def gallery_piece(
+    name: str,
+    picture: Pixels,
+    labels: Pixels,
+    classes: int,
+    frames: Sequence[list[list[float]]] = (),
+) -> bytes:
     """A picture's row in the gallery: thumbnail, label map and area per class, as one HTML element.
+
+    ``frames`` are the corners of the faces' frames, in the picture's pixels: they are drawn into the
+    thumbnail.
 
     The page reads the attribute at once and the content, base64 of WebP and of zlib's ids, when the picture
     comes into view.
@@ -39,6 +48,9 @@ def gallery_piece(name: str, picture: Pixels, labels: Pixels, classes: int) -> b
     thumbnail = Image.fromarray(picture)
     thumbnail.thumbnail((THUMBNAIL, THUMBNAIL))
     size = thumbnail.size
+    for frame in frames:
+        line = [(x * size[0] / picture.shape[1], y * size[1] / picture.shape[0]) for x, y in frame]
+        ImageDraw.Draw(thumbnail).line([*line, line[0]], fill=(255, 255, 0), width=2)
     ids = Image.fromarray(labels).resize(size, Image.Resampling.NEAREST)
     areas = np.bincount(labels.ravel(), minlength=classes) / labels.size
     row = {

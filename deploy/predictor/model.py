@@ -129,12 +129,18 @@ class ExportedModel:
         images = torch.from_numpy(pictures).to(self.device).permute(0, 3, 1, 2)
         if not (self.flip or self.probabilities):
             return self.engine(images).cpu().numpy(), None
+        logits = self.logits(images)
+        labels = self.engine.labels(logits, images.shape[2], images.shape[3]).cpu().numpy()
+        return labels, logits.softmax(1).half().cpu().numpy() if self.probabilities else None
+
+    @torch.inference_mode()
+    def logits(self, images: torch.Tensor) -> torch.Tensor:
+        """(B,3,H,W) uint8 RGB, on the model's device, to float32 logits (B,C,size,size)."""
         logits = self.engine.logits(images)
         if self.flip:
             mirrored = self.engine.logits(images.flip(3)).flip(3)
             logits = (logits + mirrored[:, self.swapped]) / 2
-        labels = self.engine.labels(logits, images.shape[2], images.shape[3]).cpu().numpy()
-        return labels, logits.softmax(1).half().cpu().numpy() if self.probabilities else None
+        return logits
 
     def warm_up(self, batch: int = 1) -> None:
         """Runs batches of the size to come. TorchScript optimises during its first calls: they are slow.
@@ -165,14 +171,15 @@ def _load_script(path: Path, device: torch.device, precision: str) -> torch.nn.M
             if precision == "bf16":
                 model.network.to(torch.bfloat16)
             if device.type == "cpu" and torch.backends.mkldnn.is_available():
-                _prefer_onednn(model)
-            return torch.jit.freeze(model, preserved_attrs=["logits", "labels"])
+                prefer_onednn(model)
+            kept = [name for name in ("logits", "labels", "dense") if hasattr(model, name)]
+            return torch.jit.freeze(model, preserved_attrs=kept)
     except (RuntimeError, OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
         raise CannotStartError(f"{path}: can't be loaded ({reason[:200]})") from None
 
 
-def _prefer_onednn(model: torch.nn.Module) -> None:
+def prefer_onednn(model: torch.nn.Module) -> None:
     """Sends every convolution that can choose to oneDNN; freezing then drops the other branch."""
     for module in model.modules():
         if hasattr(module, "onednn"):

@@ -1,7 +1,9 @@
 """What becomes of a label map: the files that the user asked for."""
 
 import argparse
+import contextlib
 import io
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,12 +11,14 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from .cutout import opacity
 from .errors import CannotStartError
 from .files import changed_at, printable, write_whole
 from .gallery import GALLERY, gallery_piece
 from .inputs import Job
-from .model import Probabilities
+from .photos import Parsed, corners, rows_of
 from .pictures import Pixels, encode_picture
+from .unions import label_ids, read_cutout, read_parts
 
 PNG_LEVEL = 1
 """zlib's level: 9 makes the label maps a little smaller and takes many times as long."""
@@ -30,6 +34,22 @@ FACE_PARSING_NAMES = (
 """Names by id in https://github.com/zllrunning/face-parsing.PyTorch, whose order many tools expect."""
 
 
+FACES = "faces"
+"""Folder of what was found in each picture, and the stem of the file that holds all of it."""
+
+INNER = ("skin", "nose", "glasses", "eyes", "brows", "mouth", "lips", "beard")
+"""Parts between whose edges lies a face's box."""
+
+
+def inner_ids(metadata: dict[str, Any]) -> list[int]:
+    """Labels of the inner face."""
+    found: set[int] = set()
+    for name in INNER:
+        with contextlib.suppress(CannotStartError):  # not every model has them all
+            found.update(label_ids("", name, metadata))
+    return sorted(found - {0})
+
+
 class Writer:
     """Turns a label map into the files that the user asked for. Raises CannotStartError for unknown parts."""
 
@@ -41,10 +61,11 @@ class Writer:
         self.color: bool = options.color
         self.probabilities: bool = options.probabilities
         self.gallery: bool = options.gallery
-        self.parts: list[str] = [part for part in options.parts.split(",") if part]
-        for part in self.parts:
-            if part not in self.names:
-                raise CannotStartError(f"--parts {part}: one of {', '.join(self.names)}")
+        self.parts = read_parts(options.parts, metadata)
+        self.cutout = read_cutout(options.cutout, metadata)
+        self.fit: str = options.fit
+        self.faces = bool(options.finds)
+        self.inner = inner_ids(metadata)
         order = FACE_PARSING_NAMES if options.labels == FACE_PARSING else self.names
         if options.labels != OWN and sorted(self.names) != sorted(FACE_PARSING_NAMES):
             raise CannotStartError(f"--labels {options.labels}: this model has other labels")
@@ -56,38 +77,48 @@ class Writer:
         """The files of a picture, the label map last: where it stands, the picture is done."""
         kinds = [("overlay", ".jpg")] * self.overlay + [("color", ".png")] * self.color
         kinds += [(f"parts/{part}", ".png") for part in self.parts]
-        kinds += [("probabilities", ".npz")] * self.probabilities + [(GALLERY, ".txt")] * self.gallery
+        kinds += [("cutout", ".png")] * bool(self.cutout) + [("probabilities", ".npz")] * self.probabilities
+        kinds += [(FACES, ".json")] * self.faces + [(GALLERY, ".txt")] * self.gallery
         return [*(f"{kind}/{job.name}{suffix}" for kind, suffix in kinds), f"{job.name}.png"]
 
     def targets(self, job: Job) -> list[Path]:
         """``outputs``, in the output folder."""
         return [self.folder / name for name in self.outputs(job)]
 
-    def write(self, job: Job, picture: Pixels, labels: Pixels, probabilities: Probabilities | None) -> None:
+    def write(self, job: Job, picture: Pixels, parsed: Parsed) -> None:
         """Raises OSError."""
-        contents = self.contents(job, picture, labels, probabilities)
+        contents = self.contents(job, picture, parsed)
         for path, content in zip(self.targets(job), contents, strict=True):
             write_whole(path, content)
 
-    def contents(
-        self, job: Job, picture: Pixels, labels: Pixels, probabilities: Probabilities | None
-    ) -> Iterator[bytes]:
+    def contents(self, job: Job, picture: Pixels, parsed: Parsed) -> Iterator[bytes]:
         """In the order of ``outputs``."""
+        labels = parsed.labels
         ids = _with_palette(labels, self.palette)
         if self.overlay:
             yield encode_picture(blend(picture, ids), format="JPEG", quality=90)
         if self.color:
             yield encode_picture(ids.convert("RGB"), format="PNG", compress_level=PNG_LEVEL)
-        for part in self.parts:
-            mask = (labels == self.names.index(part)) * np.uint8(255)
+        for wanted in self.parts.values():
+            mask = np.isin(labels, wanted) * np.uint8(255)
             yield encode_picture(Image.fromarray(mask), format="PNG", compress_level=PNG_LEVEL)
-        if probabilities is not None:
+        if self.cutout:
+            alpha = opacity(parsed, self.cutout, picture, self.fit)
+            cut = Image.fromarray(np.dstack([picture, alpha]))
+            yield encode_picture(cut, format="PNG", compress_level=PNG_LEVEL)
+        if self.probabilities and parsed.probabilities is not None:
             stream = io.BytesIO()
             in_order = np.argsort(self.renumbered)  # channel i is the map's id i
-            np.savez_compressed(stream, probabilities=probabilities[in_order])
+            np.savez_compressed(stream, probabilities=parsed.probabilities[..., in_order, :, :])
             yield stream.getvalue()
+        rows = rows_of(parsed, self.names, self.inner)
+        if self.faces:
+            about = {"picture": printable(job.source), "map": f"{printable(Path(job.name))}.png"}
+            size = {"width": picture.shape[1], "height": picture.shape[0]}
+            yield json.dumps({**about, **size, "aligned": parsed.faces is None, "faces": rows}).encode()
         if self.gallery:
-            yield gallery_piece(printable(Path(job.name)), picture, labels, len(self.names))
+            frames = [corners(face).tolist() for face in parsed.faces or []]
+            yield gallery_piece(printable(Path(job.name)), picture, labels, len(self.names), frames)
         renumbered = _with_palette(self.renumbered[labels], self.out_palette)
         yield encode_picture(renumbered, format="PNG", compress_level=PNG_LEVEL)
 

@@ -16,6 +16,7 @@ from .inputs import Job
 from .machine import device_answers, is_out_of_memory, release_memory
 from .model import ExportedModel
 from .outputs import Writer
+from .photos import Parsed, Photos, is_square
 from .pictures import Pixels, from_frame, read_picture, to_frame
 
 BATCH_PIXELS = 2**24
@@ -28,6 +29,10 @@ class Outcome:
 
     job: Job
     reason: str = ""
+    faces: int | None = None
+    """Of a photo; None for a picture that was parsed as one frame."""
+    oblong: bool = False
+    """It was parsed as one frame, but is no square."""
 
 
 @dataclass
@@ -59,6 +64,30 @@ class Report:
     seconds: float = 0.0
     split: Seconds = field(default_factory=Seconds)
     interrupted: bool = False
+    aligned: int = 0
+    """Pictures done as one frame that a face fills."""
+    photos: int = 0
+    """Pictures done as whole photographs."""
+    faces: int = 0
+    """Faces found in those."""
+    oblong: int = 0
+    """Pictures done as one frame that are no squares."""
+    why_frames: str = ""
+    """Why this model takes every picture as one frame, where nobody asked for that."""
+    without_face: int = 0
+    """Photographs among them in which none was found."""
+
+    def count(self, outcome: Outcome, where: str) -> None:
+        """Adds a picture."""
+        if outcome.reason:
+            self.failed[where] = outcome.reason
+            return
+        self.done += 1
+        self.aligned += outcome.faces is None
+        self.oblong += outcome.oblong
+        self.photos += outcome.faces is not None
+        self.faces += outcome.faces or 0
+        self.without_face += outcome.faces == 0
 
     @property
     def rate(self) -> float:
@@ -84,6 +113,8 @@ class Stream:
     threads: int
     fit: str
     max_pixels: int
+    photos: Photos | None = None
+    """Finds faces; None takes each picture as one frame."""
 
     def work(self, batches: Iterable[list[Job]], report: Callable[[Outcome], None]) -> Seconds:
         """Until ``batches`` ends. One outcome per job."""
@@ -115,12 +146,35 @@ class Stream:
             except BadPictureError as error:
                 yield Outcome(job, str(error))
                 continue
+            if self.photos is not None:
+                outcome = self._photo(self.photos, job, picture, seconds)
+                if outcome is not None:
+                    yield outcome
+                    continue
             if held and held + pixels > BATCH_PIXELS:
                 yield from self._groups(by_size, seconds)
                 by_size, held = {}, 0
             by_size.setdefault(picture.shape, []).append((job, picture))
             held += pixels
         yield from self._groups(by_size, seconds)
+
+    def _photo(self, photos: Photos, job: Job, picture: Pixels, seconds: Seconds) -> Outcome | None:
+        """Does a whole photograph; None for a picture that is one frame."""
+        try:
+            with self.turn, seconds.spent_on("network"):
+                faces = photos.faces(job, picture)
+                if faces is None:
+                    return None
+                parsed = photos.parse(picture, faces)
+            with seconds.spent_on("encode"):
+                self.writer.write(job, picture, parsed)
+            return Outcome(job, faces=len(faces))
+        except BadPictureError as error:
+            return Outcome(job, str(error))
+        except (RuntimeError, MemoryError) as error:
+            return Outcome(job, self._reason(error))
+        except OSError as error:
+            return Outcome(job, f"not written: {error.strerror or error}")
 
     def _groups(
         self, by_size: dict[tuple[int, ...], list[tuple[Job, Pixels]]], seconds: Seconds
@@ -144,10 +198,9 @@ class Stream:
             labels = from_frame(maps[index], picture.shape, self.fit)
             try:
                 with seconds.spent_on("encode"):
-                    self.writer.write(
-                        job, picture, labels, None if probabilities is None else probabilities[index]
-                    )
-                yield Outcome(job)
+                    shares = None if probabilities is None else probabilities[index]
+                    self.writer.write(job, picture, Parsed(labels, shares))
+                yield Outcome(job, oblong=not is_square(picture))
             except OSError as error:
                 yield Outcome(job, f"not written: {error.strerror or error}")
 

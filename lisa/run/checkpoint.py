@@ -51,14 +51,21 @@ class Trained(NamedTuple):
     metrics: dict[str, Any]
     origin: str = ""
     """Who trained it, if no run of ours did; empty for ours."""
+    arrangement: dict[str, Any] | None = None
+    """Where parts of its training faces lie, or why nobody knows (lisa.data.arrangement); None if unsaid."""
 
     def parser(self, device: torch.device | str = "cpu") -> FaceParser:
         """The network with everything around it, at the size that it was trained at, ready to predict."""
         return FaceParser.for_prediction(self.network, self.config.data.size, device)
 
 
-def payload(weights: dict[str, Any], config: Config, metrics: dict[str, Any]) -> dict[str, Any]:
-    """The part of a checkpoint that every reader needs."""
+def payload(
+    weights: dict[str, Any],
+    config: Config,
+    metrics: dict[str, Any],
+    arrangement: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The part of a checkpoint that every reader needs; ``arrangement`` as lisa.data.arrangement has it."""
     return {
         "format": FORMAT,
         "weights": weights,
@@ -66,6 +73,7 @@ def payload(weights: dict[str, Any], config: Config, metrics: dict[str, Any]) ->
         "labels": list(config.labels.names),
         "metrics": metrics,
         "versions": {"torch": str(torch.__version__), "timm": timm.__version__},
+        **({} if arrangement is None else {"arrangement": arrangement}),
     }
 
 
@@ -164,7 +172,8 @@ def load_network(path: str | Path) -> Trained:
     config = Config.from_dict(checkpoint["config"])
     network = build(replace(config.model, auxiliary=False), len(config.labels))
     load_weights(network, checkpoint["weights"], path)
-    return Trained(network.eval(), config, checkpoint["metrics"], checkpoint.get("origin", ""))
+    origin, arrangement = checkpoint.get("origin", ""), checkpoint.get("arrangement")
+    return Trained(network.eval(), config, checkpoint["metrics"], origin, arrangement)
 
 
 def load_weights(network: nn.Module, weights: dict[str, Any], path: str | Path) -> None:

@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import IO, Any
 
-from lisa.config import Config
 from lisa.errors import InputError
 from lisa.files import make_folders
 from lisa.lock import lock_folder
@@ -79,9 +78,9 @@ class RunFolder:
             self._last_is_good = False
             return saved, [f"{error}; going on from the checkpoint before it, {PREVIOUS}"]
 
-    def keep_best(self, weights: dict[str, Any], config: Config, record: dict[str, Any]) -> None:
-        """Takes weights, as they are now, for best.pt: save_last writes it, once the disk has room."""
-        self._best = checkpoint.pack(checkpoint.payload(weights, config, record))
+    def keep_best(self, content: dict[str, Any]) -> None:
+        """Takes a payload, as it is now, for best.pt: save_last writes it, once the disk has room."""
+        self._best = checkpoint.pack(content)
 
     def save_last(self, content: dict[str, Any]) -> str | None:
         """Writes last.pt, and best.pt if there is a new one; the last.pt before stays as previous.pt.

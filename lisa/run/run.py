@@ -62,6 +62,7 @@ class Run:
         self.folder = RunFolder(Path(config.output))
         self.log = RunLog(self.folder.path, active=False)
         self._config, self._world, self._resume = config, world, resume
+        self._arrangement: dict[str, Any] | None = None
         self._stack = ExitStack()
         self._cadence = Cadence(config.train.checkpoint_every, step=0)
         self._log_offset = 0
@@ -121,11 +122,13 @@ class Run:
                 f"{batch}; {'; '.join(others)}): is it one folder that all hosts share?"
             )
 
-    def begin(self, config: Config, state: State) -> None:
+    def begin(self, config: Config, state: State, arrangement: dict[str, Any] | None = None) -> None:
         """Writes config.json and summary.json and opens the logs: nothing speaks against the run any more.
 
-        ``config`` is settled: what it left to the machine has been chosen.
+        ``config`` is settled: what it left to the machine has been chosen. ``arrangement``, which rank 0
+        alone has, goes into every checkpoint.
         """
+        self._arrangement = arrangement
         self._config, self._cadence = config, Cadence(config.train.checkpoint_every, state.step)
         hosts = self._world.all_gather(platform.node())
         self._world.fail_together(lambda: self._open(state, hosts) if self._world.is_main else None)
@@ -156,7 +159,7 @@ class Run:
         if self._world.is_main:
             self.log.flush()
             weights = deployable(state.averaged).state_dict()
-            content = checkpoint.payload(weights, self._config, {"best_miou": state.best})
+            content = checkpoint.payload(weights, self._config, {"best_miou": state.best}, self._arrangement)
             fault = self.folder.save_last(
                 {**content, "training": {**training, "log_offset": self.log.offset}}
             )
@@ -177,7 +180,9 @@ class Run:
         """
         best = state.end_epoch(record["miou"])
         if best and self._world.is_main:
-            self.folder.keep_best(network.state_dict(), self._config, record)
+            weights = network.state_dict()
+            content = checkpoint.payload(weights, self._config, record, self._arrangement)
+            self.folder.keep_best(content)
         self.log.epoch(record, state.step)
         if math.isnan(record["miou"]):
             self.log.warn(

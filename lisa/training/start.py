@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from lisa.config import Config
+from lisa.data.arrangement import measure_arrangement
 from lisa.data.checking import check_pairs
 from lisa.data.faces import EpochBatches
 from lisa.data.folders import find_pairs
@@ -92,7 +93,7 @@ def begin(config: Config, world: World, faces: Faces, run: Run) -> tuple[Config,
     config = settle_parts(config, step, batches)
     if saved is not None:
         notes += [*changes(Config.from_dict(saved["config"]), config), *moved(step)]
-    run.begin(config, state)
+    run.begin(config, state, arrangement_of(faces, config, world, saved))
     run.log.note(
         f"{config.model.name}: {count_parameters(network):,} parameters; {len(faces.train)} training and "
         f"{len(faces.val)} validation pictures; {world.world_size} x {world.device.type} in "
@@ -109,6 +110,17 @@ def begin(config: Config, world: World, faces: Faces, run: Run) -> tuple[Config,
     for note in (*faces.notes, *notes):
         run.log.warn(note)
     return config, step, batches
+
+
+def arrangement_of(
+    faces: Faces, config: Config, world: World, saved: dict[str, Any] | None
+) -> dict[str, Any] | None:
+    """Where the parts of the training faces lie, on rank 0; a run that goes on keeps what it measured."""
+    if saved is not None and "arrangement" in saved:
+        return saved["arrangement"]
+    return world.fail_together(
+        lambda: measure_arrangement(faces.train, config.labels) if world.is_main else None
+    )
 
 
 def start_network(config: Config, going_on: bool) -> tuple[nn.Module, list[str]]:

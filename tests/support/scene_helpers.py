@@ -1,18 +1,23 @@
 """Scenes of painted faces, in which a pixel's colour is its label: a network that can be trusted entirely."""
 
+import json
 import math
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image, ImageDraw
-from torch import Tensor
+from torch import Tensor, nn
 
 from deploy.predictor.faces.arrangement import Arrangement
 from deploy.predictor.faces.finder import Finder
 from deploy.predictor.pictures import Pixels
-from lisa.labels import PALETTE
+from deploy.torchscript import Exported
+from lisa.face_parser import MEAN, STD
+from lisa.labels import FLIP_PAIRS, NAMES, PALETTE
+from lisa.labels.celebamask import CELEBAMASK
 
 COLORS = torch.tensor(PALETTE, dtype=torch.float32).view(-1, 3)
 
@@ -83,3 +88,36 @@ def scene(
         laid = face.transform(whole.size, Image.Transform.AFFINE, way, Image.Resampling.NEAREST)
         whole.paste(laid, mask=laid.convert("L").point([0] + [255] * 255))
     return np.asarray(whole)
+
+
+class ByColor(nn.Module):
+    """:func:`by_color` as a network, on normalised pictures."""
+
+    colors: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("colors", COLORS.clone())
+        self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1) * 255)
+        self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1) * 255)
+
+    def forward(self, x: Tensor) -> Tensor:
+        images = x * self.std + self.mean
+        products = torch.einsum("bchw,lc->blhw", images, 2 * self.colors)
+        return (products - (self.colors**2).sum(1)[None, :, None, None]) / 600
+
+
+def write_painted_model(path: Path, size: int = 64, **faces: Any) -> Path:
+    """A model file whose network knows labels by their colours; ``faces`` are said beside the arrangement."""
+    metadata = {
+        "format": 2,
+        "size": size,
+        "labels": list(NAMES),
+        "palette": list(PALETTE),
+        "flip_pairs": [list(pair) for pair in FLIP_PAIRS],
+        "label_set": CELEBAMASK.to_dict(),
+        "faces": {**METADATA, "size": size, "window": round(size * 2 / 3), "own": True, **faces},
+    }
+    script = torch.jit.script(Exported(ByColor(), size).eval())
+    torch.jit.save(script, path, _extra_files={"lisa.json": json.dumps(metadata)})
+    return path

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..pictures import Pixels
-from .align import Aligned, accepted, align, look, size_of_move
+from .align import Aligned, accepted, align, look
 from .arrangement import Arrangement
 from .frames import as_tensor, cut, halved, reduced
 from .points import five_points
@@ -21,7 +21,7 @@ WORKING = 6
 """The search sees the photo with a shorter side of at least so many of the network's, if it has them."""
 
 MOST = 16
-"""Faces of a photo that are aligned at most."""
+"""Faces of a photo at most; twice as many frames are aligned."""
 
 DARK = 110
 """A photo whose brightest hundredth is darker than this, of 255, is stretched before it is searched."""
@@ -48,6 +48,20 @@ class Given(NamedTuple):
     frames: Tensor
     surely: bool
     """The frames come from points: they hold even if the alignment finds no face there."""
+
+
+class Whole(NamedTuple):
+    """A picture as one frame, and how the frame that was found in it lies."""
+
+    score: float
+    shift: float
+    """Of the centre, sides."""
+    growth: float
+    """Of the side, its logarithm."""
+    turn: float
+    """Radians."""
+    cover: float
+    """Share of the inner face that skin, eyes, nose and the like cover."""
 
 
 @dataclass(frozen=True)
@@ -87,10 +101,10 @@ class Finder:
             turned = torch.rot90(work.levels[0], turn, (2, 3))
             frames, scores = propose(turned, self.network, self.arrangement, self.window)
             frames = unturned(frames, turn, turned.shape[2:])
-            frames = frames[kept(frames, scores, 0.25, 1.5, MOST)]
+            frames = frames[kept(frames, scores, 0.25, 1.5, 2 * MOST)]
             found = self._align(work, frames)
             found = found.take(accepted(found, work.factor))
-            found = found.take(kept(found.frames, found.score, 0.4))
+            found = found.take(kept(found.frames, found.score, 0.4, most=MOST))
             if len(found.frames):
                 return self._faces(work, found.frames, found.score.tolist())
         return []
@@ -107,17 +121,14 @@ class Finder:
             best = int(found.score.argmax())
             shift = (found.frames[best, :2] - start[best, :2]).norm() / start[best, 2]
             growth = (found.frames[best, 2] / start[best, 2]).log().abs()
-            holds = found.score[best] > 0.4 and shift < 0.5 and growth < math.log(2)
+            holds = found.score[best] > (0.5 if each.surely else 0.4) and shift < 0.5 and growth < math.log(2)
             frames.append(found.frames[best] if holds else start[0])
             scores.append(float(found.score[best]) if holds else 0.0)
         return self._faces(work, torch.stack(frames), scores) if frames else []
 
     @torch.inference_mode()
-    def whole(self, picture: Pixels) -> tuple[float, float, float]:
-        """Of the picture as one frame: its score, how far it is from an aligned one, what the face covers.
-
-        The distance is a move in units of ``align.STILL``; the picture is stretched to a square.
-        """
+    def whole(self, picture: Pixels) -> "Whole":
+        """What the picture (H,W,3), stretched to a square, is as one frame."""
         height, width = picture.shape[:2]
         small = as_tensor(reduced(picture, max(1, min(height, width) // (2 * self.size))))
         shown = torch.nn.functional.interpolate(
@@ -125,7 +136,9 @@ class Finder:
         )
         frame = torch.tensor([[0.5, 0.5, 1.0, 0.0]])
         view = look(frame, shown, self.network, self.arrangement)
-        return float(view.score), float(size_of_move(frame, view.moved)), float(view.cover)
+        x, y, side, angle = view.moved[0].tolist()
+        shift, growth = math.hypot(x - 0.5, y - 0.5), abs(math.log(max(side, 1e-6)))
+        return Whole(float(view.score), shift, growth, abs(angle), float(view.cover))
 
     def _align(self, work: Working, frames: Tensor) -> Aligned:
         show = partial(cut, work.levels, size=self.size)

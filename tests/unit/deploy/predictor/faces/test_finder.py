@@ -9,6 +9,7 @@ from scene_helpers import finder, painted_face, scene
 
 from deploy.predictor.faces.finder import Face, Given
 from deploy.predictor.faces.frames import reduced
+from deploy.predictor.photos import is_aligned
 
 
 def near(face: Face, x: float, y: float, side: float, degrees: float = 0.0) -> bool:
@@ -104,12 +105,11 @@ def test_poor_boxes_are_pulled_into_place_and_points_hold():
 
 
 def test_an_aligned_picture_is_known():
-    score, move, cover = finder().whole(painted_face(512))
-    assert score > 0.8
-    assert move < 1
-    assert cover > 0.7
-    score, move, _ = finder().whole(scene(600, 600, (200, 200, 250, 0)))
-    assert score < 0.8 or move > 1
+    whole = finder().whole(painted_face(512))
+    assert is_aligned(whole)
+    assert whole.cover > 0.7
+    assert not is_aligned(finder().whole(scene(600, 600, (200, 200, 250, 0))))
+    assert not is_aligned(finder().whole(np.zeros((90, 90, 3), np.uint8)))
 
 
 def test_reduced_pictures_are_means():

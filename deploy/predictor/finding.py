@@ -1,0 +1,49 @@
+"""The finder inside a model file: its second network, or its only one."""
+
+import io
+import warnings
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .errors import CannotStartError
+from .faces.arrangement import Arrangement
+from .faces.finder import Finder
+from .model import ExportedModel, prefer_onednn
+
+FINDER_FILE = "finder.ts"
+"""The second network, in the model file's archive; its weights are in half precision."""
+
+UNSAID = "its file says nothing of how to find them: export it again, as .ts"
+
+
+def reason_against(metadata: dict[str, Any]) -> str:
+    """Why a model can't find faces; empty if it can."""
+    return str(metadata.get("faces", {"reason": UNSAID}).get("reason", ""))
+
+
+def open_finder(model: ExportedModel, path: Path) -> Finder | None:
+    """The model's finder, on the model's device; None if it has none. Raises CannotStartError."""
+    if reason_against(model.metadata):
+        return None
+    content = model.metadata["faces"]
+    script = model.engine
+    if not content["own"]:
+        try:
+            with zipfile.ZipFile(path) as archive, warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # TorchScript is deprecated upstream
+                loaded = torch.jit.load(io.BytesIO(archive.read(FINDER_FILE)), map_location=model.device)
+                loaded.eval().network.float()
+                if model.device.type == "cpu" and torch.backends.mkldnn.is_available():
+                    prefer_onednn(loaded)
+                script = torch.jit.freeze(loaded, preserved_attrs=["dense"])
+        except (RuntimeError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            raise CannotStartError(f"{path}: its finder can't be loaded ({error})") from None
+
+    def dense(images: torch.Tensor) -> torch.Tensor:
+        return script.dense(images.to(model.device))
+
+    arrangement = Arrangement.from_metadata(content)
+    return Finder(dense, arrangement, int(content["size"]), int(content["window"]))

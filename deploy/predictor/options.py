@@ -1,0 +1,104 @@
+"""The command line's options: those of this program, and those that deploy.cluster has too."""
+
+import argparse
+from pathlib import Path
+
+from .model import own_model
+from .onnx_files import RUNTIMES
+from .outputs import CELEBAMASK, FACE_PARSING, OLD_NAMES, OWN
+from .photos import AUTO
+from .pictures import MAX_PIXELS
+
+
+def automatic(text: str) -> int:
+    """An argument that is "auto" (0) or a number above 0."""
+    value = 0 if text == "auto" else int(text)
+    if value < 0 or (value == 0 and text != "auto"):
+        raise ValueError
+    return value
+
+
+def arguments(argv: list[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description="Parses faces: pictures in, palette PNGs of class ids out.",
+        epilog="A model file is a program: run only those that you trust.",
+    )
+    add = parser.add_argument
+    own = own_model()
+    known = "" if own is None else " (default: this one)"
+    add("--model", type=Path, default=own, required=own is None, help=f"file made by deploy.export{known}")
+    add("--input", required=True, help="folder, picture, quoted pattern, or .txt file with a path per line")
+    add("--output", type=Path, required=True, help="folder for the label maps")
+    add("--gallery", action="store_true", help="also OUTPUT/gallery.html: one page that shows them all")
+    add("--device", default="auto", help="auto (every GPU, else the CPU), cpu, cuda or cuda:N")
+    add(
+        "--precision",
+        choices=("auto", "fp32", "tf32", "bf16"),
+        default="fp32",
+        help="fp32 gives training's labels; tf32 is faster on GPUs, two labels in ten thousand differ; auto "
+        "takes bf16 where the device multiplies it in hardware: twice as fast, a few in a thousand differ",
+    )
+    add(
+        "--runtime",
+        choices=("auto", "torch", *RUNTIMES),
+        default="auto",
+        help="what computes: torch for TorchScript files; for .onnx files auto is OpenVINO, or where that is "
+        "not installed ONNX Runtime",
+    )
+    add(
+        "--workers",
+        type=automatic,
+        default=0,
+        help="streams per device; auto: one per core, on CPUs at most 8",
+    )
+    common_options(parser)
+    return parser.parse_args(argv)
+
+
+def common_options(parser: argparse.ArgumentParser) -> None:
+    """What to make of each picture: deploy.cluster takes the same."""
+    add = parser.add_argument
+    add("--overlay", action="store_true", help="also OUTPUT/overlay: the classes' colours over the picture")
+    add("--color", action="store_true", help="also OUTPUT/color: RGB pictures of the classes' colours")
+    add(
+        "--parts",
+        default="",
+        help="also OUTPUT/parts/NAME: masks of 0 and 255 of these classes, or of unions: "
+        "hair,hat,face=skin+nose+eyes",
+    )
+    add(
+        "--cutout",
+        default="",
+        help="also OUTPUT/cutout: RGBA pictures of these classes alone, with soft edges: hair,hat,skin",
+    )
+    add(
+        "--probabilities",
+        action="store_true",
+        help="also OUTPUT/probabilities: fp16 npz at the network's size",
+    )
+    add(
+        "--labels",
+        type=lambda name: OLD_NAMES.get(name, name),
+        choices=(OWN, CELEBAMASK, FACE_PARSING),
+        default=OWN,
+        help="the ids' order: the model's own, or one of the two in circulation for CelebAMask-HQ's labels",
+    )
+    add(
+        "--fit",
+        choices=("stretch", "pad", "crop"),
+        default="stretch",
+        help="how a picture fills the network's square: stretched as in training, padded, or its middle",
+    )
+    add(
+        "--faces",
+        default=AUTO,
+        metavar="auto|frame|find|FILE",
+        help="frame: a face fills each picture, as in training; find: photographs, whose faces are found; "
+        "auto: find for all but aligned faces; FILE: .jsonl or .csv with a box or five points per face",
+    )
+    add("--tta", choices=("none", "flip"), default="none", help="flip: averages with the mirrored picture")
+    add("--batch-size", type=automatic, default=0, help="pictures at once; auto: 1 on CPUs, 16 on GPUs")
+    add("--overwrite", action="store_true", help="do pictures again that are done already")
+    add("--sha256", help="refuse a model file with another SHA-256")
+    add("--max-pixels", type=int, default=MAX_PIXELS, help="refuse larger pictures (default: %(default)s)")

@@ -1,0 +1,48 @@
+"""--faces: what it means for this model, and what is told of it."""
+
+import argparse
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from .errors import CannotStartError
+from .faces.given import read_given
+from .finding import open_finder, reason_against
+from .model import ExportedModel
+from .photos import AUTO, FIND, FRAME, Photos
+
+
+def settle_faces(options: argparse.Namespace, metadata: dict[str, Any]) -> None:
+    """Sets ``finds`` (auto, find, a file's digest, or "" for frames) and ``listed``, a file's faces.
+
+    Raises CannotStartError for a model that can't do what is asked, and for a file that can't be read.
+    """
+    reason = reason_against(metadata)
+    options.finds, options.listed, options.why_frames = "", None, ""
+    if options.faces == FRAME:
+        return
+    if options.faces in (AUTO, FIND):
+        if reason and options.faces == FIND:
+            raise CannotStartError(f"--faces find: this model finds no faces: {reason}")
+        options.finds = "" if reason else options.faces
+        options.why_frames = reason
+        return
+    path = Path(options.faces)
+    options.listed = read_given(path)
+    boxes = any(len(numbers) == 4 for faces in options.listed.values() for numbers in faces)
+    if reason and boxes:
+        raise CannotStartError(f"--faces {path}: this model can't pull boxes into place: {reason}")
+    options.finds = f"file {hashlib.sha256(path.read_bytes()).hexdigest()}"
+
+
+def open_photos(options: argparse.Namespace, model: ExportedModel, path: Path) -> Photos | None:
+    """How the model takes pictures; None: each is one frame. Raises CannotStartError."""
+    if not options.finds:
+        return None
+    return Photos(model, open_finder(model, path), options.finds, options.listed)
+
+
+def join_faces(pieces: Iterable[bytes]) -> bytes:
+    """faces.json: one list out of the pictures' pieces, a line for each."""
+    return b"[\n" + b",\n".join(pieces) + b"\n]\n"

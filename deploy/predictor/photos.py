@@ -1,0 +1,174 @@
+"""A picture as a whole photograph: which faces it has, and their labels in the photo."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .errors import BadPictureError
+from .faces.finder import Face, Finder, Whole, stretched
+from .faces.frames import cut_fine
+from .faces.given import Numbers, given
+from .faces.put_back import Labelled
+from .inputs import Job
+from .model import ExportedModel, Probabilities
+from .pictures import Pixels
+
+AUTO, FRAME, FIND = "auto", "frame", "find"
+
+SQUARE = 1.1
+"""An aligned picture's longer side is at most so many times its shorter one."""
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """What became of a picture."""
+
+    labels: Pixels
+    """(H,W) ids."""
+    probabilities: Probabilities | None = None
+    """(C,size,size) of the whole picture; of a photo (N,C,size,size), one for each face."""
+    faces: list[Face] | None = None
+    """The photo's faces; None for a picture that was parsed as one frame."""
+    owner: Pixels | None = None
+    """(H,W) number of the face that a photo's pixel belongs to, from 1 on; 0 for none."""
+
+
+@dataclass(frozen=True)
+class Photos:
+    """How pictures are taken: ``mode`` is auto, find, or with ``listed`` faces the file that lists them."""
+
+    model: ExportedModel
+    finder: Finder | None
+    mode: str
+    listed: Mapping[str, list[Numbers]] | None = None
+
+    def faces(self, job: Job, picture: Pixels) -> list[Face] | None:
+        """The faces of a photo; None for a picture that is to be parsed as one frame.
+
+        Raises BadPictureError for a picture that the list does not name.
+        """
+        if self.listed is not None:
+            return self._listed(self.listed, job, picture)
+        assert self.finder is not None
+        if self.mode == FIND:
+            return self.finder.find(picture)
+        whole = self.finder.whole(picture) if is_square(picture) else None
+        if whole is not None and is_aligned(whole):
+            return None
+        faces = self.finder.find(picture)
+        return None if whole is not None and fills_the_frame(whole, faces, picture) else faces
+
+    def _listed(self, listed: Mapping[str, list[Numbers]], job: Job, picture: Pixels) -> list[Face]:
+        names = (str(job.source), f"{job.name}{job.source.suffix}", job.source.name)
+        found = next((listed[name] for name in names if name in listed), None)
+        if found is None:
+            raise BadPictureError("the file of --faces does not name it")
+        places = [given(numbers) for numbers in found]
+        if self.finder is not None:
+            return self.finder.locate(picture, places)
+        frames = [place.frames[0].tolist() for place in places]
+        return [Face((x, y, side, angle), 0.0, ()) for x, y, side, angle in frames]
+
+    @torch.inference_mode()
+    def parse(self, picture: Pixels, faces: list[Face]) -> Parsed:
+        """Labels each face at the network's size and puts it back, one after another."""
+        labelled, size = Labelled(*picture.shape[:2]), int(self.model.metadata["size"])
+        kept: list[Probabilities] = []
+        for face in faces:
+            frame = torch.tensor(face.frame)
+            shown = stretched(cut_fine(picture, frame, size)).round().to(torch.uint8)
+            logits = self.model.logits(shown.to(self.model.device))[0]
+            labelled.add(logits, frame)
+            if self.model.probabilities:
+                kept.append(logits.softmax(0).half().cpu().numpy())
+        classes = len(self.model.metadata["labels"])
+        empty = np.zeros((0, classes, size, size), np.float16)
+        probabilities = (np.stack(kept) if kept else empty) if self.model.probabilities else None
+        return Parsed(labelled.ids, probabilities, faces, labelled.owner)
+
+
+def is_square(picture: Pixels) -> bool:
+    """Whether the picture may be an aligned face."""
+    height, width = picture.shape[:2]
+    return max(height, width) <= SQUARE * min(height, width)
+
+
+def is_aligned(whole: Whole) -> bool:
+    """Whether the picture is an aligned face beyond doubt."""
+    still = whole.shift < 0.04 and whole.growth < math.log(1.12) and whole.turn < math.radians(5)
+    return whole.score > 0.8 and still
+
+
+def fills_the_frame(whole: Whole, faces: list[Face], picture: Pixels) -> bool:
+    """Whether a square picture, of which the search found these faces, is an aligned one all the same.
+
+    Dark glasses, hands and shadows hide parts of aligned faces too, but the face is in the middle.
+    """
+    side = math.sqrt(picture.shape[0] * picture.shape[1])
+    centre = (picture.shape[1] / 2, picture.shape[0] / 2)
+    for face in faces[:1]:
+        x, y, face_side, angle = face.frame
+        near = math.hypot(x - centre[0], y - centre[1]) < 0.08 * side
+        if near and abs(math.log(face_side / side)) < 0.25 and abs(angle) < math.radians(12):
+            return True
+        if face_side > 0.3 * side:
+            return False
+    return whole.cover > 0.7
+
+
+def rows_of(parsed: Parsed, labels: list[str], inner: list[int]) -> list[dict[str, Any]]:
+    """The faces as faces.json has them; ``inner`` are the labels from skin to lips, which the box holds."""
+    if parsed.faces is None or parsed.owner is None:
+        return []
+    rows: list[dict[str, Any]] = []
+    for number, face in enumerate(parsed.faces, start=1):
+        x, y, side, angle = face.frame
+        top, left, ids = _window(parsed, number, face)
+        counts = np.bincount(ids[ids < 255], minlength=len(labels))
+        rows.append(
+            {
+                "box": _box(np.isin(ids, inner), top, left) or _square(x, y, side),
+                "angle": round(math.degrees(angle), 2),
+                "frame": {"centre": [round(x, 2), round(y, 2)], "side": round(side, 2)},
+                "points": [[round(a, 2), round(b, 2)] for a, b in face.points],
+                "confidence": round(face.confidence, 4),
+                "pixels": {name: int(count) for name, count in zip(labels, counts, strict=True) if count},
+            }
+        )
+    return rows
+
+
+def _window(parsed: Parsed, number: int, face: Face) -> tuple[int, int, Pixels]:
+    """Top, left and ids of the rectangle around a frame; 255 where a pixel is not this face's."""
+    x, y, side, _ = face.frame
+    height, width = parsed.labels.shape
+    reach = side * math.sqrt(0.5) + 1
+    left, right = (min(width, max(0, round(x + each))) for each in (-reach, reach))
+    top, bottom = (min(height, max(0, round(y + each))) for each in (-reach, reach))
+    assert parsed.owner is not None
+    window = slice(top, bottom), slice(left, right)
+    return top, left, np.where(parsed.owner[window] == number, parsed.labels[window], np.uint8(255))
+
+
+def _box(mask: Any, top: int, left: int) -> list[int] | None:
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if not rows.size:
+        return None
+    return [left + int(columns[0]), top + int(rows[0]), left + int(columns[-1]) + 1, top + int(rows[-1]) + 1]
+
+
+def _square(x: float, y: float, side: float) -> list[int]:
+    return [round(x - side / 2), round(y - side / 2), round(x + side / 2), round(y + side / 2)]
+
+
+def corners(face: Face) -> Tensor:
+    """(4,2): the frame's corners in the photo, clockwise from the upper left as the face stands."""
+    x, y, side, angle = face.frame
+    c, s = math.cos(angle) * side / 2, math.sin(angle) * side / 2
+    offsets = [(-c + s, -s - c), (c + s, s - c), (c - s, s + c), (-c - s, -s + c)]
+    return torch.tensor([[x + dx, y + dy] for dx, dy in offsets])

@@ -1,0 +1,49 @@
+"""Labels by name, for --parts and --cutout: one of the model's, a part of a face, or a union of both."""
+
+from typing import Any
+
+from .errors import CannotStartError
+
+GROUPS = {
+    "eyes": ("left_eye", "right_eye"),
+    "brows": ("left_brow", "right_brow"),
+    "ears": ("left_ear", "right_ear"),
+    "lips": ("upper_lip", "lower_lip"),
+}
+"""Names for several roles."""
+
+
+def label_ids(option: str, name: str, metadata: dict[str, Any]) -> list[int]:
+    """Ids of what ``name`` means: a label, a role that labels of its own have, or a group of them.
+
+    Raises CannotStartError, which names the option, for a name that means nothing to the model.
+    """
+    labels: list[str] = metadata["labels"]
+    if name in labels:
+        return [labels.index(name)]
+    roles = GROUPS.get(name, (name,))
+    owners = metadata.get("label_set", {}).get("labels", [])
+    found = [index for index, label in enumerate(owners) if label["roles"] and {*roles} >= {*label["roles"]}]
+    if not found:
+        raise CannotStartError(f"{option} {name}: one of {', '.join(labels)}")
+    return found
+
+
+def read_parts(text: str, metadata: dict[str, Any]) -> dict[str, list[int]]:
+    """--parts: names, or unions as face=skin+nose+eyes, with commas between. Raises CannotStartError."""
+    found: dict[str, list[int]] = {}
+    for part in text.split(","):
+        if not part:
+            continue
+        name, equals, members = part.partition("=")
+        if equals and (not name or set(name) & set("/\\.+") or not members):
+            raise CannotStartError(f"--parts {part}: a union is written as face=skin+nose+eyes")
+        each = members.split("+") if equals else [name]
+        found[name] = sorted({index for member in each for index in label_ids("--parts", member, metadata)})
+    return found
+
+
+def read_cutout(text: str, metadata: dict[str, Any]) -> list[int]:
+    """--cutout: names with commas between. Raises CannotStartError."""
+    names = [name for name in text.split(",") if name]
+    return sorted({index for name in names for index in label_ids("--cutout", name, metadata)})
