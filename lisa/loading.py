@@ -10,6 +10,7 @@ import warnings
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,6 +27,7 @@ from lisa.errors import InputError
 from lisa.evaluation.float32 import ieee_float32
 from lisa.figures.sheet import overlay
 from lisa.labels import Label, LabelSet
+from lisa.photographs import Face, Mode, Photographs
 from lisa.run.checkpoint import load_network
 
 Picture = str | PathLike[str] | Image.Image | NDArray[np.uint8] | Tensor
@@ -46,6 +48,8 @@ class LabelMap:
     """(H,W,3) RGB: the picture that the ids belong to, upright by its EXIF tag."""
     labels: LabelSet = field(repr=False)
     """Names, colours and roles of the ids."""
+    faces: tuple[Face, ...] | None = None
+    """The faces of a photograph, the surest first; None for a picture that was parsed as one frame."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -87,31 +91,51 @@ class Parser:
         device: torch.device,
         labels: LabelSet,
         origin: str = "",
+        exported: Path | None = None,
     ) -> None:
         self.device = device
         self.labels = labels
         self.origin = origin
         self._model = model
+        self._exported = exported
 
     @property
     def names(self) -> tuple[str, ...]:
         """The labels by id."""
         return self.labels.names
 
-    def __call__(self, picture: Picture) -> LabelMap:
+    def __call__(self, picture: Picture, faces: Mode = "frame") -> LabelMap:
         """Finds every pixel's label.
+
+        With ``faces="find"`` the picture is a photograph: its faces are found, and all else is background;
+        ``"auto"`` does so unless the picture is an aligned face. Both need an exported file.
 
         A file or Pillow picture is turned upright by its EXIF tag and read as 8-bit RGB: grey and CMYK are
         converted, transparency is dropped, and grey of more than 8 bits is scaled (lisa.data.pictures).
 
         Raises:
-            InputError: a file that can't be read, or an array or tensor of another shape or dtype.
+            InputError: a file that can't be read, or an array or tensor of another shape or dtype; faces
+                that this parser can't find.
         """
         pixels = np.array(_pixels(picture))  # a copy: the caller may write the next frame into its array
+        if faces != "frame":
+            with torch.inference_mode(), ieee_float32(self.device):
+                found = self._photographs(pixels, faces)
+            if found is not None:
+                return LabelMap(found[0], pixels, self.labels, tuple(found[1]))
         images = torch.from_numpy(pixels[None]).to(self.device).permute(0, 3, 1, 2)
         with torch.inference_mode(), ieee_float32(self.device):
             ids = self._model(images)[0].cpu().numpy()
         return LabelMap(ids, pixels, self.labels)
+
+    @cached_property
+    def _photographs(self) -> Photographs:
+        if self._exported is None:
+            raise InputError(
+                "a checkpoint parses faces that fill the picture; to find them export it: "
+                "python -m deploy.export --checkpoint best.pt --output lisa.ts --finder finder.pt"
+            )
+        return Photographs(self._exported, self.device)
 
 
 def load(path: str | PathLike[str], device: torch.device | str | None = None) -> Parser:
@@ -132,7 +156,7 @@ def load(path: str | PathLike[str], device: torch.device | str | None = None) ->
     exported = _metadata(path)
     if exported is not None:
         model = _exported_model(path, device)
-        return Parser(model, device, exported.labels, exported.origin)
+        return Parser(model, device, exported.labels, exported.origin, path)
     trained = load_network(path)
     return Parser(trained.parser(device), device, trained.config.labels, trained.origin)
 

@@ -94,6 +94,8 @@ class ByColor(nn.Module):
     """:func:`by_color` as a network, on normalised pictures."""
 
     colors: Tensor
+    mean: Tensor
+    std: Tensor
 
     def __init__(self) -> None:
         super().__init__()

@@ -233,4 +233,4 @@ def test_faults(model: Path, tmp_path: Path):
         assert not read_ids(tmp_path / f"out/{name}.png").any()
     assert counts["half"] <= 1
     assert counts["twice"] == 1
-    assert counts["crowd"] == 16, "at most so many"
+    assert 12 <= counts["crowd"] <= 16, "at most so many"

@@ -14,7 +14,8 @@ from deploy_helpers import face, files, parse, write_faces
 from deploy.predictor import streams
 from deploy.predictor.errors import CannotStartError, DeviceLostError
 from deploy.predictor.inputs import Job
-from deploy.predictor.model import ExportedModel, Probabilities
+from deploy.predictor.model import ExportedModel
+from deploy.predictor.photos import Parsed
 from deploy.predictor.pictures import Pixels
 from deploy.predictor.streams import Batches, Outcome, Seconds, Stream, run
 
@@ -32,7 +33,7 @@ class Counting:
         self.shapes.append(pictures.shape[:3])
         return np.zeros(pictures.shape[:3], np.uint8), None
 
-    def write(self, job: Job, picture: Pixels, labels: Pixels, probabilities: Probabilities | None) -> None:
+    def write(self, job: Job, picture: Pixels, parsed: Parsed) -> None:
         self.written.append(job.name)
 
 
@@ -186,11 +187,9 @@ def test_streams_of_one_device_read_side_by_side_and_compute_in_turn(tmp_path: P
             inside -= 1
             return result
 
-        def write(
-            self, job: Job, picture: Pixels, labels: Pixels, probabilities: Probabilities | None
-        ) -> None:
+        def write(self, job: Job, picture: Pixels, parsed: Parsed) -> None:
             together.wait(60)  # all four are here at once
-            super().write(job, picture, labels, probabilities)
+            super().write(job, picture, parsed)
 
     fake = Alone()
     shared = stream(fake, turn=threading.Lock())

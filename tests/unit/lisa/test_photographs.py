@@ -1,0 +1,63 @@
+"""lisa.load(...)(photo, faces="find"): by the program in the exported file, the same as the command's."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from deploy_helpers import parse, read_ids, write_checkpoint
+from PIL import Image
+from scene_helpers import painted_face, scene, write_painted_model
+
+import lisa
+from deploy.bundle import append_predictor
+
+WHERE = (300.0, 200.0, 240.0, 20.0)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = write_painted_model(tmp_path_factory.mktemp("painted") / "painted.ts")
+    content = io.BytesIO(path.read_bytes())
+    append_predictor(content)
+    path.write_bytes(content.getvalue())
+    return path
+
+
+def test_a_photo_in_python_is_the_commands(model: Path, tmp_path: Path):
+    photo = scene(600, 400, WHERE)
+    (tmp_path / "in").mkdir()
+    Image.fromarray(photo).save(tmp_path / "in/photo.png")
+    assert parse(model, tmp_path / "in", tmp_path / "out", "--faces", "find") == 0
+    parser = lisa.load(model, device="cpu")
+    found = parser(photo, faces="find")
+    assert np.array_equal(found.ids, read_ids(tmp_path / "out/photo.png"))
+    assert found.faces is not None
+    (face,) = found.faces
+    assert face.angle == pytest.approx(20, abs=3)
+    assert face.box[0] < 300 < face.box[2]
+    assert len(face.points) == 5
+    assert parser(np.zeros((80, 200, 3), np.uint8), faces="find").faces == ()
+
+
+def test_an_aligned_face_is_a_frame(model: Path):
+    parser, aligned = lisa.load(model, device="cpu"), painted_face(200)
+    assert parser(aligned).faces is None
+    found = parser(aligned, faces="auto")
+    assert found.faces is None
+    assert np.array_equal(found.ids, parser(aligned).ids)
+
+
+def test_what_can_find_no_faces_says_so(tmp_path: Path):
+    photo = scene(300, 200, (150, 100, 120, 0))
+    parser = lisa.load(write_checkpoint(tmp_path / "best.pt"), device="cpu")
+    with pytest.raises(lisa.InputError, match=r"to find them export it: python -m deploy\.export"):
+        parser(photo, faces="find")
+    content = io.BytesIO(write_painted_model(tmp_path / "big.ts", reason="it is too large").read_bytes())
+    append_predictor(content)
+    (tmp_path / "big.ts").write_bytes(content.getvalue())
+    with pytest.raises(lisa.InputError, match=r"big\.ts: finds no faces: it is too large"):
+        lisa.load(tmp_path / "big.ts", device="cpu")(photo, faces="find")
+    old = write_painted_model(tmp_path / "old.ts")
+    with pytest.raises(lisa.InputError, match=r"old\.ts: was exported before"):
+        lisa.load(old, device="cpu")(photo, faces="find")
