@@ -91,7 +91,7 @@ def settled(config: Config) -> nn.Module:
     torch.manual_seed(0)
     size = min(config.data.size, 128)
     parser = FaceParser(build(config.model), size).train()
-    faces = torch.stack([torch.from_numpy(draw_face(seed, size)[0]) for seed in range(2)])
+    faces = torch.stack([torch.from_numpy(draw_face(seed, size)[0].copy()) for seed in range(2)])
     with torch.no_grad():
         for _ in range(20):  # running statistics keep 0.9 of what they were
             parser.logits(faces.permute(0, 3, 1, 2))

@@ -20,8 +20,8 @@ from lisa.training.precision import multiplies_bf16
 def rate(network: str, size: int, batch_size: int, steps: int) -> float:
     """Pictures per second of drawn faces under the losses of ``best``, after one step to warm up."""
     faces = [draw_face(seed, size) for seed in range(batch_size)]
-    pictures = torch.stack([torch.from_numpy(picture) for picture, _ in faces]).permute(0, 3, 1, 2)
-    masks = torch.stack([torch.from_numpy(mask) for _, mask in faces])
+    pictures = torch.stack([torch.from_numpy(picture.copy()) for picture, _ in faces]).permute(0, 3, 1, 2)
+    masks = torch.stack([torch.from_numpy(mask.copy()) for _, mask in faces])
     parser = FaceParser(build(ModelConfig(name=network)), size).train()
     parser.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     loss = SegmentationLoss(best().loss)
