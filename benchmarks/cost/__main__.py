@@ -110,6 +110,7 @@ def prediction_rate(settings: Settings, name: str, engine: str) -> tuple[float, 
     suffix, runtime, precision = ENGINES[engine]
     output = settings.folder / "parsed" / f"{name} {engine}"
     command = ["deploy/predict.py", "--model", str(settings.folder / f"{name}{suffix}"), "--device", "cpu"]
+    command += ["--faces", "frame"]
     command += ["--input", str(settings.folder / "faces"), "--output", str(output), "--overwrite"]
     (ended,) = run_together([[*command, "--runtime", runtime, "--precision", precision]])
     report = json.loads((output / "report.json").read_text())

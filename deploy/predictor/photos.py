@@ -101,7 +101,7 @@ def is_square(picture: Pixels) -> bool:
 def is_aligned(whole: Whole) -> bool:
     """Whether the picture is an aligned face beyond doubt."""
     still = whole.shift < 0.04 and whole.growth < math.log(1.12) and whole.turn < math.radians(5)
-    return whole.score > 0.8 and still
+    return still and (whole.score > 0.8 or (whole.score > 0.6 and whole.cover > 0.7))
 
 
 def fills_the_frame(whole: Whole, faces: list[Face], picture: Pixels) -> bool:
