@@ -70,7 +70,7 @@ def _texture(width: int, height: int, rng: Random) -> Image.Image:
 
 
 def _blurred(width: int, height: int, rng: Random, patches: Sequence[Image.Image]) -> Image.Image:
-    patch = patches[rng.integers(len(patches))].resize((width, height), Image.Resampling.BICUBIC)
+    patch = patches[int(rng.integers(len(patches)))].resize((width, height), Image.Resampling.BICUBIC)
     return patch.filter(ImageFilter.GaussianBlur(max(width, height) / rng.uniform(25, 60)))
 
 
@@ -78,7 +78,7 @@ def _mosaic(width: int, height: int, rng: Random, patches: Sequence[Image.Image]
     whole = _smooth(width, height, rng)
     for _ in range(rng.integers(8, 31)):
         side = int(min(width, height) * rng.uniform(0.12, 0.6))
-        patch = patches[rng.integers(len(patches))]
+        patch = patches[int(rng.integers(len(patches)))]
         patch = patch.resize((side, max(1, int(side * rng.uniform(0.6, 1.6)))), Image.Resampling.BICUBIC)
         if rng.random() < 0.4:
             patch = patch.transpose(Image.Transpose.FLIP_TOP_BOTTOM)

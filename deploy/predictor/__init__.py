@@ -11,7 +11,9 @@ animation, the first frame), in the same subfolder, under the same stem. What ca
 skipped. Run the same command again to resume: pictures that changed since are done anew, and all of them for
 other options or another model. Exit code: 0 all done, 1 some failed, 2 nothing could start, 130 interrupted.
 
-The network was trained on pictures in which the face fills the frame: cut faces out of larger scenes first.
+The network was trained on pictures in which the face fills the frame. A model that holds a finder too finds
+the faces of whole photographs (``--faces``).
 
-To read: errors, machine, pictures, model, inputs, files, gallery, outputs, streams, command.
+To read: errors, machine, pictures, model, inputs, files, faces/, finding, photos, gallery, outputs, streams,
+options, command.
 """

@@ -1,6 +1,8 @@
 """Whole photos of painted faces: found where they are, upright or turned; nothing where there is none."""
 
 import math
+import resource
+import sys
 
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ import torch
 from scene_helpers import finder, painted_face, scene
 
 from deploy.predictor.faces.finder import Face, Given
-from deploy.predictor.faces.frames import reduced
+from deploy.predictor.faces.frames import cut_fine, reduced
 from deploy.predictor.photos import is_aligned
 
 
@@ -85,6 +87,15 @@ def test_a_photo_without_a_face(shape: tuple[int, int]):
     assert finder().find(np.full((*shape, 3), 130, np.uint8)) == []
     noise = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
     assert finder().find(noise) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in kilobytes there")
+def test_a_hundred_megapixels_need_no_second_copy():
+    photo = np.broadcast_to(np.uint8(130), (10_000, 10_000, 3))  # without memory of its own
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert finder().find(photo) == []
+    cut_fine(photo, torch.tensor([5000.0, 5000.0, 9000.0, 0.5]), 96)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000
 
 
 def test_two_faces_on_one_spot_are_one():
