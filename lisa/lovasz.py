@@ -11,12 +11,13 @@ The paper's Algorithm 1 subtracts neighbouring Jaccard losses instead. Near 1 fl
 million pixels a quarter of the gradient is wrong.
 
 Behind the last pixel of the class all steps are 0. So pixels of other classes whose error is smaller than the
-smallest one in the class need not be sorted. The CPU leaves them out: nine in ten where training begins. When
-a class has pixels of hardly any error, the CPU counts errors below 2^-10 in buckets instead: they are told
-apart to 2^-22, which is as far as float32 knows 1 - p behind a softmax.
+smallest one in the class need not be sorted. The CPU leaves them out: nine in ten where training begins. A
+trained network is sure of some pixels of each class. Then the CPU counts errors below 1/64 in buckets instead
+of sorting them. A step reaches the logits times its error, so that errors this small may change places with
+their next neighbours: that changes the gradient by less than 1e-5 of its norm.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,19 +27,25 @@ from torch import Tensor
 from lisa.labels import IGNORE_INDEX
 from lisa.models.kernels.fast_path import eager_on_cpu
 
-RESOLUTION = 2.0**-24
-"""Half a unit in the last place of float32 below 1: 1 - p can't tell smaller errors from 0."""
+AT_ONCE = 2**23
+"""Errors that are sorted together on a GPU, whole classes of them; each takes some 50 bytes meanwhile."""
 
-SMALL = 2.0**-10
-"""Errors below this are told apart to 2^-22 alone, and counted in buckets instead of sorted."""
+SMALL = 2.0**-6
+"""Errors below this may be counted in buckets instead of sorted."""
 
-_SHIFT = 23 - 12
-_LOWEST = np.float32(RESOLUTION).view(np.int32)
-BUCKETS = int(np.float32(SMALL).view(np.int32) - _LOWEST) >> _SHIFT
-"""4096 for each halving of the error."""
+BUCKETS = 2**15
+"""Of equal width in an error's root: the widest is 2^-20 wide, the narrowest 2^-36."""
+
+_PER_ROOT = BUCKETS * SMALL**-0.5
+
+BLOCK = 2**16
+"""Products that are summed in float32; longer sums drift by 1e-5 at ten million pixels."""
 
 _KEY, _HALF = np.dtype("<i8"), np.dtype("<i4")
 """A key to sort by. Its upper half is the error's bits, whose order is the error's; below is the pixel."""
+
+_OWN = np.int32(-(2**31))
+"""The lower half's sign bit says that the pixel is of the class."""
 
 
 def lovasz_softmax(probabilities: Tensor, target: Tensor) -> Tensor:
@@ -69,31 +76,36 @@ class _LovaszSoftmax(torch.autograd.Function):
 def _in_torch(probabilities: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """Loss and gradient (N,C) on any device, in operations whose shapes are known beforehand."""
     pixels, classes = probabilities.shape
-    rank = torch.arange(1, pixels + 1, dtype=torch.int32, device=target.device)
-    valid = target != IGNORE_INDEX
-    losses: list[Tensor] = []
-    steps: list[Tensor] = []
-    present: list[Tensor] = []
-    for index in range(classes):
-        own = target == index
-        # Ignored pixels come last, where all steps are 0.
-        errors = torch.where(own, 1 - probabilities[:, index], probabilities[:, index])
-        order = _largest_first(torch.where(valid, errors, -1.0))
-        sorted_own = own[order]
-        hits = sorted_own.cumsum(0, dtype=torch.int32)
-        total = hits[-1]
-        union = (total + rank - hits).to(errors.dtype)
-        step = torch.where(sorted_own, 1 / union, (total - hits) / union / (union - 1).clamp(min=1))
-        step = torch.empty_like(step).scatter_(0, order, step)
-        losses.append(torch.where(step > 0, errors * step, 0).sum())
-        steps.append(torch.where(own, -step, step))
-        present.append(total > 0)
-    share = 1 / torch.stack(present).sum().clamp(min=1)
-    return torch.stack(losses).sum() * share, torch.stack(steps, dim=1) * share
+    at_once = max(1, AT_ONCE // max(1, pixels))
+    chunks = [range(start, min(start + at_once, classes)) for start in range(0, classes, at_once)]
+    losses, steps, present = zip(*(_classes(probabilities, target, chunk) for chunk in chunks), strict=True)
+    share = 1 / torch.cat(present).sum().clamp(min=1)
+    return torch.cat(losses).sum() * share, (torch.cat(steps) * share).t().contiguous()
+
+
+def _classes(probabilities: Tensor, target: Tensor, chunk: range) -> tuple[Tensor, Tensor, Tensor]:
+    """Of K classes: losses (K,), gradients (K,N), and whether they occur, (K,)."""
+    ids = torch.arange(chunk.start, chunk.stop, device=target.device)
+    own = target == ids[:, None]
+    rows = probabilities[:, chunk.start : chunk.stop].t()
+    errors = torch.where(own, 1 - rows, rows)
+    # Ignored pixels come last, where all steps are 0.
+    order = _largest_first(torch.where(target != IGNORE_INDEX, errors, -1.0))
+    sorted_own = own.gather(1, order)
+    # One sum over all rows, less what came before each: CUDA gives a long row of several to one thread block.
+    hits = sorted_own.flatten().cumsum(0, dtype=torch.int32).view_as(order)
+    hits = hits - (hits[:, :1] - sorted_own[:, :1].int())
+    total = hits[:, -1:]
+    rank = torch.arange(1, len(target) + 1, dtype=torch.int32, device=target.device)
+    union = (total + rank - hits).to(errors.dtype)
+    step = torch.where(sorted_own, 1 / union, (total - hits) / union / (union - 1).clamp(min=1))
+    step = torch.empty_like(step).scatter_(1, order, step)
+    losses = torch.where(step > 0, errors * step, 0).sum(1)
+    return losses, torch.where(own, -step, step), total[:, 0] > 0
 
 
 def _largest_first(values: Tensor) -> Tensor:
-    """The order of (N,) numbers >= 0 or -1, of float32 or float64.
+    """The order of each row's (K,N) numbers >= 0 or -1, of float32 or float64.
 
     Their bits have the same order read as integers, which torch sorts several times as fast.
     """
@@ -111,104 +123,118 @@ def _in_numpy(probabilities: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     by_class = np.argsort(ids, kind="stable")
     counts = np.bincount(ids, minlength=256)
     ends = counts.cumsum()
+    rows.numpy()[:, by_class[ends[IGNORE_INDEX - 1] :]] = 0
     share = np.float32(1 / max(1, np.count_nonzero(counts[: len(rows)])))
-    rows.numpy()[:, by_class[ends[IGNORE_INDEX - 1] :]] = -1
+    work = _Work(len(target), share)
     loss = 0.0
     for row, out, count, end in zip(rows.numpy(), gradient.numpy(), counts, ends, strict=False):
         if count > 0:
-            loss += _one_class(row, by_class[end - count : end], out, share)
+            loss += work.one_class(row, by_class[end - count : end], out)
     return probabilities.new_tensor(loss), gradient.t().contiguous()
 
 
-def _one_class(
-    row: NDArray[np.float32], own: NDArray[np.int64], out: NDArray[np.float32], share: np.float32
-) -> float:
-    """Writes the gradient of a class's probabilities ``row`` (N,) to ``out`` (N,); returns the loss.
+class _Work:
+    """Losses and gradients of one class after another, all times ``share``.
 
-    ``own`` (T,) are the class's pixels. Both are times ``share``. Overwrites ``row`` at ``own``; what is
-    below 0 is ignored. ``out`` must be 0.
+    Its buffers serve all of them: the page faults of fresh ones cost as much as the arithmetic.
     """
-    own_errors = 1 - row[own]
-    row[own] = -1
-    smallest = own_errors.min()
-    sort_own = slice(None) if not smallest < SMALL else own_errors >= SMALL
-    others = np.flatnonzero(row >= max(SMALL, smallest))
-    steps = _Steps(len(own), share)
-    loss = 0.0
-    if smallest < SMALL:
-        loss += steps.count_small(row, own, own_errors, out, len(others))
-    pixels = own[sort_own]
-    return loss + steps.sort_large(pixels, own_errors[sort_own], others, row[others], out)
 
+    def __init__(self, pixels: int, share: np.float32) -> None:
+        self.share = share
+        self.numbers = np.arange(pixels, dtype=np.int32)
+        self.keys = np.empty(pixels, _KEY)
+        self.roots = np.empty(pixels, np.float32)
+        self.buckets = np.empty(pixels, np.intp)
 
-class _Steps(NamedTuple):
-    """Steps of a class of ``total`` pixels, times ``share``."""
+    def one_class(self, row: NDArray[np.float32], own: NDArray[np.intp], out: NDArray[np.float32]) -> float:
+        """Writes the gradient of a class's probabilities ``row`` (N,) to ``out`` (N,); returns the loss.
 
-    total: int
-    share: np.float32
+        ``own`` (T,) are the class's pixels. Overwrites ``row`` at ``own`` with 0, which ignored pixels have
+        too: errors of 0 in other classes have no gradient. ``out`` must be 0.
+        """
+        own_errors = np.maximum(1 - row[own], 0)
+        row[own] = 0
+        smallest = own_errors.min()
+        others = np.flatnonzero(row >= max(SMALL, smallest))
+        if not smallest < SMALL:
+            return self._sort(len(own), own, own_errors, others, row[others], out)
+        large = own_errors >= SMALL
+        loss = self._count(len(own), len(others), row, own[~large], own_errors[~large], out)
+        return loss + self._sort(len(own), own[large], own_errors[large], others, row[others], out)
 
-    def sort_large(
+    def _sort(
         self,
-        own: NDArray[np.int64],
+        total: int,
+        own: NDArray[np.intp],
         own_errors: NDArray[np.float32],
-        others: NDArray[np.int64],
+        others: NDArray[np.intp],
         other_errors: NDArray[np.float32],
         out: NDArray[np.float32],
     ) -> float:
-        """Sorts the pixels with the largest errors; writes their gradients, returns their loss."""
-        keys = np.empty(len(own) + len(others), _KEY)
-        lower, upper = keys.view(_HALF)[0::2], keys.view(_HALF)[1::2]
-        upper[: len(own)], upper[len(own) :] = own_errors.view(np.int32), other_errors.view(np.int32)
-        lower[: len(own)], lower[len(own) :] = own, others
-        lower[: len(own)] |= np.int32(-(2**31))  # the sign bit says: of the class
-        keys.sort()
-        lower, upper = lower[::-1], upper[::-1]
-        is_own = lower < 0
-        hits = np.cumsum(is_own, dtype=np.int32)
-        union = np.arange(self.total + 1, self.total + len(keys) + 1, dtype=np.int32) - hits
-        rounded = union.astype(np.float32)
-        steps = (self.total - hits).astype(np.float32) / rounded / np.maximum(union - 1, 1).astype(np.float32)
-        np.divide(np.float32(1), rounded, out=steps, where=is_own)
-        steps *= self.share
-        errors = upper.astype(np.int32).view(np.float32)
-        np.negative(steps, out=steps, where=is_own)
-        out[lower & np.int32(2**31 - 1)] = steps
-        return float(np.dot(np.abs(steps).astype(np.float64), errors.astype(np.float64)))
+        """Sorts the pixels of the largest errors; writes their gradients, returns their loss.
 
-    def count_small(
+        The rest of the class's ``total`` pixels have smaller errors.
+        """
+        keys = self.keys[: len(own) + len(others)]
+        pixels, bits = keys.view(_HALF)[0::2], keys.view(_HALF)[1::2]
+        pixels[: len(own)], pixels[len(own) :] = own, others
+        pixels[: len(own)] |= _OWN
+        bits[: len(own)], bits[len(own) :] = own_errors.view(np.int32), other_errors.view(np.int32)
+        keys.sort()  # the smallest errors come first
+        is_own = pixels < 0
+        left = (
+            torch.from_numpy(is_own).cumsum(0, dtype=torch.int32).numpy()
+        )  # NumPy's takes four times as long
+        union = left - self.numbers[: len(keys)]
+        union += total + len(others)
+        rounded = union.astype(np.float32)
+        rounded_less = rounded - 1  # of the class's own pixels this is the union: they are in ``left``
+        left += total - len(own)
+        steps = left.astype(np.float32)
+        steps *= self.share
+        steps /= rounded
+        steps /= rounded_less
+        hits = np.flatnonzero(is_own)
+        steps[hits] = self.share / rounded_less[hits]
+        loss = _dot(bits.astype(np.int32).view(np.float32), steps)
+        steps[hits] *= -1
+        out[pixels & ~_OWN] = steps
+        return loss
+
+    def _count(
         self,
+        total: int,
+        larger: int,
         row: NDArray[np.float32],
-        own: NDArray[np.int64],
+        own: NDArray[np.intp],
         own_errors: NDArray[np.float32],
         out: NDArray[np.float32],
-        larger: int,
     ) -> float:
         """Writes the gradients of all pixels with errors below SMALL, without sorting; returns their loss.
 
-        ``larger`` pixels of other classes have larger errors. The errors of a bucket count as equal: its own
-        pixels come first, and the others share the sum of their steps, which has a closed form too.
+        ``own`` are the class's of its ``total`` pixels with such errors; ``larger`` pixels of other classes
+        have larger ones. The errors of a bucket count as equal: its own pixels come first, and the others
+        share the sum of their steps, which has a closed form too.
         """
-        buckets, own_buckets = _buckets(row), _buckets(own_errors)
-        own_counts, other_counts = (
-            np.bincount(own_buckets, minlength=BUCKETS + 1),
-            np.bincount(buckets, minlength=BUCKETS + 1),
-        )
+        np.fmin(row, SMALL, out=self.roots)
+        np.sqrt(self.roots, out=self.roots)
+        self.roots *= _PER_ROOT
+        np.copyto(self.buckets, self.roots, casting="unsafe")
+        own_buckets = (np.sqrt(own_errors) * np.float32(_PER_ROOT)).astype(np.intp)
+        own_counts = np.bincount(own_buckets, minlength=BUCKETS)
+        other_counts = np.bincount(self.buckets, minlength=BUCKETS + 1)[:BUCKETS]
         left = own_counts.cumsum() - own_counts  # of the class in smaller buckets
-        before = self.total + larger + other_counts[:BUCKETS].sum() - other_counts[:BUCKETS].cumsum()
-        other_steps = (
-            self.share * left[:BUCKETS] / (before * (before + other_counts[:BUCKETS]).astype(np.float64))
-        )
-        own_steps = self.share / before
-        # Larger errors get 0 here; they are sorted.
-        np.take(np.append(other_steps, 0).astype(np.float32), buckets, out=out)
-        loss = float(np.dot(row, out))
-        steps = np.append(own_steps, 0).astype(np.float32)[own_buckets]
-        out[own] = -steps
-        return loss + float(np.dot(own_errors, steps))
+        before = total + larger + other_counts.sum() - other_counts.cumsum()
+        other_steps = np.zeros(BUCKETS + 1, np.float32)  # larger errors get 0 here; they are sorted
+        other_steps[:BUCKETS] = self.share * left / (before * (before + other_counts).astype(np.float64))
+        np.take(other_steps, self.buckets, out=out, mode="clip")  # the default would make a copy
+        own_steps = (self.share / before).astype(np.float32)[own_buckets]
+        loss = _dot(row, out) + _dot(own_errors, own_steps)
+        out[own] = -own_steps
+        return loss
 
 
-def _buckets(errors: NDArray[np.float32]) -> NDArray[np.int64]:
-    """(N,) to buckets 0 (below RESOLUTION) to BUCKETS - 1, or BUCKETS from SMALL on."""
-    bits = errors.view(np.int32) - _LOWEST
-    bits >>= _SHIFT
-    return np.clip(bits, 0, BUCKETS).astype(np.intp)
+def _dot(left: NDArray[np.float32], right: NDArray[np.float32]) -> float:
+    """The sum of (N,) products."""
+    starts = range(0, len(left), BLOCK)
+    return sum(float(np.dot(left[start : start + BLOCK], right[start : start + BLOCK])) for start in starts)

@@ -5,9 +5,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from sync_helpers import host_syncs
 from torch import Tensor
 
+import lisa.lovasz
 from lisa.losses import lovasz
 from lisa.lovasz import lovasz_softmax
 from lisa.models.kernels.fast_path import plain_kernels
@@ -70,6 +72,39 @@ def test_loss_and_gradient_are_the_papers(way: Callable[[Tensor, Tensor], Tensor
     assert leaf.grad is not None
     assert loss.item() == pytest.approx(expected, rel=1e-6)
     assert difference(leaf.grad, through_softmax(logits, gradient)) < 1e-5
+
+
+@WAYS
+@pytest.mark.parametrize("doubt", [0.2, 0.35], ids=["all right", "97 % right"])
+@pytest.mark.parametrize("scale", [6.0, 10.0, 16.0])
+def test_the_gradient_of_a_trained_network(
+    way: Callable[[Tensor, Tensor], Tensor], scale: float, doubt: float
+):
+    """Of its errors 8 to 10 in 10 are below 1/64, and it is sure of pixels in each class."""
+    target = torch.randint(19, (40_000,)).clamp(max=15)
+    logits = scale * (F.one_hot(target, 19) + doubt * torch.randn(40_000, 19))
+    leaf = logits.clone().requires_grad_()
+    probabilities = leaf.softmax(1)
+    loss = way(probabilities, target)
+    (ours,) = torch.autograd.grad(loss, leaf)
+    expected, gradient = by_algorithm_1(probabilities.detach(), target)
+    assert loss.item() == pytest.approx(expected, rel=1e-6)
+    assert difference(ours, through_softmax(logits, gradient)) < 1e-5
+
+
+def test_classes_are_sorted_in_parts_that_fit_into_memory(monkeypatch: pytest.MonkeyPatch):
+    logits, target = make_pixels(1000, 19)
+    target[target == 7] = 6
+    probabilities = logits.softmax(1).requires_grad_()
+
+    def compute() -> tuple[Tensor, Tensor]:
+        loss = on_any_device(probabilities, target)
+        return loss, torch.autograd.grad(loss, probabilities)[0]
+
+    whole = compute()
+    monkeypatch.setattr(lisa.lovasz, "AT_ONCE", 7500)
+    for ours, theirs in zip(compute(), whole, strict=True):
+        assert torch.allclose(ours, theirs, rtol=1e-6, atol=0)
 
 
 def check_gradient(way: Callable[[Tensor, Tensor], Tensor], count: int):
