@@ -195,6 +195,7 @@ def test_exif_data_where_few_look_for_it(tmp_path: Path):
         assert orientation_of(tmp_path / name) == UPRIGHT
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP", "AVIF"])
 def test_damaged_files_are_left_to_whoever_decodes_them(kind: str, tmp_path: Path):
     """Pillow raises a dozen classes of errors for them; one that is not expected would end the run."""
