@@ -100,7 +100,8 @@ def test_what_killed_processes_left_is_cleared(tmp_path: Path):
     (tmp_path / ".others.part").touch()
     old = tmp_path / ".last.pt.node-2.example.7.part"
     old.touch()
-    os.utime(old, (time.time() - 25 * 3600,) * 2)
+    yesterday = time.time() - 25 * 3600
+    os.utime(old, (yesterday, yesterday))
     (tmp_path / ".last.pt.node-3.7.part").touch()
     with whole_file(tmp_path / "best.pt") as own:
         own.touch()
