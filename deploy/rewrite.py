@@ -9,6 +9,8 @@ is removed, once, at export:
   and the pointwise convolution of a concatenation is the sum of two pointwise convolutions.
 - The last pointwise convolution, its BatchNorm and the classifier are linear: one convolution.
 
+Sums and products write new maps: in place, torch's bfloat16 kernels take twice as long on the CPU.
+
 One thing is added: bounds on the factors of each product (:mod:`deploy.bounds`).
 
 Each has a test that proves it equal to the trained network. Other networks are exported as they are.
@@ -142,14 +144,15 @@ class InferenceMSCA(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B,C,H,W) to the same shape."""
         if self.bounded:
-            x = x.clamp_(-self.features, self.features)
+            x = x.clamp(-self.features, self.features)
         local = self.local(x)
-        attention = self.strips7(local)
-        attention.add_(self.strips11(local)).add_(self.strips21(local)).add_(local)
+        attention = self.strips7(local) + self.strips11(local)
+        attention = attention + self.strips21(local)
+        attention = attention + local
         mix = self.mix(attention)
         if self.bounded:
-            mix = mix.clamp_(self.lowest, self.highest)
-        return mix.mul_(x)
+            mix = mix.clamp(self.lowest, self.highest)
+        return mix * x
 
 
 class InferenceBlock(nn.Sequential):
@@ -180,7 +183,7 @@ class InferenceDecoder(nn.Module):
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
         """(B,below,H/2,W/2) and the skip (B,C,H,W) to (B,out,H,W)."""
         x = F.interpolate(x, size=skip.shape[-2:], mode="bilinear", align_corners=True)
-        return self.project_below(self.below(x)).add_(self.project_skip(self.skip(skip)))
+        return self.project_below(self.below(x)) + self.project_skip(self.skip(skip))
 
 
 def _then(weight: Tensor, bias: Tensor, last: nn.Conv2d) -> tuple[Tensor, Tensor]:
@@ -204,7 +207,7 @@ class InferenceHamburger(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B,C,H,W) to the same shape."""
         inner = self.ham(self.reduce(x).relu_())
-        return self.expand(self.inner(inner).relu_()).add_(x)
+        return self.expand(self.inner(inner).relu_()) + x
 
 
 class InferenceLISA(nn.Module):
