@@ -23,6 +23,9 @@ AUTO, FRAME, FIND = "auto", "frame", "find"
 SQUARE = 1.1
 """An aligned picture's longer side is at most so many times its shorter one."""
 
+COVERED = 0.6
+"""Skin, eyes, nose and lips cover at least so much of an aligned picture's inner face."""
+
 
 @dataclass(frozen=True)
 class Parsed:
@@ -104,8 +107,8 @@ def is_aligned(whole: Whole) -> bool:
     A face a little off its place is parsed as well in the whole picture's frame as in its own.
     """
     still = whole.shift < 0.04 and whole.growth < math.log(1.12) and whole.turn < math.radians(5)
-    near = whole.shift < 0.06 and whole.growth < math.log(1.2) and whole.turn < math.radians(12)
-    return (still and whole.score > 0.8) or (near and whole.score > 0.4 and whole.cover > 0.7)
+    near = whole.shift < 0.08 and whole.growth < math.log(1.2) and whole.turn < math.radians(15)
+    return (still and whole.score > 0.8) or (near and whole.score > 0.4 and whole.cover > COVERED)
 
 
 def fills_the_frame(whole: Whole, faces: list[Face], picture: Pixels) -> bool:
@@ -122,7 +125,7 @@ def fills_the_frame(whole: Whole, faces: list[Face], picture: Pixels) -> bool:
             return True
         if face_side > 0.3 * side:
             return False
-    return whole.cover > 0.7
+    return whole.cover > COVERED
 
 
 def rows_of(parsed: Parsed, labels: list[str], inner: list[int]) -> list[dict[str, Any]]:

@@ -45,6 +45,8 @@ def test_a_run_leaves_checkpoints_logs_and_figures(make_faces: Callable[..., Pat
     assert Config.from_dict(best["config"]) == settled != config
     assert Config.from_json((tmp_path / "run/config.json").read_text()) == settled
     assert list((tmp_path / "run/tensorboard").iterdir())
+    assert {"parts", "reason"} & set(best["arrangement"]), "five faces may be too few to say more"
+    assert checkpoint.load(tmp_path / "run/last.pt")["arrangement"] == best["arrangement"]
 
 
 def test_resuming_a_finished_run_does_nothing(make_faces: Callable[..., Path], tmp_path: Path):

@@ -1,0 +1,86 @@
+"""What an exported file knows of finding faces: a second network in half precision, or why there is none."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from deploy_helpers import SIZE, write_checkpoint
+from scene_helpers import METADATA
+
+from deploy.finder import choose_finder
+from deploy.gate import metadata_of
+from deploy.predictor.finding import open_finder, reason_against
+from deploy.predictor.model import ExportedModel
+from deploy.torchscript import TorchScript
+from lisa.errors import InputError
+from lisa.run.checkpoint import Trained, load_network
+
+NARROW: dict[str, Any] = {"widths": (4, 4, 6, 6, 8), "depths": (1, 1, 1, 1, 1)}
+CPU = torch.device("cpu")
+PICTURES = [torch.zeros(1, 3, 50, 50, dtype=torch.uint8)] * 4
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_checkpoint(tmp_path_factory.mktemp("finder") / "best.pt", **NARROW)
+
+
+@pytest.fixture(scope="module")
+def trained(checkpoint: Path) -> Trained:
+    return load_network(checkpoint)
+
+
+def test_the_second_network_travels_in_the_file(trained: Trained, tmp_path: Path):
+    file = TorchScript(trained, ())
+    file.add_finder(trained)
+    faces = {**METADATA, "size": SIZE, "window": 43, "own": False}
+    file.write(tmp_path / "lisa.ts", {**metadata_of(trained), "faces": faces})
+    model = ExportedModel(tmp_path / "lisa.ts", CPU, "fp32")
+    finder = open_finder(model, tmp_path / "lisa.ts")
+    assert finder is not None
+    assert (finder.size, finder.window) == (SIZE, 43)
+    images = torch.rand(2, 3, 64, 96) * 255
+    parser = trained.parser()
+    with torch.inference_mode():
+        expected = parser.network(parser.normalise(images))
+        found = finder.network(images)
+    assert found.dtype == torch.float32
+    assert found.shape == expected.shape == (2, 19, 64, 96)
+    assert (found - expected).abs().max() < 0.02 * expected.abs().max(), "weights of half precision"
+
+
+def test_a_small_network_is_its_own_finder(trained: Trained, tmp_path: Path):
+    file = TorchScript(trained, ())
+    file.add_finder(None)
+    faces = {**METADATA, "size": SIZE, "window": 43, "own": True}
+    file.write(tmp_path / "lisa.ts", {**metadata_of(trained), "faces": faces})
+    finder = open_finder(ExportedModel(tmp_path / "lisa.ts", CPU, "fp32"), tmp_path / "lisa.ts")
+    assert finder is not None
+    parser, images = trained.parser(), torch.rand(1, 3, 32, 64) * 255
+    with torch.inference_mode():
+        assert torch.allclose(finder.network(images), parser.network(parser.normalise(images)), atol=1e-4)
+
+
+def sized(trained: Trained, size: int) -> Trained:
+    config = replace(trained.config, data=replace(trained.config.data, size=size))
+    return trained._replace(config=config, arrangement=METADATA)
+
+
+def test_why_a_file_finds_no_faces(trained: Trained):
+    for network, reason in (
+        (trained, "its checkpoint is from before they said where the parts of a face lie"),
+        (trained._replace(arrangement={"reason": "too few"}), "too few"),
+        (sized(trained, 512), "it was trained at 512 pixels, and searching takes 128 or fewer"),
+        (sized(trained, SIZE), "it recognises 0 of 4 aligned faces"),
+    ):
+        content, finder = choose_finder(network, None, PICTURES)
+        assert finder is None
+        assert content["reason"].startswith(f"{reason}; a finder makes up for it")
+        assert reason_against({"faces": content}) == content["reason"]
+
+
+def test_a_finder_that_can_find_nothing_is_refused(trained: Trained, checkpoint: Path):
+    with pytest.raises(InputError, match=r"--finder .*best\.pt: its checkpoint is from before"):
+        choose_finder(trained, checkpoint, PICTURES)
