@@ -17,6 +17,7 @@ import torch
 from ray import tune as ray_tune
 
 from lisa.config import Config
+from lisa.data.shared_memory import FEW_WORKERS
 from lisa.errors import DivergedError
 from lisa.models import build, count_parameters
 from lisa.process import flush_denormals
@@ -60,7 +61,9 @@ def run_trial(point: Point, job: Job) -> None:
     assert name is not None
     with open_trial_folder(job.results, name) as folder:
         config = job.config(point)
-        data = replace(config.data, root=local_data(config.data.root))
+        # Trials share their machine: none takes all of its cores to decode.
+        workers = config.data.workers if config.data.workers >= 0 else FEW_WORKERS
+        data = replace(config.data, root=local_data(config.data.root), workers=workers)
         config = replace(config, data=data, output=str(folder.path))
         reporter = Reporter(config, folder, job.latency)
         try:

@@ -39,8 +39,9 @@ class DataConfig(Limited, section="data"):
     """Folder with {train,val,test}/{images,masks} or {train,val,test}_{image,mask}."""
     size: Annotated[int, Range(16, unit="pixels"), tyro.conf.arg(aliases=["--size"])] = 512
     """Side of the square that the network sees, in pixels. Other pictures are stretched to it."""
-    workers: Annotated[int, Range(0)] = 2
-    """Decoding processes per rank; 0 decodes in the training process."""
+    workers: Annotated[int, Range(-1)] = -1
+    """Decoding processes per rank; 0 decodes in the training process. -1: two, for a GPU its share of the
+    machine's cores, at most 12."""
     encoding: Annotated[str, tyro.conf.arg(aliases=["--data.label-order"])] = ""
     """Which id in a mask is which label (docs/data.md): celebamask-hq, face-parsing.pytorch, lapa, ..., or
     0=background,1=skin,13=ignore, or a .toml or .json file; empty for the label set's own ids."""

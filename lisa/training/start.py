@@ -12,8 +12,9 @@ from lisa.data.checking import check_pairs
 from lisa.data.faces import EpochBatches
 from lisa.data.folders import find_pairs
 from lisa.data.pairs import Pair
+from lisa.data.parallel import available_cores
 from lisa.data.repair import repair_sides
-from lisa.data.shared_memory import batch_bytes, require_shared_memory
+from lisa.data.shared_memory import FEW_WORKERS, batch_bytes, most_workers, require_shared_memory
 from lisa.errors import InputError
 from lisa.evaluation.evaluate import require_room
 from lisa.labels.encoding import Encoding
@@ -30,6 +31,10 @@ UNTOLD = ("train.auto_batch",)
 """An option whose outcome is told, not its own value."""
 
 
+MOST_WORKERS = 12
+"""Decoding processes of a GPU's rank: a pair takes one core 15 to 20 ms, and a GPU a few."""
+
+
 class Faces(NamedTuple):
     """What a run reads: pairs, and the training masks' pixels per class, (C,) int64."""
 
@@ -38,6 +43,20 @@ class Faces(NamedTuple):
     class_counts: Tensor
     notes: list[str]
     """How masks were read, where that is no matter of course."""
+
+
+def settle_workers(config: Config, world: World) -> Config:
+    """The config with a number of decoding processes in place of -1."""
+    data = config.data
+    if data.workers >= 0:
+        return config
+    workers = FEW_WORKERS
+    if world.device.type == "cuda":
+        batch = batch_bytes(config.train.batch_size, world.world_size, data.size)
+        room = most_workers(batch, world.local_world_size)
+        share = available_cores() // world.local_world_size - 1  # the rank itself needs one
+        workers = max(FEW_WORKERS, min(share, MOST_WORKERS, room))
+    return replace(config, data=replace(data, workers=workers))
 
 
 def load_faces(config: Config, world: World) -> Faces:

@@ -6,13 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from lisa.config import Config, DataConfig, ModelConfig, OptimConfig, TrainConfig
+from lisa.data import shared_memory
 from lisa.evaluation.metrics import figures
 from lisa.run import checkpoint
-from lisa.training import loop, precision
+from lisa.training import loop, precision, start
 from lisa.training.loop import fit
-from lisa.training.start import changes
+from lisa.training.start import changes, settle_workers
 from lisa.world import World
 
 
@@ -23,6 +25,30 @@ def small(root: Path, output: Path) -> Config:
         train=TrainConfig(epochs=1, batch_size=2),
         output=str(output),
     )
+
+
+@pytest.mark.parametrize(
+    ("device", "asked", "cores", "ranks", "room", "expected"),
+    [
+        ("cpu", -1, 64, 1, 10**12, 2),
+        ("cuda", -1, 64, 4, 10**12, 12),
+        ("cuda", -1, 64, 8, 10**12, 7),
+        ("cuda", -1, 4, 8, 10**12, 2),
+        ("cuda", -1, 64, 1, 11 * 16 * 4 * 512**2, 4),
+        ("cuda", -1, 64, 1, 0, 2),
+        ("cuda", 3, 64, 1, 10**12, 3),
+        ("cuda", 0, 64, 1, 10**12, 0),
+    ],
+)
+def test_a_gpus_rank_has_its_share_of_the_cores_to_decode(
+    monkeypatch: pytest.MonkeyPatch, device: str, asked: int, cores: int, ranks: int, room: int, expected: int
+):
+    """And no more than /dev/shm has room for: eleven batches of 16 at 512 pixels are four workers'."""
+    monkeypatch.setattr(start, "available_cores", lambda: cores)
+    monkeypatch.setattr(shared_memory, "free_bytes", lambda: room)
+    world = World(world_size=1, local_world_size=ranks, device=torch.device(device))
+    config = settle_workers(Config(data=DataConfig(workers=asked)), world)
+    assert config.data.workers == expected
 
 
 def test_changes_name_each_option_and_nothing_that_was_settled():
