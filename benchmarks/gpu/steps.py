@@ -1,14 +1,14 @@
 """Training steps on real faces without files, epochs or a loader: what several parts measure."""
 
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import partial
 
 import torch
 from torch import Tensor
 
 from benchmarks.gpu.bench import Bench
-from lisa.config import Config, TrainConfig
+from lisa.config import Config
 from lisa.config.command_line import parse_training
 from lisa.data.faces import FaceDataset, collate_same_size
 from lisa.data.folders import find_pairs
@@ -22,20 +22,20 @@ from lisa.world import World
 DISTINCT = 16
 """Different faces in a batch: enough for all classes; more of them repeat."""
 
+TINY_WIDTHS = (4, 4, 6, 8, 8)
+"""Of the LISA that a rehearsal trains."""
+
 STEPS = 10_000
 """Of the schedule, so that none of ours is its last."""
 
 
 def config_of(words: str, bench: Bench, **data: str | int) -> Config:
-    """The config of a training command line, on the bench's data, with "auto" settled for its device."""
+    """The config of a training command line, "auto" settled for the device; a small LISA in a rehearsal."""
     config = parse_training(words.split()).config
     config = replace(config, data=replace(config.data, root=bench.data, **data))
+    if bench.tiny and config.model.name == "lisa" and not config.model.auxiliary:
+        config = replace(config, model=replace(config.model, widths=TINY_WIDTHS, depths=(1, 1, 1, 1, 1)))
     return settle_precision(config, World(device=bench.device))
-
-
-def can_compile() -> bool:
-    """Whether training has ``--train.compile``."""
-    return "compile" in {field.name for field in fields(TrainConfig)}
 
 
 def real_batch(bench: Bench, size: int, count: int) -> tuple[Tensor, Tensor]:
@@ -54,7 +54,7 @@ def make_step(config: Config, device: torch.device) -> Step:
     state = TrainState(network, config, STEPS)
     step = Step(config, world, state, torch.ones(NUM_CLASSES, dtype=torch.int64))
     step.join_ranks(config.train.batch_size)
-    step.network.train()
+    step.wrapped.train()
     return step
 
 

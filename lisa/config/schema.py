@@ -242,6 +242,9 @@ class TrainConfig(Limited, section="train"):
     """Try before the first step, and raise accumulate until a part fits into memory."""
     activation_checkpointing: bool = False
     """Keep the blocks' inputs alone, compute the rest again in the backward pass: less memory, more time."""
+    compile: bool = False
+    """Network and loss through torch.compile, for GPUs: fewer, larger kernels. A batch's first step, and an
+    epoch's smaller last one's, then take a minute or more."""
     views: Annotated[int, Range(1)] = 1
     """Augmented views of each picture per epoch; the report's offline set of 30,000 from 5,000 is 6."""
     patience: Annotated[int, Range(1)] = 20

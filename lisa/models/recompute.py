@@ -1,6 +1,7 @@
 """Activation checkpointing (Chen et al., https://arxiv.org/abs/1604.06174): memory for a second forward pass.
 
-A block keeps only its input; the backward pass runs the block again. Gradients are the same.
+A block keeps only its input; the backward pass runs the block again. Gradients are the same. In a
+compiled graph the backward pass computes again only what gradients need: no statistics are counted twice.
 """
 
 from collections.abc import Callable, Generator
@@ -23,6 +24,8 @@ def recompute_blocks(network: nn.Module) -> None:
 def _recomputed(block: nn.Module, forward: Callable[..., Any], *inputs: Any) -> Any:
     if not torch.is_grad_enabled():
         return forward(*inputs)
+    if torch.compiler.is_compiling():
+        return checkpoint(forward, *inputs, use_reentrant=False)
     contexts = partial(_contexts, block)
     return checkpoint(forward, *inputs, use_reentrant=False, context_fn=contexts)
 

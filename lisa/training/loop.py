@@ -126,7 +126,7 @@ def train_epoch(step: Step, loader: Loader[Batch], batches: EpochBatches, run: R
         DivergedError: no finite gradient any more.
     """
     state, world, clock = step.state, step.world, Clock()
-    step.network.train()
+    step.wrapped.train()
     batches.set_position(state.epoch, state.batch)
     batch, fault = clock.fetch(lambda: fetch(loader))
     order = propose(world, fault, save_due=False)()

@@ -23,6 +23,7 @@ from lisa.models.classifier import CLASSIFIER, carry_over
 from lisa.run import checkpoint
 from lisa.run.run import Run
 from lisa.training.memory import find_parts, require_normalisable
+from lisa.training.passes import ON_CPU, require_compiler
 from lisa.training.state import TrainState
 from lisa.training.step import Step
 from lisa.world import World
@@ -97,6 +98,8 @@ def encoding_notes(encoding: Encoding) -> list[str]:
 def begin(config: Config, world: World, faces: Faces, run: Run) -> tuple[Config, Step, EpochBatches]:
     """The settled config, the step with a state that is new or the last checkpoint's, and its batches."""
     train = config.train
+    if train.compile:
+        world.fail_together(lambda: require_compiler(world.device))
     torch.manual_seed(train.seed)
     saved, notes = run.restore()
     network, of_init = world.fail_together(lambda: start_network(config, going_on=saved is not None))
@@ -126,6 +129,8 @@ def begin(config: Config, world: World, faces: Faces, run: Run) -> tuple[Config,
             f"auto-batch: {-(-share // step.parts)} of a process's {share} pictures at a time, "
             f"accumulate = {config.train.accumulate}"
         )
+    if train.compile and world.device.type == "cpu":
+        notes.append(ON_CPU)
     for note in (*faces.notes, *notes):
         run.log.warn(note)
     return config, step, batches

@@ -2,7 +2,6 @@
 
 import time
 from contextlib import nullcontext
-from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -12,11 +11,11 @@ from lisa.augment.augmentation import Augmentation
 from lisa.augment.mixing import Mixing, Target
 from lisa.config import Config
 from lisa.errors import DivergedError
-from lisa.face_parser import FaceParser
 from lisa.losses import SegmentationLoss, class_weights
 from lisa.models.recompute import recompute_blocks
 from lisa.training.accumulation import Logits, as_list, cached_gradients
 from lisa.training.buffers import read_buffers, write_buffers
+from lisa.training.passes import Passes, compile_passes
 from lisa.training.state import TrainState, step_seed
 from lisa.world import World
 
@@ -32,27 +31,29 @@ class Step:
 
     No step waits for the device: what a step decides by its gradient is decided there. ``parts`` is the
     number of parts in which a rank's share of a batch goes through the network, ``own_seconds`` what the last
-    step took until the ranks first had to wait for one another.
+    step took until the ranks first had to wait for one another. ``wrapped`` is ``passes`` as the World has
+    wrapped it: its backward pass exchanges gradients.
     """
 
     def __init__(self, config: Config, world: World, state: TrainState, class_counts: Tensor) -> None:
         self.config, self.world, self.state = config, world, state
-        self.normalise = FaceParser(nn.Identity(), config.data.size).to(world.device).normalise
         self.augment = Augmentation(config.augment, config.data.size, config.labels).to(world.device)
         self.mix = Mixing(config.augment, config.labels).to(world.device)
         weights = class_weights(class_counts, config.loss.class_balance)
         self.loss = SegmentationLoss(config.loss, weights).to(world.device)
-        self.bf16 = config.train.precision == "bf16"
         self.parts = 1
         self.own_seconds = 0.0
         self._skipped_in_a_row = Late(world.device)
         if config.train.activation_checkpointing:
             recompute_blocks(state.network)
-        self.network = state.network
+        self.passes = Passes(state.network, self.loss, config, world.device)
+        if config.train.compile:
+            compile_passes(self.passes)
+        self.wrapped: nn.Module = self.passes
 
     def join_ranks(self, pictures_at_once: int) -> None:
         """From here on the ranks exchange gradients. All ranks call it, once."""
-        self.network = self.world.wrap(self.state.network, pictures_at_once, self.config.train.gradients)
+        self.wrapped = self.world.wrap(self.passes, pictures_at_once, self.config.train.gradients)
 
     def __call__(self, images: Tensor, masks: Tensor, pictures: int) -> Tensor:
         """One step on this rank's share of a batch of ``pictures``; returns its loss, () on the device.
@@ -91,7 +92,7 @@ class Step:
         )
         try:
             images, targets = self.mix(*self.augment(images, masks))
-            self._backward(network, images, targets, parts, 1, time.perf_counter())
+            self._backward(self.passes, images, targets, parts, 1, time.perf_counter())
         finally:
             self.state.optimizer.zero_grad(set_to_none=True)
             write_buffers(network, statistics)
@@ -103,11 +104,11 @@ class Step:
         parts = min(self.parts, pictures // self.world.world_size)
         # DDP averages over ranks; their shares may differ by one picture, so each counts by its size.
         scale = len(images) * self.world.world_size / pictures
-        return self._backward(self.network, images, targets, parts, scale, started)
+        return self._backward(self.wrapped, images, targets, parts, scale, started)
 
     def _backward(
         self,
-        network: nn.Module,
+        passes: nn.Module,
         images: Tensor,
         targets: list[Target],
         parts: int,
@@ -116,37 +117,36 @@ class Step:
     ) -> Tensor:
         """Adds ``scale`` times the gradient of this rank's loss, which it returns; its images in parts."""
         if parts == 1:
-            loss = self._loss(self._logits(network, images), targets)
+            with record_function("forward"):
+                loss = weighted(passes(images, [mask for mask, _ in targets]), targets)
             self.own_seconds = time.perf_counter() - started
             with record_function("backward"):
                 (loss * scale).backward()
             return loss.detach()
         pieces = images.tensor_split(parts)
-        without_exchange = partial(self._logits, self.state.network)
         loss, gradients = cached_gradients(
-            self.state.network, without_exchange, pieces, lambda logits: self._loss(logits, targets)
+            self.state.network, self._logits, pieces, lambda logits: self._loss(logits, targets)
         )
         for number, (piece, gradient) in enumerate(zip(pieces, gradients, strict=True), start=1):
             last = number == parts
             # DDP settles in the forward pass whether this part's backward pass exchanges gradients.
-            with nullcontext() if last else self.world.accumulating(network):
-                logits = self._logits(network, piece)
+            with nullcontext() if last else self.world.accumulating(passes):
+                with record_function("forward"):
+                    logits = passes(piece)
                 if last:
                     self.own_seconds = time.perf_counter() - started
                 with record_function("backward"):
                     torch.autograd.backward(as_list(logits), [each * scale for each in gradient])
         return loss
 
-    def _logits(self, network: nn.Module, images: Tensor) -> Logits:
-        with (
-            record_function("forward"),
-            torch.autocast(self.world.device.type, torch.bfloat16, enabled=self.bf16),
-        ):
-            return network(self.normalise(images))
+    def _logits(self, images: Tensor) -> Logits:
+        """Without the wrapper, which would expect a backward pass."""
+        with record_function("forward"):
+            return self.passes(images)
 
     def _loss(self, logits: Logits, targets: list[Target]) -> Tensor:
         with record_function("forward"):
-            return torch.stack([self.loss(logits, mask) * weight for mask, weight in targets]).sum()
+            return weighted(self.passes.losses(logits, [mask for mask, _ in targets]), targets)
 
     def _update(self, statistics: list[Tensor]) -> None:
         """Takes the step if its gradient is finite; else all stays as it was, with these statistics."""
@@ -179,6 +179,13 @@ class Step:
                 f"{state.epoch + 1}: lower --lr, or look at the data; the last good checkpoint is "
                 f"{self.config.output}/last.pt"
             )
+
+
+def weighted(losses: Tensor, targets: list[Target]) -> Tensor:
+    """Losses (T,) times their targets' shares, summed. Shares change each step: no graph holds them."""
+    return torch.stack(
+        [loss * share for loss, (_, share) in zip(losses.unbind(), targets, strict=True)]
+    ).sum()
 
 
 class Late:

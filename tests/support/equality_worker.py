@@ -42,16 +42,16 @@ def gradients(world: World, pictures: int = BATCH, accumulate: int = 1) -> dict[
     step = Step(config, world, state, torch.ones(19))
     step.parts = accumulate
     step.join_ranks(pictures // world.world_size)
-    step.network.eval()
+    step.wrapped.eval()
     exchanged: list[int] = []
-    if isinstance(step.network, DistributedDataParallel):
+    if isinstance(step.wrapped, DistributedDataParallel):
 
         def counted(state: object, bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:
             exchanged.append(bucket.buffer().numel())
             return allreduce_hook(None, bucket)  # pyright: ignore[reportArgumentType]
 
-        step.network.register_comm_hook(None, counted)
-    step.normalise = lambda pictures: pictures  # pyright: ignore[reportAttributeAccessIssue]
+        step.wrapped.register_comm_hook(None, counted)
+    step.passes.normalise = lambda pictures: pictures  # pyright: ignore[reportAttributeAccessIssue]
     images = torch.rand(pictures, 3, 32, 32, generator=generator, dtype=torch.float64)
     masks = torch.randint(0, 19, (pictures, 32, 32), generator=generator, dtype=torch.uint8)
     own = torch.arange(pictures).tensor_split(world.world_size)[world.rank]

@@ -4,14 +4,13 @@ import torch
 
 from benchmarks.gpu.bench import Bench
 from benchmarks.gpu.measure import forget_peak, peak_gib, seconds_per_call, timed
-from benchmarks.gpu.steps import call_of, can_compile, config_of, make_step, real_batch
+from benchmarks.gpu.steps import call_of, config_of, make_step, real_batch
+from lisa.training.passes import compile_passes
 from lisa.training.step import Step
 
 
 def run(bench: Bench) -> None:
-    """Both at batch 8 and at batch 40; without --train.compile the network alone is compiled."""
-    if not can_compile():
-        bench.note("training has no --train.compile: the network alone is compiled, the loss is eager")
+    """Both at batch 8 and at batch 40."""
     size = bench.pick(512, 32)
     for recipe in bench.pick(("best", "report"), ("report",)):
         for count in bench.pick((40, 8), (2,)):
@@ -39,10 +38,9 @@ def run(bench: Bench) -> None:
 
 
 def stepper(bench: Bench, recipe: str, size: int, compiled: bool) -> Step:
-    """A step whose network, or network and loss, are compiled or not."""
-    words = f"{recipe} --train.compile" if compiled and can_compile() else recipe
-    step = make_step(config_of(words, bench, size=size), bench.device)
-    if compiled and not can_compile():
+    """A step whose network and loss are compiled, as --train.compile does it, or not."""
+    step = make_step(config_of(recipe, bench, size=size), bench.device)
+    if compiled:
         # Rehearsals need no C++ compiler: the graph is captured, nothing is generated.
-        step.network.compile(backend=bench.pick("inductor", "eager"))
+        compile_passes(step.passes, backend=bench.pick("inductor", "eager"))
     return step

@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.data.links import link_faces
 from benchmarks.gpu.bench import Bench
-from benchmarks.gpu.steps import can_compile, config_of
+from benchmarks.gpu.steps import config_of
 from lisa.config import Config
 from lisa.training.loop import fit
 from lisa.world import World
@@ -28,11 +28,10 @@ VARIANTS = (
     *("best --augment.border background", "best --loss.focal 1", "best --loss.label-smoothing 0.1"),
     *("best --loss.class-balance 0.5", "best --optim.schedule poly", "best --optim.clip-norm 0"),
     *("best --optim.ema-decay 0", "best --data.cache CACHE", "best --data.workers 0"),
+    *("report --train.compile", "best --train.compile", "best --train.compile --train.accumulate 2"),
+    "best --train.compile --train.activation-checkpointing",
 )
 """Command lines as people write them; CACHE is a folder."""
-
-COMPILED = ("report --train.compile", "best --train.compile", "best --train.compile "
-            "--train.accumulate 2")  # fmt: skip
 
 IN_REHEARSAL = ("report", "best --augment.mixup 1")
 
@@ -41,7 +40,7 @@ def run(bench: Bench) -> None:
     """A row for each; a failure is a row too, and the part's outcome."""
     scratch = Path(bench.output) / "scratch"
     data = link_faces(Path(bench.data), scratch / "faces", bench.pick(32, 4), 2)
-    variants = bench.pick((*VARIANTS, *(COMPILED if can_compile() else ())), IN_REHEARSAL)
+    variants = bench.pick(VARIANTS, IN_REHEARSAL)
     failed: list[str] = []
     for number, words in enumerate(variants):
         if bench.no_time(", ".join(variants[number:])):
@@ -69,7 +68,7 @@ def short(config: Config, bench: Bench, data: Path) -> Config:
             config.data,
             root=str(data),
             size=bench.pick(64, 32),
-            workers=bench.pick(min(config.data.workers, 2), 0),
+            workers=bench.pick(2 if config.data.workers else 0, 0),
         ),
         train=replace(config.train, epochs=1, batch_size=bench.pick(8, 2)),
     )

@@ -7,7 +7,7 @@ from typing import Any
 from benchmarks.data.links import link_faces
 from benchmarks.gpu.bench import Bench
 from benchmarks.gpu.measure import forget_peak, peak_gib
-from benchmarks.gpu.steps import can_compile, config_of
+from benchmarks.gpu.steps import config_of
 from benchmarks.training.plain import train
 from lisa.data.parallel import available_cores
 from lisa.training.loop import fit
@@ -30,9 +30,8 @@ def run(bench: Bench) -> None:
         "report, cached": f"report --train.views 1 {cached}",
         "report, cached, fp32": f"report --train.views 1 --train.precision fp32 {cached}",
         "best at this batch, cached": f"best {cached}",
+        "report, cached, compiled": f"report --train.views 1 --train.compile {cached}",
     }
-    if can_compile():
-        variants["report, cached, compiled"] = f"report --train.views 1 --train.compile {cached}"
     for number, (name, words) in enumerate(bench.pick(variants, dict([*variants.items()][:1])).items()):
         if bench.no_time(name):
             return

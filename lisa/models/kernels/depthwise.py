@@ -37,11 +37,10 @@ class DepthwiseConv2d(nn.Conv2d):
 
     @torch.jit.unused
     def _eager(self, input: Tensor) -> Tensor:
-        on_cpu = eager_on_cpu(input)
-        if on_cpu and torch.is_autocast_enabled("cpu") and hangs_in_bf16(self.weight):
+        if input.device.type == "cpu" and torch.is_autocast_enabled("cpu") and hangs_in_bf16(self.weight):
             with torch.autocast("cpu", enabled=False):
                 return self._eager(input.to(self.weight.dtype))
-        if on_cpu and torch.is_grad_enabled() and self.weight.requires_grad:
+        if eager_on_cpu(input) and torch.is_grad_enabled() and self.weight.requires_grad:
             return _Depthwise.apply(input, self.weight, self.bias)
         return self._conv_forward(input, self.weight, self.bias)
 

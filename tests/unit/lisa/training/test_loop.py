@@ -150,7 +150,7 @@ def make_step(config: Config) -> Step:
     network = build(config.model).double()
     made = Step(config, World(), TrainState(network, config, 1), torch.ones(19))
     made.parts = config.train.accumulate
-    for module in made.network.modules():
+    for module in made.state.network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.eval()  # alone: auxiliary classifiers are for training
     return made
@@ -158,10 +158,10 @@ def make_step(config: Config) -> Step:
 
 def gradients(config: Config, images: torch.Tensor, masks: torch.Tensor) -> list[torch.Tensor]:
     made = make_step(config)
-    made.normalise = lambda pictures: pictures  # pyright: ignore[reportAttributeAccessIssue]
+    made.passes.normalise = lambda pictures: pictures  # pyright: ignore[reportAttributeAccessIssue]
     made._gradient(images, [(masks, 1.0)], PICTURES, 0.0)  # pyright: ignore[reportPrivateUsage]
-    found = [parameter.grad for parameter in made.network.parameters() if parameter.grad is not None]
-    assert len(found) == len(list(made.network.parameters()))
+    found = [parameter.grad for parameter in made.state.network.parameters() if parameter.grad is not None]
+    assert len(found) == len(list(made.state.network.parameters()))
     return found
 
 
@@ -189,16 +189,16 @@ def test_both_forward_passes_of_an_accumulated_step_are_the_same():
         train=TrainConfig(batch_size=4, accumulate=2, precision="fp32"),
     )
     made = make_step(config)
-    made.network.float().train()
+    made.state.network.float().train()
     seen: list[torch.Tensor] = []
-    made.network.register_forward_hook(lambda module, inputs, logits: seen.append(logits.detach()))
+    made.state.network.register_forward_hook(lambda module, inputs, logits: seen.append(logits.detach()))
     images = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
     made(images, torch.randint(0, 19, (4, 32, 32), dtype=torch.uint8), PICTURES)
     assert len(seen) == 4
     assert torch.equal(seen[0], seen[2])
     assert torch.equal(seen[1], seen[3])
     assert not torch.equal(seen[0], seen[1])
-    counts = [each for name, each in made.network.named_buffers() if "num_batches_tracked" in name]
+    counts = [each for name, each in made.state.network.named_buffers() if "num_batches_tracked" in name]
     assert {int(count) for count in counts} == {2}
 
 
@@ -210,7 +210,7 @@ def test_a_narrow_network_accumulates_in_bf16():
         train=TrainConfig(batch_size=4, accumulate=2, precision="bf16"),
     )
     made = make_step(config)
-    made.network.float().train()
+    made.state.network.float().train()
     images = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
     loss = made(images, torch.randint(0, 19, (4, 32, 32), dtype=torch.uint8), PICTURES)
     assert 3 < loss < 6
@@ -224,9 +224,9 @@ def test_a_step_scales_its_gradients_down_to_the_configs_norm():
     for clip_norm in (0.0, 0.01):
         config = Config(data=DataConfig(size=32), train=TrainConfig(batch_size=4, precision="fp32"))
         made = make_step(dataclasses.replace(config, optim=OptimConfig(clip_norm=clip_norm)))
-        made.network.float().train()
+        made.state.network.float().train()
         made(images, masks, PICTURES)
-        gradients = [each.grad for each in made.network.parameters() if each.grad is not None]
+        gradients = [each.grad for each in made.state.network.parameters() if each.grad is not None]
         norms.append(torch.nn.utils.get_total_norm(gradients).item())
     assert norms[0] > 0.1
     assert norms[1] == pytest.approx(0.01, rel=1e-3)
@@ -238,30 +238,34 @@ def test_steps_and_ranks_draw_from_seeds_of_their_own():
     assert step_seed(0, 3, 1) == step_seed(0, 3, 1)
 
 
+def not_finite(logits: torch.Tensor, masks: list[torch.Tensor]) -> torch.Tensor:
+    return logits.sum().expand(len(masks)) * float("nan")
+
+
 def test_ten_steps_without_finite_gradient_change_nothing_and_stop(monkeypatch: pytest.MonkeyPatch):
     config = Config(data=DataConfig(size=32), train=TrainConfig(batch_size=4))
     made = make_step(config)
-    made.network.float().train()
+    made.state.network.float().train()
     state = made.state
-    before = {name: value.clone() for name, value in made.network.state_dict().items()}
+    before = {name: value.clone() for name, value in made.state.network.state_dict().items()}
     average = {name: value.clone() for name, value in state.averaged.state_dict().items()}
     images = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
     masks = torch.randint(0, 19, (4, 32, 32), dtype=torch.uint8)
-    monkeypatch.setattr(made, "loss", lambda logits, mask: logits.sum() * float("nan"))
+    monkeypatch.setattr(made.passes.losses, "forward", not_finite)
     for _ in range(MAX_SKIPPED - 1):
         made(images, masks, PICTURES)
     made.require_progress()
     assert state.skipped == state.skipped_in_a_row == MAX_SKIPPED - 1
     for moments in state.optimizer.state.values():
         assert not any(value.any() for value in moments.values())
-    for name, value in made.network.state_dict().items():
+    for name, value in made.state.network.state_dict().items():
         assert torch.equal(value, before[name]), name
     for name, value in state.averaged.state_dict().items():
         assert torch.equal(value, average[name]), name
     made(images, masks, PICTURES)
     monkeypatch.undo()
     made(images, masks, PICTURES)  # too late: nothing is trained before the host has heard
-    for name, value in made.network.state_dict().items():
+    for name, value in made.state.network.state_dict().items():
         assert torch.equal(value, before[name]), name
     with pytest.raises(DivergedError, match=r"no finite gradient for 10 steps.*last good checkpoint is"):
         made(images, masks, PICTURES)
@@ -276,19 +280,19 @@ def test_a_skipped_step_leaves_what_the_steps_before_it_made(monkeypatch: pytest
     found: list[dict[str, torch.Tensor]] = []
     for spoiled in (False, True):
         made = make_step(config)
-        made.network.float().train()
+        made.state.network.float().train()
         for number in range(4):
             made.state.batch = number
             if spoiled:
                 with monkeypatch.context() as patch:
-                    patch.setattr(made, "loss", lambda logits, mask: logits.sum() * float("nan"))
+                    patch.setattr(made.passes.losses, "forward", not_finite)
                     made(images, masks, PICTURES)
             made(images, masks, PICTURES)
         moments = made.state.optimizer.state_dict()["state"]
         assert made.state.skipped == 4 * spoiled
         found.append(
             {
-                **made.network.state_dict(),
+                **made.state.network.state_dict(),
                 **{f"average {name}": each for name, each in made.state.averaged.state_dict().items()},
                 **{f"{name} {key}": each for name, one in moments.items() for key, each in one.items()},
             }

@@ -43,7 +43,7 @@ def test_a_step_reads_nothing_from_the_device(name: str):
     step.parts = config.train.accumulate
     images = torch.randint(0, 256, (PICTURES, 3, 32, 32), dtype=torch.uint8)
     masks = torch.randint(0, 19, (PICTURES, 32, 32), dtype=torch.uint8)
-    step.network.train()
+    step.wrapped.train()
     for number in range(3):  # the first ones make what later ones have: moments, schedules, an average
         state.batch = number
         on_device = [images, masks, *network.parameters(), *network.buffers(), *state.averaged.parameters()]

@@ -1,0 +1,36 @@
+"""Two processes train compiled as they train eager."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from process_helpers import FLAGS, LONG, ROOT, environment
+
+from lisa.run import checkpoint
+
+TINY = ("--model.widths", "4", "4", "6", "8", "8", "--model.depths", "1", "1", "1", "1", "1")
+OPTIONS = ("--epochs", "1", "--train.precision", "fp32", "--train.activation-checkpointing")
+
+
+@pytest.mark.slow
+def test_two_processes_train_compiled_as_eager(make_faces: Callable[..., Path], tmp_path: Path):
+    """Two pictures a rank, then one; blocks computed again; one exchange of gradients a step."""
+    root = make_faces(train=6)
+    losses: list[float] = []
+    for name, words in {"eager": (), "compiled": ("--train.compile",)}.items():
+        run = tmp_path / name
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+        command += ["-m", "compiled_train", "report"]
+        command += ["--data", str(root), "--output", str(run), "--train.views", "1", *FLAGS, *TINY, *OPTIONS]
+        done = subprocess.run(
+            [*command, *words], env=environment(), capture_output=True, text=True, timeout=LONG, cwd=ROOT
+        )
+        assert done.returncode == 0, done.stderr
+        lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
+        losses += [line["train_loss"] for line in lines if "train_loss" in line]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+    weights = [checkpoint.load(tmp_path / name / "last.pt")["weights"] for name in ("eager", "compiled")]
+    assert weights[0].keys() == weights[1].keys()
