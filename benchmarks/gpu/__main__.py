@@ -36,6 +36,7 @@ PARTS = (
     Part("precision", 1, "CPU against IEEE fp32, TF32 and bf16"),
     Part("depthwise", 1, "depthwise convolutions by layout, channels and kernel"),
     Part("compiling", 2, "torch.compile against eager"),
+    Part("msca", 1, "the fused MSCA against the eager one"),
     Part("losses", 1, "the losses against their former formulas"),
     Part("training", 2, "training end to end against the plain loop on the same device"),
     Part("predictor", 3, "the predictor: sizes, fuser, workers, precision, against the plain one"),

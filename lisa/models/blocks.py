@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lisa.models.kernels.depthwise import DepthwiseConv2d
+from lisa.models.kernels.msca import is_fused, msca
 from lisa.models.kernels.pointwise import PointwiseConv2d
 from lisa.models.kernels.prelu import ChannelPReLU
 
@@ -48,9 +49,15 @@ class MSCA(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B,C,H,W) to the same shape."""
+        if not torch.jit.is_scripting() and is_fused():
+            return self._fused(x)
         local = self.local(x)
         attention = (local + self.strips7(local)).add_(self.strips11(local)).add_(self.strips21(local))
         return x * self.mix(attention)
+
+    @torch.jit.unused
+    def _fused(self, x: Tensor) -> Tensor:
+        return msca(x, *self.parameters())
 
 
 def _strips(channels: int, length: int) -> nn.Sequential:
