@@ -23,7 +23,7 @@ AUTO, FRAME, FIND = "auto", "frame", "find"
 SQUARE = 1.1
 """An aligned picture's longer side is at most so many times its shorter one."""
 
-COVERED = 0.6
+COVERED = 0.55
 """Skin, eyes, nose and lips cover at least so much of an aligned picture's inner face."""
 
 

@@ -1,7 +1,6 @@
 """Wide geometry: faces of any place, size and turn on clutter, and clutter without a face.
 
-A network that is to find faces in whole photographs must know what is no aligned face. Its cost in mIoU on
-aligned faces is in docs/prediction.md.
+A network that is to find faces in whole photographs must know what is no aligned face.
 """
 
 import math
