@@ -49,8 +49,9 @@ class MSCA(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B,C,H,W) to the same shape."""
-        if not torch.jit.is_scripting() and is_fused():
-            return self._fused(x)
+        if not torch.jit.is_scripting():  # noqa: SIM102 - TorchScript would read the rest of one condition
+            if is_fused():
+                return self._fused(x)
         local = self.local(x)
         attention = (local + self.strips7(local)).add_(self.strips11(local)).add_(self.strips21(local))
         return x * self.mix(attention)

@@ -13,6 +13,8 @@ from deploy_helpers import files, parse, write_faces
 from deploy.cluster import Store, Worker, arguments, claim, find_pictures, main, threads_per_actor
 from deploy.predictor.errors import CannotStartError
 from deploy.predictor.inputs import find_pictures as predictors_pictures
+from deploy.predictor.model import read_metadata
+from deploy.predictor.photo_options import settle_faces
 
 pytestmark = pytest.mark.xdist_group("ray")
 
@@ -87,6 +89,7 @@ def test_an_actors_threads_share_one_network(
     assert parse(model, tmp_path / "in", tmp_path / "expected", "--overlay") == 1
     monkeypatch.setattr("ray.get", lambda content: content)
     parsed = arguments([*options(model, tmp_path / "in", tmp_path / "out"), "--overlay"])
+    settle_faces(parsed, read_metadata(model))
     worker = Worker(model.read_bytes(), parsed, "cpu", threads)
     assert len({id(stream.model) for stream in worker.streams}) == 1
     paths = sorted((tmp_path / "in").iterdir())
