@@ -2,7 +2,7 @@
 
     import lisa
 
-    parser = lisa.load("lisa.ts")            # or best.pt, or the report's author's best_model.pth
+    parser = lisa.load()                     # or "lisa.ts", "best.pt", the report's author's best_model.pth
     face = parser("photo.jpg")
     face.ids, face.mask("hair", "hat"), face.areas["skin"], face.overlay()
 

@@ -1,6 +1,6 @@
 """The front door for predictions: a file of weights in, a parser of pictures out.
 
-parser = lisa.load("runs/x/best.pt")
+parser = lisa.load()                  # the weights in the box; or lisa.load("runs/x/best.pt")
 face = parser("photo.jpg")
 face.overlay().save("overlay.png"); face.mask("hair", "hat"); face.areas["skin"]
 """
@@ -29,6 +29,7 @@ from lisa.figures.sheet import overlay
 from lisa.labels import Label, LabelSet
 from lisa.photographs import Face, Mode, Photographs
 from lisa.run.checkpoint import load_network
+from lisa.weights import DRAWN, resolve
 
 Picture = str | PathLike[str] | Image.Image | NDArray[np.uint8] | Tensor
 """A file, a Pillow picture of any mode, or RGB: an array (H,W,3) or a tensor (3,H,W), uint8."""
@@ -138,21 +139,22 @@ class Parser:
         return Photographs(self._exported, self.device)
 
 
-def load(path: str | PathLike[str], device: torch.device | str | None = None) -> Parser:
+def load(path: str | PathLike[str] = DRAWN, device: torch.device | str | None = None) -> Parser:
     """Loads a network for prediction, which computes in fp32.
 
     A checkpoint gives the ids that its evaluation counts, an exported file those that the predictor writes.
 
     Args:
-        path: best.pt or last.pt of a run, a TorchScript file of deploy.export, or the best_model.pth that
-            the report's author published (see ``Parser.origin``). An exported file is a program: load only
-            those that you trust. The others are loaded weights-only.
+        path: Without one, the weights in the box, trained on drawn faces alone (docs/model_card.md). Else
+            best.pt or last.pt of a run, packed weights (.safetensors), a TorchScript file of deploy.export,
+            or the best_model.pth that the report's author published (see ``Parser.origin``). An exported
+            file is a program: load only those that you trust. The others are loaded weights-only.
         device: Where to compute; the first GPU, or the CPU where there is none, if not given.
 
     Raises:
         InputError: a file or device that can't be used.
     """
-    path, device = Path(path), _device(device)
+    path, device = resolve(Path(path)), _device(device)
     exported = _metadata(path)
     if exported is not None:
         model = _exported_model(path, device)

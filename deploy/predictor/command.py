@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -239,13 +239,16 @@ def summarise(report: Report, console: Console) -> None:
         console.print("interrupted: the same command goes on from here")
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Returns the exit code."""
-    options = arguments(argv)
+def main(argv: list[str] | None = None, default_model: Callable[[], Path] | None = None) -> int:
+    """Returns the exit code. ``default_model`` makes the model file where the command line names none."""
+    options = arguments(argv, needs_model=default_model is None)
     keep_freed_memory()
     Image.MAX_IMAGE_PIXELS = None  # --max-pixels decides
     console = Console()
     try:
+        if options.model is None:
+            assert default_model is not None
+            options.model = default_model()
         report = predict(options, console)
     except CannotStartError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)

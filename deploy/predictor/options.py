@@ -18,16 +18,17 @@ def automatic(text: str) -> int:
     return value
 
 
-def arguments(argv: list[str] | None) -> argparse.Namespace:
-    """The command line."""
+def arguments(argv: list[str] | None, needs_model: bool = True) -> argparse.Namespace:
+    """The command line; the model is None where none is given and none is needed."""
     parser = argparse.ArgumentParser(
         description="Parses faces: pictures in, palette PNGs of class ids out.",
         epilog="A model file is a program: run only those that you trust.",
     )
     add = parser.add_argument
     own = own_model()
-    known = "" if own is None else " (default: this one)"
-    add("--model", type=Path, default=own, required=own is None, help=f"file made by deploy.export{known}")
+    known = " (default: this one)" if own else "" if needs_model else " (default: the weights in the box)"
+    required = needs_model and own is None
+    add("--model", type=Path, default=own, required=required, help=f"file made by deploy.export{known}")
     add("--input", required=True, help="folder, picture, quoted pattern, or .txt file with a path per line")
     add("--output", type=Path, required=True, help="folder for the label maps")
     add("--gallery", action="store_true", help="also OUTPUT/gallery.html: one page that shows them all")

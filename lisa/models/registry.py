@@ -4,16 +4,19 @@ from typing import Any
 
 import timm
 from timm.models import register_model
-from torch import nn
+from torch import Tensor, nn
 
 from lisa.config import ModelConfig
 from lisa.config.shapes import SHAPES
 from lisa.errors import InputError
 from lisa.labels import NUM_CLASSES
 from lisa.models.auxiliary import AuxiliaryHeads
+from lisa.models.classifier import CLASSIFIER
 from lisa.models.lisa import LISA
 from lisa.models.segnext import SegNeXt
 from lisa.models.unet import UNet
+from lisa.weights import DRAWN_FILE
+from lisa.weights.packed import read_packed
 
 NETWORKS = ("lisa", "lisa_fold4", "unet", "segnext")
 
@@ -21,16 +24,34 @@ NETWORKS = ("lisa", "lisa_fold4", "unet", "segnext")
 _TIMM_ARGUMENTS = ("pretrained_cfg", "pretrained_cfg_overlay", "cache_dir")
 
 
-def _own_arguments(pretrained: bool, arguments: dict[str, Any]) -> dict[str, Any]:
+def _own_arguments(arguments: dict[str, Any], pretrained: bool = False) -> dict[str, Any]:
     if pretrained:
-        raise InputError("there are no pretrained weights: the networks are trained from scratch")
+        raise InputError("there are pretrained weights for lisa alone")
     return {name: value for name, value in arguments.items() if name not in _TIMM_ARGUMENTS}
 
 
 @register_model
 def lisa(pretrained: bool = False, **arguments: Any) -> LISA:
-    """``timm.create_model("lisa", num_classes=19, activation="prelu", hamburger="bottleneck")``."""
-    return LISA(**_own_arguments(pretrained, arguments))
+    """``timm.create_model("lisa", num_classes=19, activation="prelu", hamburger="bottleneck")``.
+
+    ``pretrained=True`` gives the weights in the box, trained on drawn faces alone: MIT, like the code. As in
+    timm, another number of classes begins the classifier afresh.
+    """
+    network = LISA(**_own_arguments(arguments))
+    if pretrained:
+        _load_drawn(network)
+    return network
+
+
+def _load_drawn(network: LISA) -> None:
+    """Gives a network the weights in the box. Raises InputError for a network of another shape."""
+    weights: dict[str, Tensor] = read_packed(DRAWN_FILE)["weights"]
+    own = network.state_dict()
+    if weights[CLASSIFIER[0]].shape[0] != network.final.out_channels:
+        weights |= {key: own[key] for key in CLASSIFIER}
+    if own.keys() != weights.keys() or any(own[key].shape != weights[key].shape for key in own):
+        raise InputError("pretrained=True: the weights in the box are those of LISA as it is by default")
+    network.load_state_dict(weights)
 
 
 @register_model
@@ -43,13 +64,13 @@ def lisa_fold4(pretrained: bool = False, **arguments: Any) -> LISA:
 @register_model
 def unet(pretrained: bool = False, **arguments: Any) -> UNet:
     """``timm.create_model("unet", num_classes=19)``."""
-    return UNet(**_own_arguments(pretrained, arguments))
+    return UNet(**_own_arguments(arguments, pretrained))
 
 
 @register_model
 def segnext(pretrained: bool = False, **arguments: Any) -> SegNeXt:
     """``timm.create_model("segnext", num_classes=19)``."""
-    return SegNeXt(**_own_arguments(pretrained, arguments))
+    return SegNeXt(**_own_arguments(arguments, pretrained))
 
 
 def count_parameters(network: nn.Module) -> int:

@@ -25,6 +25,8 @@ from lisa.files import whole_file
 from lisa.labels import NUM_CLASSES
 from lisa.models import build, from_published
 from lisa.models.published import is_published
+from lisa.weights import resolve
+from lisa.weights.packed import SUFFIX, read_packed
 
 FORMAT = 3
 """Raised when an older reader could misunderstand a newer file. ``_upgrade`` reads the formats before it."""
@@ -105,13 +107,18 @@ def write(content: memoryview, path: Path, former: Path | None = None) -> None:
 
 
 def load(path: str | Path) -> dict[str, Any]:
-    """Reads a checkpoint of ours or the author's published file, weights-only, to the CPU.
+    """Reads a checkpoint, weights-only, to the CPU.
+
+    It may be one of ours, the author's published file, packed weights (.safetensors), or the word ``drawn``:
+    the weights in the box.
 
     Raises:
         DamagedError: it can't be read.
         InputError: it is no checkpoint, or one of another version or label contract.
     """
-    path = Path(path)
+    path = resolve(path)
+    if path.suffix == SUFFIX:
+        return _checked(read_packed(path), path)
     try:
         _check_sums(path)
         checkpoint: Any = torch.load(path, map_location="cpu", weights_only=True)
@@ -124,6 +131,11 @@ def load(path: str | Path) -> dict[str, Any]:
         return _as_checkpoint(checkpoint, path)
     if not isinstance(checkpoint, dict) or any(key not in checkpoint for key in _REQUIRED):
         raise InputError(f"{path}: no LISA checkpoint (it lacks {', '.join(_REQUIRED)})")
+    return _checked(checkpoint, path)
+
+
+def _checked(checkpoint: dict[str, Any], path: Path) -> dict[str, Any]:
+    """A checkpoint as this version writes it. Raises InputError for one that it can't read."""
     if checkpoint["format"] not in range(1, FORMAT + 1):
         raise InputError(
             f"{path}: checkpoint format {checkpoint['format']}, this version reads 1 to {FORMAT}: "

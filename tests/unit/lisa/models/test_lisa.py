@@ -41,8 +41,6 @@ def test_timm_builds_it():
     network = timm.create_model("lisa", num_classes=7)
     assert isinstance(network, LISA)
     assert network.final.out_channels == 7
-    with pytest.raises(InputError, match="pretrained"):
-        timm.create_model("lisa", pretrained=True)
 
 
 def test_padding_does_not_change_multiples_of_16():

@@ -1,0 +1,29 @@
+"""Packs the weights in the box: ``python -m lisa.weights --checkpoint runs/drawn/best.pt``."""
+
+import hashlib
+from pathlib import Path
+
+from lisa.errors import one_line_errors
+from lisa.weights import DRAWN_FILE
+
+
+def main(checkpoint: Path, output: Path = DRAWN_FILE) -> None:
+    """Packs a checkpoint as safetensors in half precision and prints the file's SHA-256.
+
+    Args:
+        checkpoint: best.pt of a run.
+        output: The file to write; by default the weights in the box.
+    """
+    with one_line_errors():
+        from lisa.run.checkpoint import load
+        from lisa.weights.packed import write_packed
+
+        write_packed(load(checkpoint), output)
+        digest = hashlib.sha256(output.read_bytes()).hexdigest()
+        print(f"{output}: {output.stat().st_size / 2**20:.1f} MiB, SHA-256 {digest}")
+
+
+if __name__ == "__main__":
+    import tyro
+
+    tyro.cli(main)

@@ -1,0 +1,105 @@
+"""The weights in the box: what the file holds, who reads it, and what a bad one says."""
+
+import hashlib
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.torch
+import timm
+import torch
+from deploy_helpers import face, write_checkpoint
+
+import lisa
+from lisa.errors import InputError
+from lisa.labels.celebamask import CELEBAMASK
+from lisa.run import checkpoint
+from lisa.weights import DRAWN, DRAWN_FILE
+from lisa.weights.__main__ import main
+from lisa.weights.packed import read_packed, write_packed
+
+CARD = Path(__file__).parents[3] / "docs/model_card.md"
+
+
+@pytest.fixture
+def trained(tmp_path: Path) -> Path:
+    return write_checkpoint(tmp_path / "best.pt")
+
+
+def test_packed_weights_parse_as_their_checkpoint_in_half_precision(trained: Path, tmp_path: Path):
+    packed = tmp_path / "packed.safetensors"
+    main(trained, packed)
+    assert packed.stat().st_size < 0.6 * trained.stat().st_size
+    whole, half = checkpoint.load(trained), checkpoint.load(packed)
+    assert {key: half[key] for key in ("config", "labels", "metrics")} == {
+        key: whole[key] for key in ("config", "labels", "metrics")
+    }
+    for name, value in whole["weights"].items():
+        exact = value.dim() < 2
+        assert half["weights"][name].dtype == value.dtype
+        torch.testing.assert_close(
+            half["weights"][name], value, rtol=0 if exact else 2**-11, atol=0 if exact else 2**-25
+        )
+    first, second = (lisa.load(path, "cpu")(face()).ids for path in (trained, packed))
+    assert (first == second).mean() > 0.99
+
+
+def test_packing_again_gives_the_same_bytes(trained: Path, tmp_path: Path):
+    for name in ("one", "two"):
+        write_packed(checkpoint.load(trained), tmp_path / name)
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+def test_the_box_is_small_free_of_paths_and_what_the_card_says():
+    content = DRAWN_FILE.read_bytes()
+    assert len(content) < 5e6
+    assert hashlib.sha256(content).hexdigest() in CARD.read_text()
+    packed = read_packed(DRAWN_FILE)
+    assert tuple(packed["labels"]) == CELEBAMASK.names
+    assert not re.search(r'"/', json.dumps({key: packed[key] for key in packed if key != "weights"}))
+    assert packed["config"]["data"]["root"] == "data/drawn"
+    assert packed["config"]["train"]["init"] == ""
+
+
+def test_every_door_reads_the_box(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    picture = np.asarray(face())
+    ids = lisa.load(device="cpu")(picture).ids
+    assert np.array_equal(lisa.load(DRAWN, "cpu")(picture).ids, ids)
+    network = timm.create_model("lisa", pretrained=True)
+    weights = checkpoint.load_network(DRAWN).network.state_dict()
+    assert all(torch.equal(value, weights[name]) for name, value in network.state_dict().items())
+
+
+def test_pretrained_with_other_classes_begins_the_classifier_afresh():
+    network = timm.create_model("lisa", pretrained=True, num_classes=5)
+    assert network.final.out_channels == 5
+    weights = read_packed(DRAWN_FILE)["weights"]
+    assert torch.equal(network.state_dict()["final.weight"], network.final.weight)
+    assert torch.equal(network.state_dict()["hamburger.reduce.weight"], weights["hamburger.reduce.weight"])
+    with pytest.raises(InputError, match="by default"):
+        timm.create_model("lisa", pretrained=True, hamburger_ratio=0.25)
+    with pytest.raises(InputError, match="lisa alone"):
+        timm.create_model("unet", pretrained=True)
+
+
+def test_a_weight_beyond_half_precision_is_named(trained: Path, tmp_path: Path):
+    content = checkpoint.load(trained)
+    content["weights"]["final.weight"][0, 0] = 7e4
+    with pytest.raises(InputError, match=r"final\.weight: its largest weight is 7e\+04"):
+        write_packed(content, tmp_path / "x.safetensors")
+    assert not (tmp_path / "x.safetensors").exists()
+
+
+def test_damaged_and_foreign_files_are_one_line(tmp_path: Path):
+    path = tmp_path / "x.safetensors"
+    with pytest.raises(InputError, match="No such file"):
+        checkpoint.load(path)
+    path.write_bytes(DRAWN_FILE.read_bytes()[:100_000])
+    with pytest.raises(InputError, match="damaged or no safetensors file"):
+        checkpoint.load(path)
+    safetensors.torch.save_file({"x": torch.zeros(3)}, path)
+    with pytest.raises(InputError, match="no LISA weights"):
+        checkpoint.load(path)
