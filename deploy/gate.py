@@ -4,6 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -121,14 +122,20 @@ def gate_pictures(images: Path | None, data_root: Path, val_share: float = 0.0) 
             found = _readable(run_pictures(data_root, split, val_share))
             if found:
                 return found
-    return [_as_tensor(draw_face(seed, 256)[0]) for seed in range(MAX_PICTURES)]
+    return _drawn_faces(MAX_PICTURES)
 
 
 def training_pictures(data_root: Path, val_share: float = 0.0) -> list[Tensor]:
-    """Pictures (1,3,H,W) uint8 that the network was trained on; none where the data is not here any more."""
+    """Pictures (1,3,H,W) uint8 that the network was trained on, or drawn faces where these are not here."""
     with suppress(InputError, OSError):
         return _readable(run_pictures(data_root, "train", val_share), BOUNDING_PICTURES)
-    return []
+    return _drawn_faces(BOUNDING_PICTURES)
+
+
+@cache
+def _drawn_faces(count: int) -> list[Tensor]:
+    """Drawn once in a process, however many files it exports."""
+    return [_as_tensor(draw_face(seed, 256)[0]) for seed in range(count)]
 
 
 def _readable(paths: Iterable[Path], most: int = MAX_PICTURES) -> list[Tensor]:
