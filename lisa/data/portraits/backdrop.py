@@ -96,7 +96,7 @@ def _letter(left: float, top: float, height: float, weight: float, rng: np.rando
     for _ in range(rng.integers(1, 4)):
         if rng.random() < 0.3:
             ring = ellipse(
-                grid[rng.integers(2, 4)] * (1, 1), (height * 0.25, height * rng.choice((0.25, 0.5)))
+                grid[rng.integers(2, 4)], (height * 0.25, height * rng.choice((0.25, 0.5)))
             )
             parts.append(stroke(ring[: int(rng.integers(14, 29))], weight))
         else:

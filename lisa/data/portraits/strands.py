@@ -28,7 +28,6 @@ class Strands:
     """How sharply an edge ends: 1 soft, 8 cut."""
     rim: float
     """Light from behind that shines through the edges: 0 none."""
-    curl: float
 
     def paint(self, canvas: Canvas, *polygons: Points, dim: float = 1.0, opacity: float = 1.0) -> None:
         """Paints and labels the union of polygons as hair with frayed edges; ``dim`` darkens it."""
@@ -99,7 +98,6 @@ def make_strands(canvas: Canvas, pose: Pose, look: Look, cut: Haircut, rng: np.r
         fray=float(0.002 + 0.022 * cut.frizz**2 + 0.006 * rng.random()),
         crisp=float(rng.uniform(1.5, 5)),
         rim=float(rng.uniform(0.2, 1)) if rng.random() < 0.12 else 0.0,
-        curl=cut.curl,
     )
 
 
