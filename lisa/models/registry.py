@@ -58,7 +58,7 @@ def _load_drawn(network: LISA) -> None:
 def lisa_fold4(pretrained: bool = False, **arguments: Any) -> LISA:
     """``timm.create_model("lisa_fold4", num_classes=19, ...)``: LISA on squares of 4x4 pixels, and wider."""
     shape = SHAPES["lisa_fold4"]._asdict()
-    return LISA(**shape | _own_arguments(pretrained, arguments))
+    return LISA(**shape | _own_arguments(arguments, pretrained))
 
 
 @register_model

@@ -95,9 +95,7 @@ def _letter(left: float, top: float, height: float, weight: float, rng: np.rando
     parts: list[Points] = []
     for _ in range(rng.integers(1, 4)):
         if rng.random() < 0.3:
-            ring = ellipse(
-                grid[rng.integers(2, 4)], (height * 0.25, height * rng.choice((0.25, 0.5)))
-            )
+            ring = ellipse(grid[rng.integers(2, 4)], (height * 0.25, height * rng.choice((0.25, 0.5))))
             parts.append(stroke(ring[: int(rng.integers(14, 29))], weight))
         else:
             first, second = rng.choice(6, 2, replace=False)
@@ -155,7 +153,8 @@ def _draw_lights(canvas: Canvas, colors: Colors, rng: np.random.Generator) -> No
     canvas.picture *= np.float32(rng.uniform(0.1, 0.8))
     radius = rng.uniform(0.01, 0.07)
     for _ in range(rng.integers(5, 30)):
-        spot = ellipse(rng.uniform(0, 1, 2), (radius * rng.uniform(0.7, 1.3),) * 2, 14)
+        center, size = rng.uniform(0, 1, 2), float(radius * rng.uniform(0.7, 1.3))
+        spot = ellipse(center, (size, size), 14)
         color = np.clip(_color(colors, rng, 0) + 0.35, 0, 1)
         canvas.paint(canvas.cover(spot), color, opacity=float(rng.uniform(0.2, 0.9)))
 

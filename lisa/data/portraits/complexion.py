@@ -80,7 +80,8 @@ def _draw_spots(canvas: Canvas, pose: Pose, look: Look, rng: np.random.Generator
     count = int(rng.choice((1, 3, 30)))
     size = 0.003 if count == 30 else 0.006
     places = pose.surface(rng.uniform((-0.2, -0.15), (0.2, 0.2), (count, 2)))
-    shapes = [ellipse(place, (size * rng.uniform(0.6, 1.3),) * 2, 8) for place in places]
+    sizes = (size * rng.uniform(0.6, 1.3, count)).tolist()
+    shapes = [ellipse(place, (each, each), 8) for place, each in zip(places, sizes, strict=True)]
     color = look.skin * (0.6, 0.45, 0.4)
     canvas.paint(canvas.cover(*shapes), color, opacity=float(rng.uniform(0.3, 0.8)))
 
