@@ -30,8 +30,10 @@ def write_packed(checkpoint: dict[str, Any], path: Path) -> None:
         OSError: no room; the file is then as it was.
     """
     weights = {name: _packed(name, value) for name, value in checkpoint["weights"].items()}
-    content = json.dumps({field: checkpoint[field] for field in FIELDS}, sort_keys=True)
-    write_whole(path, safetensors.torch.save(weights, {KEY: content}))
+    content = {field: checkpoint[field] for field in FIELDS}
+    # A second training gives the same weights and figures, in other seconds.
+    content["metrics"] = {name: value for name, value in content["metrics"].items() if name != "timing"}
+    write_whole(path, safetensors.torch.save(weights, {KEY: json.dumps(content, sort_keys=True)}))
 
 
 def _packed(name: str, value: Tensor) -> Tensor:
