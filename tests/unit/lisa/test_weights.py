@@ -47,8 +47,10 @@ def test_packed_weights_parse_as_their_checkpoint_in_half_precision(trained: Pat
 
 
 def test_packing_again_gives_the_same_bytes(trained: Path, tmp_path: Path):
-    for name in ("one", "two"):
-        write_packed(checkpoint.load(trained), tmp_path / name)
+    for seconds, name in enumerate(("one", "two")):
+        content = checkpoint.load(trained)
+        content["metrics"]["timing"] = {"seconds": seconds}
+        write_packed(content, tmp_path / name)
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
 
 
