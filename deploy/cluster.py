@@ -267,7 +267,8 @@ def predict_folder(options: argparse.Namespace, console: Console) -> Report:
     outputs = [writer.outputs(job) for job in jobs]
     done = claim(target, settings, outputs, options.overwrite)
     todo = [job for job, names in zip(jobs, outputs, strict=True) if not done.issuperset(names)]
-    report = Report(total=len(jobs), skipped=len(jobs) - len(todo), why_frames=options.why_frames)
+    report = Report(total=len(jobs), skipped=len(jobs) - len(todo))
+    report.why_frames, report.advice = options.why_frames, options.advice
     if todo:
         ExportedModel(options.model, torch.device("cpu"), options.precision)  # damaged: better said here
         with ray_cluster():

@@ -146,7 +146,8 @@ def _predict(
     settings = settings_of(options, digest, choose_precision(options.precision, devices[0]))
     since = claim(options.output, settings, options.overwrite)
     todo = [job for job in jobs if not already_done(writer, job, since)]
-    report = Report(total=len(jobs), skipped=len(jobs) - len(todo), why_frames=options.why_frames)
+    report = Report(total=len(jobs), skipped=len(jobs) - len(todo))
+    report.why_frames, report.advice = options.why_frames, options.advice
     if todo:
         count = count_streams(options.workers, devices, len(todo))
         size = choose_batch(options.batch_size, devices[0], count * len(devices), len(todo))
@@ -230,6 +231,8 @@ def summarise(report: Report, console: Console) -> None:
     if report.why_frames:
         shapes = f" ({report.oblong} of them look like photographs)" if report.oblong else ""
         say(f"each picture as a frame that a face fills: {report.why_frames}{shapes}", console)
+    elif report.oblong and not report.photos:
+        say(f"{report.oblong} done as frames look like photographs: {report.advice}", console)
     if report.photos:
         found = f"{report.faces} faces in {report.photos} photographs"
         without = f", none in {report.without_face} of them" if report.without_face else ""

@@ -6,7 +6,7 @@ from pathlib import Path
 from .model import own_model
 from .onnx_files import RUNTIMES
 from .outputs import CELEBAMASK, FACE_PARSING, OLD_NAMES, OWN
-from .photos import AUTO
+from .photos import FRAME
 from .pictures import MAX_PIXELS
 
 
@@ -93,7 +93,7 @@ def common_options(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--faces",
-        default=AUTO,
+        default=FRAME,
         metavar="auto|frame|find|FILE",
         help="frame: a face fills each picture, as in training; find: photographs, whose faces are found; "
         "auto: find for all but aligned faces; FILE: .jsonl or .csv with a box or five points per face",

@@ -16,10 +16,14 @@ from .photos import AUTO, FIND, FRAME, Photos
 def settle_faces(options: argparse.Namespace, metadata: dict[str, Any]) -> None:
     """Sets ``finds`` (auto, find, a file's digest, or "" for frames) and ``listed``, a file's faces.
 
+    ``why_frames`` is why each picture is taken as one frame, where nobody asked for that, and ``advice`` what
+    to do with pictures that look like photographs.
+
     Raises CannotStartError for a model that can't do what is asked, and for a file that can't be read.
     """
     reason = reason_against(metadata)
     options.finds, options.listed, options.why_frames = "", None, ""
+    options.advice = reason or "--faces find looks for their faces"
     if options.faces == FRAME:
         return
     if options.faces in (AUTO, FIND):

@@ -74,6 +74,8 @@ class Report:
     """Pictures done as one frame that are no squares."""
     why_frames: str = ""
     """Why this model takes every picture as one frame, where nobody asked for that."""
+    advice: str = ""
+    """What to do with pictures that look like photographs and were done as one frame."""
     without_face: int = 0
     """Photographs among them in which none was found."""
 

@@ -15,7 +15,7 @@ from lisa.training.loop import fit
 from lisa.world import World
 
 VARIANTS = (
-    *("report", "best", "demo", "finder"),
+    *("report", "best", "demo", "finder", "drawn"),
     *("report --model.name unet", "report --model.name segnext"),
     "best --model.name lisa_fold4",
     *("best --model.activation relu", "best --model.activation gelu", "best --model.hamburger nmf"),

@@ -30,6 +30,7 @@ def found(output: Path) -> dict[str, Any]:
     return {Path(row["picture"]).stem: row for row in json.loads((output / "faces.json").read_text())}
 
 
+AUTO = ("--faces", "auto")
 WHERE = (300.0, 200.0, 240.0, 20.0)
 
 
@@ -40,7 +41,8 @@ def test_a_photo_and_an_aligned_face_side_by_side(
     source = save(tmp_path / "in", photo=photo, aligned=aligned, empty=np.zeros((90, 200, 3), np.uint8))
     output = tmp_path / "out"
     assert (
-        parse(model, source, output, "--gallery", "--parts", "face=skin+nose+eyes", "--cutout", "hair") == 0
+        parse(model, source, output, *AUTO, "--gallery", "--parts", "face=skin+nose+eyes", "--cutout", "hair")
+        == 0
     )
     assert (
         "1 faces in 2 photographs, none in 1 of them; 1 pictures are aligned faces" in capsys.readouterr().out
@@ -79,7 +81,7 @@ def test_labels_of_a_photo_are_the_paintings(model: Path, tmp_path: Path):
 
 def test_cutouts_are_soft_and_of_the_photos_size(model: Path, tmp_path: Path):
     source = save(tmp_path / "in", photo=scene(600, 400, WHERE), aligned=painted_face(200))
-    assert parse(model, source, tmp_path / "out", "--cutout", "skin,lips") == 0
+    assert parse(model, source, tmp_path / "out", *AUTO, "--cutout", "skin,lips") == 0
     for name, size in (("photo", (600, 400)), ("aligned", (200, 200))):
         with Image.open(tmp_path / f"out/cutout/{name}.png") as image:
             assert (image.mode, image.size) == ("RGBA", size)
@@ -186,16 +188,28 @@ def test_what_a_model_without_a_finder_says(tmp_path: Path, capsys: pytest.Captu
     assert "--faces find: this model finds no faces: it was trained at 512 pixels" in capsys.readouterr().err
     assert parse(model, source, tmp_path / "out") == 0
     shown = capsys.readouterr().out
+    assert "1 done as frames look like photographs: it was trained at 512 pixels" in shown
+    assert parse(model, source, tmp_path / "out", *AUTO, "--overwrite") == 0
+    shown = capsys.readouterr().out
     assert "each picture as a frame that a face fills: it was trained at 512 pixels" in shown
     assert "1 of them look like photographs" in shown
     assert files(tmp_path / "out") == ["photo.png"]
 
 
+def test_frames_are_the_default_and_photographs_are_pointed_out(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    source = save(tmp_path / "in", photo=scene(600, 400, WHERE))
+    assert parse(model, source, tmp_path / "out") == 0
+    assert "1 done as frames look like photographs: --faces find looks for" in capsys.readouterr().out
+    assert files(tmp_path / "out") == ["photo.png"]
+
+
 def test_the_same_command_goes_on_and_tells_of_all(model: Path, tmp_path: Path):
     source = save(tmp_path / "in", one=scene(600, 400, WHERE))
-    assert parse(model, source, tmp_path / "out") == 0
+    assert parse(model, source, tmp_path / "out", *AUTO) == 0
     save(source, two=scene(500, 400, (200, 200, 200, 0)))
-    assert parse(model, source, tmp_path / "out") == 0
+    assert parse(model, source, tmp_path / "out", *AUTO) == 0
     report = json.loads((tmp_path / "out/report.json").read_text())
     assert (report["done"], report["skipped"]) == (1, 1)
     assert set(found(tmp_path / "out")) == {"one", "two"}
