@@ -1,5 +1,6 @@
 """ONNX files: their metadata, and the two runtimes that compute them on the CPU."""
 
+import functools
 import importlib.util
 import io
 import threading
@@ -148,6 +149,19 @@ class OnnxRuntimeModel:
             raise RuntimeError(str(error)) from None
 
 
+@functools.cache
+def _openvino() -> Any:
+    """OpenVINO's core, kept until the process ends.
+
+    On CPUs with AMX its CPU plugin gives the thread that loads it a signal stack, and unmaps that stack with
+    the last model, in whatever thread that ends (2026.4). The next signal, Ctrl-C too, would then end the
+    process with a segmentation fault.
+    """
+    import openvino
+
+    return openvino.Core()
+
+
 class OpenVinoModel:
     """An ONNX file in OpenVINO, with the methods of the TorchScript file.
 
@@ -158,7 +172,7 @@ class OpenVinoModel:
     def __init__(self, path: Path, precision: str, streams: int) -> None:
         import openvino
 
-        core = openvino.Core()
+        core = _openvino()
         whole = core.read_model(path.read_bytes())
         resizing = next(op for op in whole.get_ops() if op.get_attributes().get("antialias"))
         self.size: int = whole.output("logits").partial_shape[2].get_length()

@@ -1,16 +1,20 @@
 """The predictor on OpenVINO and ONNX Runtime gives the maps of the TorchScript file."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from deploy_helpers import SIZE, files, parse, read_ids, write_checkpoint, write_faces
+from process_helpers import LONG
 from torch import Tensor
 
 from deploy.export import export, export_as
 from deploy.predictor.onnx_files import OpenVinoModel
+from distributed.launch import ROOT
 from lisa.errors import InputError
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("runtimes")]
@@ -67,3 +71,25 @@ def test_a_runtime_that_gives_other_labels_is_refused(folder: Path, monkeypatch:
     with pytest.raises(InputError, match=r"agree on .* is not written"):
         export_as("onnx", folder / "best.pt", folder / "wrong.onnx", folder / "faces")
     assert not list(folder.glob("*wrong*"))
+
+
+SIGNALLED = """
+import faulthandler, os, signal, sys, threading
+from pathlib import Path
+from deploy.predictor.onnx_files import OpenVinoModel
+
+faulthandler.enable()  # OpenVINO replaces its signal stack
+model = [OpenVinoModel(Path(sys.argv[1]), "fp32", 1)]
+freed = threading.Thread(target=model.clear)
+freed.start()
+freed.join()
+signal.signal(signal.SIGUSR1, lambda *_: print("heard", flush=True))
+os.kill(os.getpid(), signal.SIGUSR1)
+"""
+
+
+def test_a_signal_after_a_model_was_freed_in_another_thread(folder: Path) -> None:
+    """Segmentation fault on CPUs with AMX, if OpenVINO's core went with the model."""
+    asked = [sys.executable, "-c", SIGNALLED, str(folder / "lisa.onnx")]
+    done = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=False, timeout=LONG)
+    assert (done.returncode, done.stdout) == (0, "heard\n"), done.stderr
