@@ -149,6 +149,14 @@ class OnnxRuntimeModel:
             raise RuntimeError(str(error)) from None
 
 
+_FIRST = threading.Lock()
+"""Held over a thread's first inference.
+
+Two that are the first in a process wait for one another for ever: the binding fills its tables with the
+interpreter's lock in hand, gives it away amid that, and the other one takes it (OpenVINO 2026.4).
+"""
+
+
 @functools.cache
 def _openvino() -> Any:
     """OpenVINO's core, kept until the process ends.
@@ -201,9 +209,12 @@ class OpenVinoModel:
         x = images.float()
         if list(x.shape[2:]) != size:
             x = F.interpolate(x, size=size, mode="bilinear", antialias=True)
+        pictures = {0: x.contiguous().numpy()}
         if not hasattr(self.own, "request"):
-            self.own.request = self.compiled.create_infer_request()
-        return torch.from_numpy(self.own.request.infer({0: x.contiguous().numpy()})[0])
+            with _FIRST:
+                self.own.request = self.compiled.create_infer_request()
+                return torch.from_numpy(self.own.request.infer(pictures)[0])
+        return torch.from_numpy(self.own.request.infer(pictures)[0])
 
     def labels(self, logits: Tensor, height: int, width: int) -> Tensor:
         """(B,C,h,w) logits to (B,height,width) uint8 ids."""

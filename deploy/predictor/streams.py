@@ -258,8 +258,9 @@ def run(streams: Sequence[Stream], batches: Batches, on_outcome: Callable[[Outco
             batches.stop()
             outcomes.put(error)
 
-    for stream in streams:
-        threading.Thread(target=target, args=(stream,), daemon=True).start()
+    threads = [threading.Thread(target=target, args=(stream,), daemon=True) for stream in streams]
+    for thread in threads:
+        thread.start()
     total, running = Seconds(), len(streams)
     while running:
         item = outcomes.get()
@@ -271,4 +272,6 @@ def run(streams: Sequence[Stream], batches: Batches, on_outcome: Callable[[Outco
                 setattr(total, part, getattr(total, part) + value)
         else:
             raise item
+    for thread in threads:
+        thread.join()  # it frees what its runtime gave it; the interpreter's end amid that is an abort
     return total
