@@ -93,6 +93,7 @@ class Worker:
         columns: dict[str, Any] = {
             "source": np.array([os.fsencode(outcome.job.source) for outcome in outcomes], object),
             "reason": np.array([outcome.reason for outcome in outcomes], object),
+            "largest": np.array([outcome.largest for outcome in outcomes]),
             "oblong": np.array([outcome.oblong for outcome in outcomes]),
             "faces": np.array([-1 if outcome.faces is None else outcome.faces for outcome in outcomes]),
         }
@@ -303,7 +304,8 @@ def _drive(options: argparse.Namespace, jobs: list[Job], report: Report, console
         for row in track(parsed(options, jobs), "parsing", total=len(jobs), console=console):
             job = Job(Path(os.fsdecode(row["source"])), "")
             faces = int(row["faces"])
-            outcome = Outcome(job, row["reason"], None if faces < 0 else faces, bool(row["oblong"]))
+            faces = None if faces < 0 else faces
+            outcome = Outcome(job, row["reason"], faces, bool(row["oblong"]), float(row["largest"]))
             report.count(outcome, printable(job.source))
             for part in asdict(report.split):
                 setattr(report.split, part, getattr(report.split, part) + row[part])

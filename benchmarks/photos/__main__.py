@@ -113,7 +113,7 @@ def measure(photos: Photos, scene: Scene, score: Score) -> list[Face]:
         classes = len(photos.model.metadata["labels"])
         true = [Face((x, y, side, math.radians(turn)), 1.0, ()) for x, y, side, turn in scene.faces]
         score.add("found", labels, scene.mask, classes)
-        score.add("frame", photos.model(scene.photo[None])[0][0], scene.mask, classes)
+        score.add("frame", photos.model(scene.photo[None]).labels[0], scene.mask, classes)
         score.add("true", photos.parse(scene.photo, true).labels, scene.mask, classes)
     return faces
 

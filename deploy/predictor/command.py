@@ -238,6 +238,12 @@ def summarise(report: Report, console: Console) -> None:
         without = f", none in {report.without_face} of them" if report.without_face else ""
         aligned = f"; {report.aligned} pictures are aligned faces" if report.aligned else ""
         console.print(f"{found}{without}{aligned}", highlight=False, soft_wrap=True)
+    if report.doubtful:
+        names = ", ".join(list(report.doubtful)[:5]) + (", ..." if len(report.doubtful) > 5 else "")
+        say(
+            f"{len(report.doubtful)} maps may be nonsense, the network's numbers explode there: {names}",
+            console,
+        )
     if report.interrupted:
         console.print("interrupted: the same command goes on from here")
 

@@ -5,6 +5,7 @@ import json
 import stat
 import warnings
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,10 @@ METADATA_FILE = "lisa.json"
 
 FORMAT = 2
 """The newest model file that this program understands."""
+
+SANE = 100.0
+"""Logits of ordinary photographs stay near 40. A network that multiplies features without bound has far
+larger ones where a texture sets it off, and its labels are then nonsense."""
 
 _REQUIRED = {"format": int, "size": int, "labels": list, "palette": list, "flip_pairs": list}
 
@@ -90,6 +95,24 @@ def check_sha256(path: Path, expected: str | None) -> str:
     return digest
 
 
+@dataclass(frozen=True)
+class Prediction:
+    """A model's answer to a batch of pictures of one size."""
+
+    labels: Pixels
+    """(B,H,W) ids."""
+    largest: list[float]
+    """The largest |logit| of each picture; more than SANE, or nan: its labels may be nonsense."""
+    probabilities: NDArray[np.float16] | None
+    """(B,C,size,size), if asked for."""
+
+
+def largest_logits(logits: torch.Tensor) -> list[float]:
+    """Of each picture of (B,C,H,W)."""
+    everything = (1, 2, 3)
+    return torch.maximum(logits.amax(everything), -logits.amin(everything)).tolist()
+
+
 class ExportedModel:
     """An exported model on one device: a batch of pictures of one size in, their class ids out.
 
@@ -124,14 +147,13 @@ class ExportedModel:
         )
 
     @torch.inference_mode()
-    def __call__(self, pictures: Pixels) -> tuple[Pixels, Probabilities | None]:
-        """(B,H,W,3) uint8 RGB to (B,H,W) uint8 ids, and (B,C,size,size) probabilities if asked for."""
+    def __call__(self, pictures: Pixels) -> Prediction:
+        """Parses (B,H,W,3) uint8 RGB."""
         images = torch.from_numpy(pictures).to(self.device).permute(0, 3, 1, 2)
-        if not (self.flip or self.probabilities):
-            return self.engine(images).cpu().numpy(), None
         logits = self.logits(images)
         labels = self.engine.labels(logits, images.shape[2], images.shape[3]).cpu().numpy()
-        return labels, logits.softmax(1).half().cpu().numpy() if self.probabilities else None
+        probabilities = logits.softmax(1).half().cpu().numpy() if self.probabilities else None
+        return Prediction(labels, largest_logits(logits), probabilities)
 
     @torch.inference_mode()
     def logits(self, images: torch.Tensor) -> torch.Tensor:

@@ -15,7 +15,7 @@ from .faces.frames import cut_fine
 from .faces.given import Numbers, given
 from .faces.put_back import Labelled
 from .inputs import Job
-from .model import ExportedModel, Probabilities
+from .model import ExportedModel, Probabilities, largest_logits
 from .pictures import Pixels
 
 AUTO, FRAME, FIND = "auto", "frame", "find"
@@ -39,6 +39,8 @@ class Parsed:
     """The photo's faces; None for a picture that was parsed as one frame."""
     owner: Pixels | None = None
     """(H,W) number of the face that a photo's pixel belongs to, from 1 on; 0 for none."""
+    largest: float = 0.0
+    """|logit| of a photo's faces."""
 
 
 @dataclass(frozen=True)
@@ -82,17 +84,20 @@ class Photos:
         """Labels each face at the network's size and puts it back, one after another."""
         labelled, size = Labelled(*picture.shape[:2]), int(self.model.metadata["size"])
         kept: list[Probabilities] = []
+        largest = [0.0]
         for face in faces:
             frame = torch.tensor(face.frame)
             shown = stretched(cut_fine(picture, frame, size)).round().to(torch.uint8)
             logits = self.model.logits(shown.to(self.model.device))[0]
+            largest += largest_logits(logits[None])
             labelled.add(logits, frame)
             if self.model.probabilities:
                 kept.append(logits.softmax(0).half().cpu().numpy())
         classes = len(self.model.metadata["labels"])
         empty = np.zeros((0, classes, size, size), np.float16)
         probabilities = (np.stack(kept) if kept else empty) if self.model.probabilities else None
-        return Parsed(labelled.ids, probabilities, faces, labelled.owner)
+        worst = float(np.max(largest))  # nan if one is
+        return Parsed(labelled.ids, probabilities, faces, labelled.owner, worst)
 
 
 def is_square(picture: Pixels) -> bool:

@@ -14,7 +14,7 @@ import torch
 from .errors import BadPictureError, DeviceLostError, first_line
 from .inputs import Job
 from .machine import device_answers, is_out_of_memory, release_memory
-from .model import ExportedModel
+from .model import SANE, ExportedModel
 from .outputs import Writer
 from .photos import Parsed, Photos, is_square
 from .pictures import Pixels, from_frame, read_picture, to_frame
@@ -33,6 +33,8 @@ class Outcome:
     """Of a photo; None for a picture that was parsed as one frame."""
     oblong: bool = False
     """It was parsed as one frame, but is no square."""
+    largest: float = 0.0
+    """|logit| of the picture or of its faces."""
 
 
 @dataclass
@@ -61,6 +63,8 @@ class Report:
     done: int = 0
     skipped: int = 0
     failed: dict[str, str] = field(default_factory=dict)
+    doubtful: dict[str, str] = field(default_factory=dict)
+    """Pictures that are done, but whose logits are not sane: the largest one."""
     seconds: float = 0.0
     split: Seconds = field(default_factory=Seconds)
     interrupted: bool = False
@@ -85,6 +89,8 @@ class Report:
             self.failed[where] = outcome.reason
             return
         self.done += 1
+        if not outcome.largest <= SANE:  # nan too
+            self.doubtful[where] = f"|logit| {outcome.largest:.2g}"
         self.aligned += outcome.faces is None
         self.oblong += outcome.oblong
         self.photos += outcome.faces is not None
@@ -170,7 +176,7 @@ class Stream:
                 parsed = photos.parse(picture, faces)
             with seconds.spent_on("encode"):
                 self.writer.write(job, picture, parsed)
-            return Outcome(job, faces=len(faces))
+            return Outcome(job, faces=len(faces), largest=parsed.largest)
         except BadPictureError as error:
             return Outcome(job, str(error))
         except (RuntimeError, MemoryError) as error:
@@ -195,14 +201,13 @@ class Stream:
         if isinstance(results, str):  # here, where no error holds the failed batch's memory any more
             yield from self._failed(group, results, seconds)
             return
-        maps, probabilities = results
         for index, (job, picture) in enumerate(group):
-            labels = from_frame(maps[index], picture.shape, self.fit)
+            labels = from_frame(results.labels[index], picture.shape, self.fit)
             try:
                 with seconds.spent_on("encode"):
-                    shares = None if probabilities is None else probabilities[index]
+                    shares = None if results.probabilities is None else results.probabilities[index]
                     self.writer.write(job, picture, Parsed(labels, shares))
-                yield Outcome(job, oblong=not is_square(picture))
+                yield Outcome(job, oblong=not is_square(picture), largest=results.largest[index])
             except OSError as error:
                 yield Outcome(job, f"not written: {error.strerror or error}")
 

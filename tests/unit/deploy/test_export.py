@@ -36,7 +36,7 @@ def test_predictors_way_of_running_it_gives_the_same(exported: Path) -> None:
     parser = ExportedModel(exported, torch.device("cpu"), "fp32")
     with torch.no_grad():
         plain = torch.jit.load(exported)(images)
-    labels = torch.from_numpy(parser(images.permute(0, 2, 3, 1).contiguous().numpy())[0])
+    labels = torch.from_numpy(parser(images.permute(0, 2, 3, 1).contiguous().numpy()).labels)
     assert (labels == plain).float().mean() > 0.9995
     assert torch.equal(parser.engine.labels(parser.engine.logits(images), 256, 256), labels)
 

@@ -5,10 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from deploy_helpers import SIZE, face, files, parse, read_ids, write_faces
+from deploy_helpers import SIZE, face, files, parse, read_ids, write_checkpoint, write_faces
 from encoding_helpers import encoding
 from PIL import Image
 
+from deploy.export import export
 from deploy.predictor.inputs import find_pictures
 from deploy.predictor.model import ExportedModel
 from deploy.predictor.outputs import FACE_PARSING
@@ -113,10 +114,10 @@ def test_flip_averages_with_the_mirrored_picture(model: Path) -> None:
     cpu = torch.device("cpu")
     picture = np.array(face())[None]
     both = ExportedModel(model, cpu, "fp32", flip=True)
-    labels, _ = both(picture)
-    mirrored, _ = both(np.ascontiguousarray(picture[:, :, ::-1]))
+    labels = both(picture).labels
+    mirrored = both(np.ascontiguousarray(picture[:, :, ::-1])).labels
     assert (np.array(FLIPPED_IDS)[mirrored[:, :, ::-1]] == labels).mean() > 0.999  # no side is preferred
-    once, _ = ExportedModel(model, cpu, "fp32")(picture)
+    once = ExportedModel(model, cpu, "fp32")(picture).labels
     assert (once != labels).any()
 
 
@@ -142,7 +143,7 @@ def test_fit_reaches_the_network(model: Path, tmp_path: Path, fit: str) -> None:
     write_faces(tmp_path / "in", 1, (96, 48))
     assert parse(model, tmp_path / "in", tmp_path / "out", "--fit", fit) == 0
     picture = read_picture(tmp_path / "in" / "face0.jpg")
-    labels, _ = ExportedModel(model, torch.device("cpu"), "fp32")(to_frame(picture, fit)[None])
+    labels = ExportedModel(model, torch.device("cpu"), "fp32")(to_frame(picture, fit)[None]).labels
     expected = from_frame(labels[0], picture.shape, fit)
     assert (read_ids(tmp_path / "out" / "face0.png") == expected).mean() > 0.9995
 
@@ -193,3 +194,26 @@ def test_outputs_that_would_replace_one_another_are_refused(
     assert parse(model, tmp_path / "in", tmp_path / "out") == 0
     assert parse(model, tmp_path / "in", tmp_path / "out", "--color") == 2
     assert "would both be written to" in capsys.readouterr().err
+
+
+def test_pictures_whose_logits_explode_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    checkpoint = write_checkpoint(tmp_path / "best.pt")
+    stored = torch.load(checkpoint, weights_only=True)
+    for name in ("final.weight", "final.bias"):
+        stored["weights"][name] *= 1e6
+    torch.save(stored, checkpoint)
+    export(checkpoint, tmp_path / "lisa.ts")
+    write_faces(tmp_path / "in", 2, (80, 60))
+    source, output = tmp_path / "in", tmp_path / "out"
+    assert parse(tmp_path / "lisa.ts", source, output) == 0
+    assert "2 maps may be nonsense, the network's numbers explode there:" in capsys.readouterr().out
+    assert files(output) == ["face0.png", "face1.png"]
+    told = json.loads((output / "report.json").read_text())["doubtful"]
+    assert sorted(told) == sorted(map(str, source.iterdir()))
+    assert all(float(text.removeprefix("|logit| ")) > 1e4 for text in told.values())
+
+
+def test_ordinary_logits_are_not_told(model: Path, tmp_path: Path) -> None:
+    write_faces(tmp_path / "in", 2, (80, 60))
+    assert parse(model, tmp_path / "in", tmp_path / "out") == 0
+    assert json.loads((tmp_path / "out" / "report.json").read_text())["doubtful"] == {}

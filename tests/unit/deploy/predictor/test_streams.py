@@ -14,7 +14,7 @@ from deploy_helpers import face, files, parse, write_faces
 from deploy.predictor import streams
 from deploy.predictor.errors import CannotStartError, DeviceLostError
 from deploy.predictor.inputs import Job
-from deploy.predictor.model import ExportedModel
+from deploy.predictor.model import ExportedModel, Prediction
 from deploy.predictor.photos import Parsed
 from deploy.predictor.pictures import Pixels
 from deploy.predictor.streams import Batches, Outcome, Seconds, Stream, run
@@ -29,9 +29,9 @@ class Counting:
         self.shapes: list[tuple[int, ...]] = []
         self.written: list[str] = []
 
-    def __call__(self, pictures: Pixels) -> tuple[Pixels, None]:
+    def __call__(self, pictures: Pixels) -> Prediction:
         self.shapes.append(pictures.shape[:3])
-        return np.zeros(pictures.shape[:3], np.uint8), None
+        return Prediction(np.zeros(pictures.shape[:3], np.uint8), [0.0] * len(pictures), None)
 
     def write(self, job: Job, picture: Pixels, parsed: Parsed) -> None:
         self.written.append(job.name)
@@ -81,7 +81,7 @@ class Failing(Counting):
         super().__init__()
         self.room, self.error = room, error
 
-    def __call__(self, pictures: Pixels) -> tuple[Pixels, None]:
+    def __call__(self, pictures: Pixels) -> Prediction:
         if len(pictures) > self.room:
             raise self.error
         return super().__call__(pictures)
@@ -179,7 +179,7 @@ def test_streams_of_one_device_read_side_by_side_and_compute_in_turn(tmp_path: P
     inside = 0
 
     class Alone(Counting):
-        def __call__(self, pictures: Pixels) -> tuple[Pixels, None]:
+        def __call__(self, pictures: Pixels) -> Prediction:
             nonlocal inside
             inside += 1
             assert inside == 1
