@@ -15,5 +15,5 @@ The network was trained on pictures in which the face fills the frame. A model t
 the faces of whole photographs (``--faces``).
 
 To read: errors, machine, pictures, model, inputs, files, faces/, finding, photos, gallery, outputs, streams,
-options, command.
+video/, options, command.
 """

@@ -39,6 +39,8 @@ from .options import arguments
 from .outputs import CELEBAMASK, FACES, OWN, Writer, already_done
 from .photo_options import join_faces, open_photos, settle_faces
 from .streams import Batches, Outcome, Report, Stream, run
+from .video.media import is_video
+from .video.run import predict_video, refuse_for_videos
 
 MAX_STREAMS = 8
 """Each CPU stream holds the maps of one picture, some 300 MB at 512x512."""
@@ -65,6 +67,19 @@ def choose_batch(size: int, device: torch.device, streams: int, jobs: int) -> in
     return min(GPU_BATCH, -(-jobs // streams))
 
 
+def open_model(options: argparse.Namespace, device: torch.device, streams: int = 1) -> ExportedModel:
+    """The model on a device. Raises CannotStartError."""
+    return ExportedModel(
+        options.model,
+        device,
+        choose_precision(options.precision, device),
+        options.tta == "flip",
+        options.probabilities or bool(options.cutout),
+        options.runtime,
+        streams,
+    )
+
+
 def make_streams(
     options: argparse.Namespace, devices: list[torch.device], writer: Writer, streams: int, batch: int
 ) -> list[Stream]:
@@ -72,16 +87,7 @@ def make_streams(
     threads = max(1, cores() // streams)
     made: list[Stream] = []
     for device in devices:
-        precision = choose_precision(options.precision, device)
-        model = ExportedModel(
-            options.model,
-            device,
-            precision,
-            options.tta == "flip",
-            options.probabilities or bool(options.cutout),
-            options.runtime,
-            streams,
-        )
+        model = open_model(options, device, streams)
         photos = open_photos(options, model, options.model)
         torch.set_num_threads(threads)
         model.warm_up(batch)
@@ -119,6 +125,13 @@ def predict(options: argparse.Namespace, console: Console) -> Report:
             options.runtime, options.device, options.precision
         )
     devices = choose_devices(options.device)
+    if is_video(Path(options.input)):
+        refuse_for_videos(options)
+        model = open_model(options, devices[0])
+        settings = settings_of(options, digest, choose_precision(options.precision, devices[0]))
+        return predict_video(options, model, writer, settings, console)
+    if options.steady:
+        raise CannotStartError("--steady: for videos")
     if options.output.resolve() == Path(options.input).resolve():
         raise CannotStartError(
             f"--output {options.output}: is the input folder, outputs would replace pictures"

@@ -18,6 +18,14 @@ def automatic(text: str) -> int:
     return value
 
 
+def share(text: str) -> float:
+    """An argument from 0 to below 1."""
+    value = float(text)
+    if not 0 <= value < 1:
+        raise ValueError
+    return value
+
+
 def arguments(argv: list[str] | None, needs_model: bool = True) -> argparse.Namespace:
     """The command line; the model is None where none is given and none is needed."""
     parser = argparse.ArgumentParser(
@@ -29,8 +37,18 @@ def arguments(argv: list[str] | None, needs_model: bool = True) -> argparse.Name
     known = " (default: this one)" if own else "" if needs_model else " (default: the weights in the box)"
     required = needs_model and own is None
     add("--model", type=Path, default=own, required=required, help=f"file made by deploy.export{known}")
-    add("--input", required=True, help="folder, picture, quoted pattern, or .txt file with a path per line")
+    add(
+        "--input",
+        required=True,
+        help="folder, picture, quoted pattern, .txt file with a path per line, or one video (needs PyAV)",
+    )
     add("--output", type=Path, required=True, help="folder for the label maps")
+    add(
+        "--steady",
+        type=share,
+        default=0.0,
+        help="videos: 0 to below 1, the weight of a face's frames before in its labels (default: 0)",
+    )
     add("--gallery", action="store_true", help="also OUTPUT/gallery.html: one page that shows them all")
     add("--device", default="auto", help="auto (every GPU, else the CPU), cpu, cuda or cuda:N")
     add(

@@ -94,7 +94,7 @@ class Writer:
     def contents(self, job: Job, picture: Pixels, parsed: Parsed) -> Iterator[bytes]:
         """In the order of ``outputs``."""
         labels = parsed.labels
-        ids = _with_palette(labels, self.palette)
+        ids = with_palette(labels, self.palette)
         if self.overlay:
             yield encode_picture(blend(picture, ids), format="JPEG", quality=90)
         if self.color:
@@ -119,11 +119,12 @@ class Writer:
         if self.gallery:
             frames = [corners(face).tolist() for face in parsed.faces or []]
             yield gallery_piece(printable(Path(job.name)), picture, labels, len(self.names), frames)
-        renumbered = _with_palette(self.renumbered[labels], self.out_palette)
+        renumbered = with_palette(self.renumbered[labels], self.out_palette)
         yield encode_picture(renumbered, format="PNG", compress_level=PNG_LEVEL)
 
 
-def _with_palette(labels: Pixels, palette: list[int]) -> Image.Image:
+def with_palette(labels: Pixels, palette: list[int]) -> Image.Image:
+    """(H,W) ids as a palette picture."""
     image = Image.fromarray(labels)
     image.putpalette(palette)
     return image

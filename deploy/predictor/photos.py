@@ -86,11 +86,9 @@ class Photos:
         kept: list[Probabilities] = []
         largest = [0.0]
         for face in faces:
-            frame = torch.tensor(face.frame)
-            shown = stretched(cut_fine(picture, frame, size)).round().to(torch.uint8)
-            logits = self.model.logits(shown.to(self.model.device))[0]
+            logits = self.face_logits(picture, face)
             largest += largest_logits(logits[None])
-            labelled.add(logits, frame)
+            labelled.add(logits, torch.tensor(face.frame))
             if self.model.probabilities:
                 kept.append(logits.softmax(0).half().cpu().numpy())
         classes = len(self.model.metadata["labels"])
@@ -98,6 +96,13 @@ class Photos:
         probabilities = (np.stack(kept) if kept else empty) if self.model.probabilities else None
         worst = float(np.max(largest))  # nan if one is
         return Parsed(labelled.ids, probabilities, faces, labelled.owner, worst)
+
+    @torch.inference_mode()
+    def face_logits(self, picture: Pixels, face: Face) -> Tensor:
+        """(C,size,size) in the face's own frame."""
+        frame = torch.tensor(face.frame)
+        shown = stretched(cut_fine(picture, frame, int(self.model.metadata["size"])))
+        return self.model.logits(shown.round().to(torch.uint8).to(self.model.device))[0]
 
 
 def is_square(picture: Pixels) -> bool:

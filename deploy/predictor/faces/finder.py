@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..pictures import Pixels
-from .align import Aligned, accepted, align, look
+from .align import ROUNDS, Aligned, accepted, align, look
 from .arrangement import Arrangement
 from .frames import as_tensor, cut, halved, reduced
 from .points import five_points
@@ -22,6 +22,9 @@ WORKING = 6
 
 MOST = 16
 """Faces of a photo at most; twice as many frames are aligned."""
+
+FOLLOWING = 2
+"""A video's faces move at most so many rounds a frame."""
 
 DARK = 110
 """A photo whose brightest hundredth is darker than this, of 255, is stretched before it is searched."""
@@ -127,6 +130,18 @@ class Finder:
         return self._faces(work, torch.stack(frames), scores) if frames else []
 
     @torch.inference_mode()
+    def follow(self, photo: Pixels, faces: Sequence[Face]) -> list[Face | None]:
+        """Where faces of the frame before are in this frame of a video; None for those that are missed."""
+        if not faces:
+            return []
+        work = Working.of(photo, WORKING * self.size)
+        frames = torch.tensor([face.frame for face in faces]) / torch.tensor([*[work.factor] * 3, 1.0])
+        found = self._align(work, frames, FOLLOWING)
+        holds = accepted(found, work.factor)
+        moved = iter(self._faces(work, found.frames[holds], found.score[holds].tolist()))
+        return [next(moved) if here else None for here in holds.tolist()]
+
+    @torch.inference_mode()
     def whole(self, picture: Pixels) -> "Whole":
         """What the picture (H,W,3), stretched to a square, is as one frame."""
         height, width = picture.shape[:2]
@@ -140,11 +155,13 @@ class Finder:
         shift, growth = math.hypot(x - 0.5, y - 0.5), abs(math.log(max(side, 1e-6)))
         return Whole(float(view.score), shift, growth, abs(angle), float(view.cover))
 
-    def _align(self, work: Working, frames: Tensor) -> Aligned:
+    def _align(self, work: Working, frames: Tensor, rounds: int = ROUNDS) -> Aligned:
         show = partial(cut, work.levels, size=self.size)
-        return align(frames, show, self.network, self.arrangement, work.longest)
+        return align(frames, show, self.network, self.arrangement, work.longest, rounds)
 
     def _faces(self, work: Working, frames: Tensor, scores: Sequence[float]) -> list[Face]:
+        if not len(frames):
+            return []
         probabilities = self.network(cut(work.levels, frames, self.size)).softmax(1)
         points = five_points(probabilities, frames, self.arrangement) * work.factor
         frames = frames * torch.tensor([*[work.factor] * 3, 1.0])

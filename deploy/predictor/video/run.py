@@ -1,0 +1,169 @@
+"""A whole video: its label maps as a lossless video, its overlay, and its faces frame by frame."""
+
+import argparse
+import contextlib
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from ..errors import CannotStartError
+from ..files import (
+    SETTINGS_FILE,
+    changed_at,
+    claim,
+    prepare_output,
+    printable,
+    refuse_foreign,
+    refuse_replacing,
+    sole_writer,
+    whole_file,
+    write_whole,
+)
+from ..inputs import Job
+from ..model import ExportedModel
+from ..outputs import OWN, Writer, blend, with_palette
+from ..photo_options import open_photos
+from ..photos import Parsed, rows_of
+from ..streams import Outcome, Report
+from .media import Film, Frame, Ids, Overlay
+from .tracking import Track, Tracker
+
+IDS, OVERLAY, FACES = "ids", "overlay", "faces"
+
+
+def predict_video(
+    options: argparse.Namespace,
+    model: ExportedModel,
+    writer: Writer,
+    settings: dict[str, Any],
+    console: Console,
+) -> Report:
+    """Parses the video that ``--input`` names. Raises CannotStartError."""
+    with contextlib.closing(Film(Path(options.input))) as film, sole_writer(options.output):
+        targets = _targets(options, film)
+        refuse_replacing(map(os.path.realpath, targets.values()), [os.path.realpath(film.path)])
+        if not os.path.lexists(options.output / SETTINGS_FILE):
+            refuse_foreign(path for path in targets.values() if os.path.lexists(path))
+        prepare_output(options.output)
+        settings = {**settings, "steady": options.steady}
+        since = max(claim(options.output, settings, options.overwrite), changed_at(film.path))
+        if all(path.is_file() and path.stat().st_mtime >= since for path in targets.values()):
+            return Report(total=1, skipped=1)
+        tracker = Tracker(model, open_photos(options, model, options.model), options.steady)
+        report = Report()
+        start = time.perf_counter()
+        _drive(film, tracker, _Outputs(film, targets, writer, options.max_pixels), report, console)
+        report.seconds = time.perf_counter() - start
+        report.total = report.done
+        if film.reason:
+            kept = "what was readable is written" if report.done else "nothing was readable"
+            report.failed[printable(film.path)] = f"{film.reason}: {kept}"
+        content = {"model": str(options.model), "settings": settings, **report.content()}
+        write_whole(options.output / "report.json", json.dumps(content, indent=1).encode())
+        return report
+
+
+def refuse_for_videos(options: argparse.Namespace) -> None:
+    """Raises CannotStartError for options that are for pictures alone."""
+    asked = {
+        "--gallery": options.gallery,
+        "--color": options.color,
+        "--parts": options.parts,
+        "--cutout": options.cutout,
+        "--probabilities": options.probabilities,
+        "--labels": options.labels != OWN,
+        "--fit": options.fit != "stretch",
+        "--faces FILE": options.listed is not None,
+    }
+    for name, value in asked.items():
+        if value:
+            raise CannotStartError(f"{name}: for pictures; videos give id maps, --overlay and faces")
+
+
+def _targets(options: argparse.Namespace, film: Film) -> dict[str, Path]:
+    names = {IDS: f"{film.path.stem}.ids.mkv"}
+    if options.overlay:
+        names[OVERLAY] = f"{film.path.stem}.overlay{Overlay.suffix(film)}"
+    if options.finds:
+        names[FACES] = f"{film.path.stem}.faces.json"
+    return {kind: options.output / name for kind, name in names.items()}
+
+
+def _drive(film: Film, tracker: Tracker, outputs: "_Outputs", report: Report, console: Console) -> None:
+    """All frames that can be read."""
+    job = Job(film.path, film.path.stem)
+    columns = (TextColumn("parsing"), BarColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
+    with outputs, Progress(*columns, console=console) as progress:
+        task = progress.add_task("", total=film.seconds or None)
+        for frame in film.frames(outputs.hear):
+            with report.split.spent_on("network"):
+                parsed = tracker.parse(job, frame.pixels)
+            with report.split.spent_on("encode"):
+                outputs.add(frame, parsed, tracker.tracks)
+            where = f"{printable(film.path)} at {frame.seconds:.2f} s"
+            report.count(Outcome(job, largest=parsed.largest), where)
+            progress.update(task, completed=frame.seconds, description=f"{frame.seconds:.1f} s")
+
+
+class _Outputs:
+    """The files of one video. They are begun with the first frame, and appear whole as the block ends."""
+
+    def __init__(self, film: Film, targets: dict[str, Path], writer: Writer, max_pixels: int) -> None:
+        self.film, self.targets, self.writer, self.max_pixels = film, targets, writer, max_pixels
+        self.ids: Ids | None = None
+        self.overlay: Overlay | None = None
+        self.rows: TextIO | None = None
+        self._stack = contextlib.ExitStack()
+        self._early: list[Any] = []
+        self._count = 0
+
+    def __enter__(self) -> None:
+        self._stack.__enter__()
+
+    def __exit__(self, *raised: Any) -> None:
+        self._stack.__exit__(*raised)
+
+    def hear(self, packet: Any) -> None:
+        """Sound; what comes before the first picture waits for it."""
+        if self.overlay is not None:
+            self.overlay.hear(packet)
+        elif OVERLAY in self.targets:
+            self._early.append(packet)
+
+    def add(self, frame: Frame, parsed: Parsed, tracks: list[Track]) -> None:
+        """The next frame and its faces."""
+        if self.ids is None:
+            self.ids = self._open(*frame.pixels.shape[:2])
+        self.ids.add(parsed.labels, frame.time)
+        if self.overlay is not None:
+            shown = blend(frame.pixels, with_palette(parsed.labels, self.writer.palette))
+            self.overlay.add(np.asarray(shown), frame.time)
+        if self.rows is not None:
+            found = rows_of(parsed, self.writer.names, self.writer.inner)
+            numbers = [track.number for track in tracks] if found else []
+            faces = [{"track": number, **row} for number, row in zip(numbers, found, strict=True)]
+            row = {"frame": self._count, "seconds": round(frame.seconds, 4), "faces": faces}
+            self.rows.write(("[\n" if self._count == 0 else ",\n") + json.dumps(row))
+        self._count += 1
+
+    def _open(self, height: int, width: int) -> Ids:
+        if height * width > self.max_pixels:
+            raise CannotStartError(f"{self.film.path}: {width}x{height} is more than --max-pixels")
+        parts = {kind: self._stack.enter_context(whole_file(path)) for kind, path in self.targets.items()}
+        if FACES in parts:
+            self.rows = self._stack.enter_context(parts[FACES].open("w", encoding="utf-8"))
+            self._stack.callback(self.rows.write, "\n]\n")
+        if OVERLAY in parts:
+            self.overlay = Overlay(parts[OVERLAY], self.film, height, width)
+            self._stack.callback(self.overlay.close)
+            for packet in self._early:
+                self.overlay.hear(packet)
+        ids = Ids(parts[IDS], self.film, height, width)
+        self._stack.callback(ids.close)
+        return ids

@@ -1,0 +1,106 @@
+"""Faces of a video: each frame goes on from the one before."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..faces.finder import Face
+from ..faces.put_back import Labelled
+from ..inputs import Job
+from ..model import ExportedModel, largest_logits
+from ..photos import Parsed, Photos
+from ..pictures import Pixels
+
+AGAIN, AGAIN_IF_EMPTY = 25, 5
+"""Faces are searched for in each such frame, with faces to follow and without, and where one is missed."""
+
+PATIENCE = 5
+"""A missed face stays where it was for so many frames: something passed before it, or it turned away."""
+
+SAME = 0.4
+"""Two frames of faces are one face's if their centres are nearer, in sides of the larger one."""
+
+
+@dataclass
+class Track:
+    """A face that is followed."""
+
+    number: int
+    """From 1 on; nobody else gets it."""
+    face: Face
+    missed: int = 0
+    """Frames since it was seen."""
+    logits: Tensor | None = None
+    """(C,size,size): the moving average, if one is wanted."""
+
+
+class Tracker:
+    """Parses the frames of one video, which must come in their order.
+
+    ``steady``, 0 to below 1, is the weight of what a face's logits were before; 0 takes each frame alone.
+    The average is one of aligned faces, so that it doesn't blur what moves.
+    """
+
+    def __init__(self, model: ExportedModel, photos: Photos | None, steady: float) -> None:
+        self.model, self.photos, self.steady = model, photos, steady
+        self.tracks: list[Track] = []
+        self._whole: Tensor | None = None
+        self._seen = 0
+        self._numbers = 0
+
+    @torch.inference_mode()
+    def parse(self, job: Job, picture: Pixels) -> Parsed:
+        """Labels the next frame (H,W,3); the faces are ``tracks``."""
+        if self.photos is not None and self._seen == 0 and self.photos.faces(job, picture) is None:
+            self.photos = None  # ``auto``, and a face fills the first frame
+        parsed = self._frame(picture) if self.photos is None else self._faces(self.photos, picture)
+        self._seen += 1
+        return parsed
+
+    def _frame(self, picture: Pixels) -> Parsed:
+        images = torch.from_numpy(picture[None]).to(self.model.device).permute(0, 3, 1, 2)
+        self._whole = self._averaged(self._whole, self.model.logits(images))
+        ids = self.model.engine.labels(self._whole, *picture.shape[:2])[0].cpu().numpy()
+        return Parsed(ids, largest=largest_logits(self._whole)[0])
+
+    def _faces(self, photos: Photos, picture: Pixels) -> Parsed:
+        self._follow(photos, picture)
+        labelled, largest = Labelled(*picture.shape[:2]), [0.0]
+        for track in self.tracks:
+            logits = self._averaged(track.logits, photos.face_logits(picture, track.face))
+            track.logits = logits if self.steady else None
+            largest += largest_logits(logits[None])
+            labelled.add(logits, torch.tensor(track.face.frame))
+        faces = [track.face for track in self.tracks]
+        return Parsed(labelled.ids, None, faces, labelled.owner, float(np.max(largest)))
+
+    def _averaged(self, before: Tensor | None, now: Tensor) -> Tensor:
+        return now if before is None or not self.steady else self.steady * before + (1 - self.steady) * now
+
+    def _follow(self, photos: Photos, picture: Pixels) -> None:
+        """Moves the tracks to where their faces are now; drops the lost ones, adds new ones."""
+        assert photos.finder is not None
+        moved = photos.finder.follow(picture, [track.face for track in self.tracks])
+        for track, face in zip(self.tracks, moved, strict=True):
+            track.face, track.missed = (track.face, track.missed + 1) if face is None else (face, 0)
+        if None in moved or self._seen % (AGAIN if moved else AGAIN_IF_EMPTY) == 0:
+            for face in photos.finder.find(picture):
+                self._found(face)
+        self.tracks = [track for track in self.tracks if track.missed <= PATIENCE]
+
+    def _found(self, face: Face) -> None:
+        """A face of a search: one that was missed, a new one, or one that is followed anyway."""
+        track = next((track for track in self.tracks if _same(face, track.face)), None)
+        if track is None:
+            self._numbers += 1
+            self.tracks.append(Track(self._numbers, face))
+        elif track.missed:
+            track.face, track.missed = face, 0
+
+
+def _same(one: Face, other: Face) -> bool:
+    distance = math.hypot(one.frame[0] - other.frame[0], one.frame[1] - other.frame[1])
+    return distance < SAME * max(one.frame[2], other.frame[2])

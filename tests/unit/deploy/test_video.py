@@ -1,0 +1,199 @@
+"""Videos from the command line to the files: a painted face that moves, and a tone."""
+
+import importlib.util
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from deploy_helpers import parse
+from scene_helpers import painted_face, scene, write_painted_model
+
+from deploy.predictor.video import media
+
+av = pytest.importorskip("av")
+
+FRAMES, RATE = 30, 10
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_painted_model(tmp_path_factory.mktemp("painted") / "painted.ts")
+
+
+def place(number: int) -> tuple[float, float, float, float]:
+    """Centre x and y, side and angle of the face in a frame."""
+    return 130.0 + 6 * number, 120.0, 120.0 + number, 0.8 * number
+
+
+def film(path: Path, frames: int = FRAMES, empty: int = 0, sound: bool = True) -> Path:
+    """A lossless video of the face, ``empty`` frames without one before it, and a tone of its length."""
+    with av.open(str(path), "w") as container:
+        video: Any = container.add_stream("ffv1" if path.suffix == ".mkv" else "libx264", rate=RATE)
+        video.width, video.height, video.pix_fmt = 480, 240, "yuv444p"
+        video.options = {} if path.suffix == ".mkv" else {"crf": "0"}
+        tone: Any = container.add_stream("aac", rate=8000) if sound else None
+        for number in range(empty + frames):
+            faces = [place(number - empty)] if number >= empty else []
+            frame = av.VideoFrame.from_ndarray(scene(480, 240, *faces), format="rgb24")
+            frame.pts = number
+            container.mux(video.encode(frame))
+        if sound:
+            count = 8000 * (empty + frames) // RATE
+            samples = np.sin(np.arange(count) * 2 * math.pi * 440 / 8000).astype(np.float32)[None]
+            heard = av.AudioFrame.from_ndarray(samples, format="fltp", layout="mono")
+            heard.sample_rate, heard.pts = 8000, 0
+            container.mux(tone.encode(heard))
+            container.mux(tone.encode())
+        container.mux(video.encode())
+    return path
+
+
+def ids_of(path: Path) -> list[np.ndarray]:
+    with av.open(str(path)) as container:
+        return [frame.to_ndarray(format="gray") for frame in container.decode(video=0)]
+
+
+def sound_of(path: Path) -> list[bytes]:
+    with av.open(str(path)) as container:
+        return [bytes(packet) for packet in container.demux(audio=0)]
+
+
+def test_a_face_is_followed_and_the_sound_is_kept(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, output = film(tmp_path / "clip.mp4"), tmp_path / "out"
+    assert parse(model, source, output, "--faces", "find", "--overlay") == 0
+    names = [".predict.json", "clip.faces.json", "clip.ids.mkv", "clip.overlay.mp4", "report.json"]
+    assert sorted(path.name for path in output.iterdir()) == names
+    rows = json.loads((output / "clip.faces.json").read_text())
+    assert [row["frame"] for row in rows] == list(range(FRAMES))
+    for number, row in enumerate(rows):
+        (face,) = row["faces"]
+        x, y, side, angle = place(number)
+        assert face["track"] == 1
+        assert row["seconds"] == pytest.approx(number / RATE)
+        assert face["frame"]["centre"] == pytest.approx([x, y], abs=8)
+        assert face["frame"]["side"] == pytest.approx(side, rel=0.08)
+        assert face["angle"] == pytest.approx(angle, abs=4)
+    maps = ids_of(output / "clip.ids.mkv")
+    assert len(maps) == FRAMES
+    assert {each.shape for each in maps} == {(240, 480)}
+    for row, ids in zip(rows, maps, strict=True):  # lossless: the very ids
+        assert row["faces"][0]["pixels"]["skin"] == int((ids == 1).sum())
+    with av.open(str(output / "clip.overlay.mp4")) as overlay:
+        assert len(list(overlay.decode(video=0))) == FRAMES
+    assert sound_of(output / "clip.overlay.mp4") == sound_of(source) != []
+    capsys.readouterr()
+    assert parse(model, source, output, "--faces", "find", "--overlay") == 0
+    assert "0 done, 1 done before" in capsys.readouterr().out
+
+
+def test_a_face_that_comes_later_is_found(model: Path, tmp_path: Path) -> None:
+    source = film(tmp_path / "late.mkv", frames=6, empty=8, sound=False)
+    assert parse(model, source, tmp_path / "out", "--faces", "find") == 0
+    rows = json.loads((tmp_path / "out" / "late.faces.json").read_text())
+    found = [len(row["faces"]) for row in rows]
+    assert found == [0] * 10 + [1] * 4  # searched in each fifth frame
+
+
+def test_frames_are_the_default_and_steady_is_an_average(model: Path, tmp_path: Path) -> None:
+    path = tmp_path / "flicker.mkv"
+    pictures = [painted_face(64), np.zeros((64, 64, 3), np.uint8), painted_face(64)]
+    with av.open(str(path), "w") as container:
+        video: Any = container.add_stream("ffv1", rate=RATE)
+        video.width, video.height, video.pix_fmt = 64, 64, "yuv444p"
+        for picture in pictures:
+            container.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(video.encode())
+    assert parse(model, path, tmp_path / "plain") == 0
+    assert parse(model, path, tmp_path / "steady", "--steady", "0.9") == 0
+    plain, steady = (ids_of(tmp_path / name / "flicker.ids.mkv") for name in ("plain", "steady"))
+    assert not plain[1].any()
+    assert np.array_equal(steady[0], plain[0])
+    assert (steady[1] == plain[0]).mean() > 0.9
+    assert not (tmp_path / "plain" / "flicker.faces.json").exists()
+
+
+def test_a_broken_file_gives_what_is_readable_and_says_so(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = film(tmp_path / "whole.mkv").read_bytes()
+    broken = tmp_path / "broken.mkv"
+    broken.write_bytes(whole[: len(whole) // 2])
+    assert parse(model, broken, tmp_path / "out", "--overlay") == 1
+    shown = capsys.readouterr().out
+    assert "what was readable is written" in shown
+    assert "s of 3." in shown
+    assert 5 < len(ids_of(tmp_path / "out" / "broken.ids.mkv")) < FRAMES
+
+
+@pytest.mark.parametrize("content", [b"", b"no video at all" * 100])
+def test_what_is_no_video_is_one_line(
+    model: Path, tmp_path: Path, content: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "clip.mp4"
+    path.write_bytes(content)
+    assert parse(model, path, tmp_path / "out") == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: --input {path}: ")
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "options", [("--gallery",), ("--parts", "hair"), ("--cutout", "hair"), ("--probabilities",), ("--color",)]
+)
+def test_what_is_for_pictures_is_refused(
+    model: Path, tmp_path: Path, options: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert parse(model, tmp_path / "clip.mp4", tmp_path / "out", *options) == 2
+    assert f"error: {options[0]}: for pictures; videos give" in capsys.readouterr().err
+
+
+def test_steady_is_for_videos(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert parse(model, tmp_path, tmp_path / "out", "--steady", "0.5") == 2
+    assert "error: --steady: for videos" in capsys.readouterr().err
+
+
+def test_without_pyav_one_line(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "av" else find(name))
+    assert parse(model, tmp_path / "clip.mp4", tmp_path / "out") == 2
+    assert capsys.readouterr().err.endswith("clip.mp4: videos need PyAV: pip install av\n")
+
+
+@pytest.mark.parametrize(("degrees", "turns"), [(90, 1), (-90, 3), (180, 2), (0, 0)])
+def test_frames_come_upright(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, degrees: int, turns: int
+) -> None:
+    """FFmpeg tells how far a phone's frames are to be turned, counterclockwise."""
+    source = film(tmp_path / "clip.mkv", frames=1, sound=False)
+    opened = media.Film(source)
+
+    class Turned:
+        pts = 0
+        rotation = degrees
+
+        def to_ndarray(self, format: str) -> np.ndarray:
+            return np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
+
+    packet = type("Packet", (), {"stream": opened.stream, "decode": lambda self: [Turned()]})()
+    container = type("Container", (), {"duration": 0, "demux": lambda self, streams: [packet]})()
+    monkeypatch.setattr(opened, "_container", container)
+    (frame,) = opened.frames(lambda packet: None)
+    assert np.array_equal(frame.pixels, np.rot90(np.arange(24).reshape(2, 4, 3), turns))
+
+
+def test_an_interrupted_video_leaves_nothing(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("deploy.predictor.video.tracking.Tracker.parse", interrupted)
+    assert parse(model, film(tmp_path / "clip.mkv", frames=2, sound=False), tmp_path / "out") == 130
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [".predict.json"]
