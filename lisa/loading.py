@@ -27,7 +27,7 @@ from lisa.errors import InputError
 from lisa.evaluation.float32 import ieee_float32
 from lisa.figures.sheet import overlay
 from lisa.labels import Label, LabelSet
-from lisa.photographs import Face, Mode, Photographs
+from lisa.photographs import Face, Mode, Photographs, Places
 from lisa.run.checkpoint import load_network
 from lisa.weights import DRAWN, resolve
 
@@ -105,11 +105,12 @@ class Parser:
         """The labels by id."""
         return self.labels.names
 
-    def __call__(self, picture: Picture, faces: Mode = "frame") -> LabelMap:
+    def __call__(self, picture: Picture, faces: Mode | Places = "frame") -> LabelMap:
         """Finds every pixel's label.
 
         With ``faces="find"`` the picture is a photograph: its faces are found, and all else is background;
-        ``"auto"`` does so unless the picture is an aligned face. Both need an exported file.
+        ``"auto"`` does so unless the picture is an aligned face. Boxes and points that another program found
+        say where the faces are: lisa.photographs.Places. All of these need an exported file.
 
         A file or Pillow picture is turned upright by its EXIF tag and read as 8-bit RGB: grey and CMYK are
         converted, transparency is dropped, and grey of more than 8 bits is scaled (lisa.data.pictures).
@@ -119,7 +120,7 @@ class Parser:
                 that this parser can't find.
         """
         pixels = np.array(_pixels(picture))  # a copy: the caller may write the next frame into its array
-        if faces != "frame":
+        if not (isinstance(faces, str) and faces == "frame"):
             with torch.inference_mode(), ieee_float32(self.device):
                 found = self._photographs(pixels, faces)
             if found is not None:

@@ -7,7 +7,7 @@ import importlib.util
 import sys
 import types
 import zipimport
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +20,10 @@ from lisa.errors import InputError
 
 Mode = Literal["frame", "find", "auto"]
 """frame: a face fills the picture, as in training; find: a photograph; auto: whichever it is."""
+
+Places = Sequence[Sequence[float] | Sequence[Sequence[float]] | NDArray[Any]]
+"""Faces that another program has found in a photo. Each is a box (left, top, right, bottom), or five points,
+(5,2) or flat: left eye, right eye, nose, left and right corner of the mouth, as seen."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class Face:
 
 
 class Photographs:
-    """The program and the networks of one exported file. Raises InputError if it can find no faces."""
+    """The program and the networks of one exported file. Raises InputError if that is older than photos."""
 
     def __init__(self, path: Path, device: torch.device) -> None:
         self._path = path
@@ -49,18 +53,27 @@ class Photographs:
                 f"{path}: was exported before models could find faces: export it again"
             ) from None
         metadata: dict[str, Any] = model.read_metadata(path)
-        reason = finding.reason_against(metadata)
-        if reason:
-            raise InputError(f"{path}: finds no faces: {reason}")
+        self._reason: str = finding.reason_against(metadata)
+        self._numbers_of = program("faces.given").numbers_of
         self._labels: list[str] = metadata["labels"]
         self._inner: list[int] = program("outputs").inner_ids(metadata)
         self._job = program("inputs").Job(Path(), "")
         self._model = model.ExportedModel(path, device, "fp32")
         self._finder = finding.open_finder(self._model, path)
 
-    def __call__(self, pixels: NDArray[np.uint8], mode: Mode) -> tuple[NDArray[np.uint8], list[Face]] | None:
-        """(H,W,3) to ids (H,W) and the faces; None for a picture that ``auto`` takes as one frame."""
-        photos = self._photos.Photos(self._model, self._finder, mode)
+    def __call__(
+        self, pixels: NDArray[np.uint8], wanted: Mode | Places
+    ) -> tuple[NDArray[np.uint8], list[Face]] | None:
+        """(H,W,3) to ids (H,W) and the faces; None for a picture that ``auto`` takes as one frame.
+
+        Raises InputError for places that can't be, and if the file can't find what is wanted.
+        """
+        listed = None if isinstance(wanted, str) else self._listed(wanted)
+        finds = listed is None or any(len(numbers) == 4 for numbers in listed)
+        if finds and self._reason:
+            raise InputError(f"{self._path}: finds no faces: {self._reason}")
+        by_name = None if listed is None else {str(self._job.source): listed}
+        photos = self._photos.Photos(self._model, self._finder, wanted, by_name)
         found = photos.faces(self._job, pixels)
         if found is None:
             return None
@@ -71,6 +84,12 @@ class Photographs:
             for row in rows
         ]
         return parsed.labels, faces
+
+    def _listed(self, places: Places) -> list[tuple[float, ...]]:
+        try:
+            return [self._numbers_of(np.asarray(place, np.float64).ravel().tolist()) for place in places]
+        except (ValueError, TypeError) as error:
+            raise InputError(f"faces: {error}") from None
 
 
 def _program(path: Path) -> Callable[[str], Any]:

@@ -42,7 +42,7 @@ def read_given(path: Path) -> dict[str, list[Numbers]]:
     try:
         for number, picture, faces in lines:
             line = number
-            found.setdefault(picture, []).extend(_numbers(face) for face in faces)
+            found.setdefault(picture, []).extend(numbers_of(face) for face in faces)
     except (ValueError, TypeError, KeyError) as error:
         reason = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)
         raise CannotStartError(f"--faces {path}: line {line} or after it: {reason}") from None
@@ -77,8 +77,8 @@ def _from_json(text: str) -> Iterator[tuple[int, str, list[Any]]]:
         yield number, row["picture"], row.get("faces", [row])
 
 
-def _numbers(face: Any) -> Numbers:
-    """Raises ValueError, TypeError or KeyError."""
+def numbers_of(face: Any) -> Numbers:
+    """A face as the file has it, or its numbers. Raises ValueError, TypeError or KeyError."""
     values = face
     if isinstance(face, Mapping):
         values = face["points"] if "points" in face else face["box"]

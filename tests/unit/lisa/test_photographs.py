@@ -48,6 +48,41 @@ def test_an_aligned_face_is_a_frame(model: Path):
     assert np.array_equal(found.ids, parser(aligned).ids)
 
 
+def test_boxes_and_points_of_another_program(model: Path, tmp_path: Path):
+    photo = scene(600, 400, WHERE)
+    parser = lisa.load(model, device="cpu")
+    found = parser(photo, faces="find")
+    assert found.faces is not None
+    (face,) = found.faces
+    for place in (face.box, face.points, np.array(face.points)):
+        given = parser(photo, faces=[place])
+        assert given.faces is not None
+        assert given.faces[0].angle == pytest.approx(20, abs=4)
+        assert (given.ids == found.ids).mean() > 0.97
+    assert parser(photo, faces=[]).faces == ()
+    for wrong, said in (
+        ((1, 2, 3), "3 numbers"),
+        ((5, 5, 4, 9), "left, top, right, bottom"),
+        ((0, 0, 1, float("nan")), "all finite"),
+        (("a", "b", "c", "d"), "could not convert"),
+    ):
+        with pytest.raises(lisa.InputError, match=said):
+            parser(photo, faces=[wrong])  # pyright: ignore[reportArgumentType]
+
+
+def test_points_need_no_finder(tmp_path: Path, model: Path):
+    photo = scene(600, 400, WHERE)
+    found = lisa.load(model, device="cpu")(photo, faces="find")
+    assert found.faces is not None
+    content = io.BytesIO(write_painted_model(tmp_path / "big.ts", reason="it is too large").read_bytes())
+    append_predictor(content)
+    (tmp_path / "big.ts").write_bytes(content.getvalue())
+    parser = lisa.load(tmp_path / "big.ts", device="cpu")
+    assert (parser(photo, faces=[found.faces[0].points]).ids == found.ids).mean() > 0.95
+    with pytest.raises(lisa.InputError, match="finds no faces: it is too large"):
+        parser(photo, faces=[found.faces[0].box])
+
+
 def test_what_can_find_no_faces_says_so(tmp_path: Path):
     photo = scene(300, 200, (150, 100, 120, 0))
     parser = lisa.load(write_checkpoint(tmp_path / "best.pt"), device="cpu")
