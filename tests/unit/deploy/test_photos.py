@@ -248,3 +248,31 @@ def test_faults(model: Path, tmp_path: Path):
     assert counts["half"] <= 1
     assert counts["twice"] == 1
     assert 12 <= counts["crowd"] <= 16, "at most so many"
+
+
+def test_upside_down_photos_are_turned_by_their_exif_tag(model: Path, tmp_path: Path):
+    photo = Image.fromarray(scene(600, 400, WHERE))
+    (tmp_path / "in").mkdir()
+    photo.save(tmp_path / "in/upright.png")
+    tag = Image.Exif()
+    tag[0x0112] = 3
+    photo.transpose(Image.Transpose.ROTATE_180).save(tmp_path / "in/turned.png", exif=tag)
+    assert parse(model, tmp_path / "in", tmp_path / "out", "--faces", "find") == 0
+    rows = found(tmp_path / "out")
+    assert len(rows["upright"]["faces"]) == 1
+    assert rows["turned"]["faces"] == rows["upright"]["faces"]
+    assert np.array_equal(read_ids(tmp_path / "out/turned.png"), read_ids(tmp_path / "out/upright.png"))
+
+
+@pytest.mark.slow
+def test_a_hundred_megapixels(model: Path, tmp_path: Path):
+    photo = np.zeros((10_000, 10_000, 3), np.uint8)
+    photo[3000:7000, 2000:6000] = scene(4000, 4000, (2000, 2000, 3000, 15))
+    source = save(tmp_path / "in", large=photo)
+    assert parse(model, source, tmp_path / "out", "--faces", "find") == 0
+    (face,) = found(tmp_path / "out")["large"]["faces"]
+    assert face["frame"]["centre"] == pytest.approx([4000, 5000], abs=60)
+    assert face["frame"]["side"] == pytest.approx(3000, rel=0.04)
+    assert face["angle"] == pytest.approx(15, abs=2)
+    with Image.open(tmp_path / "out/large.png") as ids:
+        assert ids.size == (10_000, 10_000)
