@@ -116,6 +116,12 @@ def common_options(parser: argparse.ArgumentParser) -> None:
         help="frame: a face fills each picture, as in training; find: photographs, whose faces are found; "
         "auto: find for all but aligned faces; FILE: .jsonl or .csv with a box or five points per face",
     )
+    add(
+        "--face-maps",
+        action="store_true",
+        help="also OUTPUT/face_maps: TIFFs with a page for each face of a photo, in the order of faces.json, "
+        "for faces that overlap",
+    )
     add("--tta", choices=("none", "flip"), default="none", help="flip: averages with the mirrored picture")
     add("--batch-size", type=automatic, default=0, help="pictures at once; auto: 1 on CPUs, 16 on GPUs")
     add("--overwrite", action="store_true", help="do pictures again that are done already")

@@ -65,6 +65,7 @@ class Writer:
         self.cutout = read_cutout(options.cutout, metadata)
         self.fit: str = options.fit
         self.faces = bool(options.finds)
+        self.face_maps: bool = options.face_maps and self.faces
         self.inner = inner_ids(metadata)
         order = FACE_PARSING_NAMES if options.labels == FACE_PARSING else self.names
         if options.labels != OWN and sorted(self.names) != sorted(FACE_PARSING_NAMES):
@@ -78,6 +79,7 @@ class Writer:
         kinds = [("overlay", ".jpg")] * self.overlay + [("color", ".png")] * self.color
         kinds += [(f"parts/{part}", ".png") for part in self.parts]
         kinds += [("cutout", ".png")] * bool(self.cutout) + [("probabilities", ".npz")] * self.probabilities
+        kinds += [("face_maps", ".tif")] * self.face_maps
         kinds += [(FACES, ".json")] * self.faces + [(GALLERY, ".txt")] * self.gallery
         return [*(f"{kind}/{job.name}{suffix}" for kind, suffix in kinds), f"{job.name}.png"]
 
@@ -111,6 +113,10 @@ class Writer:
             in_order = np.argsort(self.renumbered)  # channel i is the map's id i
             np.savez_compressed(stream, probabilities=parsed.probabilities[..., in_order, :, :])
             yield stream.getvalue()
+        if self.face_maps:  # of a picture without faces, or of one that is an aligned face: its map
+            maps = [with_palette(self.renumbered[ids], self.out_palette) for ids in parsed.apart or [labels]]
+            options = {"save_all": True, "append_images": maps[1:], "compression": "tiff_adobe_deflate"}
+            yield encode_picture(maps[0], format="TIFF", **options)
         rows = rows_of(parsed, self.names, self.inner)
         if self.faces:
             about = {"picture": printable(job.source), "map": f"{printable(Path(job.name))}.png"}

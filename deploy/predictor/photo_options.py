@@ -24,6 +24,8 @@ def settle_faces(options: argparse.Namespace, metadata: dict[str, Any]) -> None:
     reason = reason_against(metadata)
     options.finds, options.listed, options.why_frames = "", None, ""
     options.advice = reason or "--faces find looks for their faces"
+    if options.face_maps and options.faces == FRAME:
+        raise CannotStartError("--face-maps: of photographs: add --faces find, auto or a file")
     if options.faces == FRAME:
         return
     if options.faces in (AUTO, FIND):
@@ -44,7 +46,7 @@ def open_photos(options: argparse.Namespace, model: ExportedModel, path: Path) -
     """How the model takes pictures; None: each is one frame. Raises CannotStartError."""
     if not options.finds:
         return None
-    return Photos(model, open_finder(model, path), options.finds, options.listed)
+    return Photos(model, open_finder(model, path), options.finds, options.listed, options.face_maps)
 
 
 def join_faces(pieces: Iterable[bytes]) -> bytes:

@@ -41,6 +41,8 @@ class Parsed:
     """(H,W) number of the face that a photo's pixel belongs to, from 1 on; 0 for none."""
     largest: float = 0.0
     """|logit| of a photo's faces."""
+    apart: list[Pixels] | None = None
+    """(H,W) ids of each of a photo's faces alone, if asked for: where they overlap, each keeps its labels."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,8 @@ class Photos:
     finder: Finder | None
     mode: str
     listed: Mapping[str, list[Numbers]] | None = None
+    apart: bool = False
+    """Whether each face's own map is wanted too."""
 
     def faces(self, job: Job, picture: Pixels) -> list[Face] | None:
         """The faces of a photo; None for a picture that is to be parsed as one frame.
@@ -85,17 +89,23 @@ class Photos:
         labelled, size = Labelled(*picture.shape[:2]), int(self.model.metadata["size"])
         kept: list[Probabilities] = []
         largest = [0.0]
+        apart: list[Pixels] = []
         for face in faces:
             logits = self.face_logits(picture, face)
             largest += largest_logits(logits[None])
             labelled.add(logits, torch.tensor(face.frame))
+            if self.apart:
+                alone = Labelled(*picture.shape[:2])
+                alone.add(logits, torch.tensor(face.frame))
+                apart.append(alone.ids)
             if self.model.probabilities:
                 kept.append(logits.softmax(0).half().cpu().numpy())
         classes = len(self.model.metadata["labels"])
         empty = np.zeros((0, classes, size, size), np.float16)
         probabilities = (np.stack(kept) if kept else empty) if self.model.probabilities else None
         worst = float(np.max(largest))  # nan if one is
-        return Parsed(labelled.ids, probabilities, faces, labelled.owner, worst)
+        kept_apart = apart if self.apart else None
+        return Parsed(labelled.ids, probabilities, faces, labelled.owner, worst, kept_apart)
 
     @torch.inference_mode()
     def face_logits(self, picture: Pixels, face: Face) -> Tensor:

@@ -77,6 +77,7 @@ def refuse_for_videos(options: argparse.Namespace) -> None:
         "--parts": options.parts,
         "--cutout": options.cutout,
         "--probabilities": options.probabilities,
+        "--face-maps": options.face_maps,
         "--labels": options.labels != OWN,
         "--fit": options.fit != "stretch",
         "--faces FILE": options.listed is not None,

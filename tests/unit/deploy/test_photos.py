@@ -250,6 +250,37 @@ def test_faults(model: Path, tmp_path: Path):
     assert 12 <= counts["crowd"] <= 16, "at most so many"
 
 
+def test_faces_that_overlap_have_maps_of_their_own(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    photo = scene(700, 400, (230, 200, 240, 0), (440, 200, 240, 0))
+    source = save(tmp_path / "in", photo=photo, empty=np.zeros((100, 200, 3), np.uint8))
+    output = tmp_path / "out"
+    assert parse(model, source, output, "--faces", "find", "--face-maps") == 0
+    rows, ids = found(output), read_ids(output / "photo.png")
+    with Image.open(output / "face_maps/photo.tif") as file:
+        maps = []
+        for page in range(file.n_frames):  # pyright: ignore[reportAttributeAccessIssue]
+            file.seek(page)
+            assert file.mode == "P"
+            maps.append(np.asarray(file).copy())
+    assert len(maps) == len(rows["photo"]["faces"]) == 2
+    assert {each.shape for each in maps} == {ids.shape}
+    for each, face in zip(maps, rows["photo"]["faces"], strict=True):
+        columns = np.flatnonzero((each == 1).any(0))
+        assert columns.mean() == pytest.approx(face["frame"]["centre"][0], abs=12)
+    assert ((maps[0] > 0) | (maps[1] > 0) == (ids > 0)).all()
+    assert not read_ids_of(output / "face_maps/empty.tif").any()
+    capsys.readouterr()
+    assert parse(model, source, tmp_path / "frames", "--face-maps") == 2
+    assert "error: --face-maps: of photographs: add --faces find" in capsys.readouterr().err
+
+
+def read_ids_of(path: Path) -> Any:
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
 def test_upside_down_photos_are_turned_by_their_exif_tag(model: Path, tmp_path: Path):
     photo = Image.fromarray(scene(600, 400, WHERE))
     (tmp_path / "in").mkdir()
