@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from lisa.config import LossConfig
 from lisa.labels import IGNORE_INDEX
-from lisa.lovasz import lovasz_softmax
+from lisa.losses.lovasz_softmax import lovasz_softmax
 from lisa.models.kernels.fast_path import eager_on_cpu
 
 
@@ -38,7 +38,7 @@ def dice(logits: Tensor, target: Tensor, smoothing: float) -> Tensor:
 
 
 def lovasz(logits: Tensor, target: Tensor) -> Tensor:
-    """Lovasz-softmax over the batch, the mean over the classes in it: :mod:`lisa.lovasz`."""
+    """Lovasz-softmax over the batch, the mean over the classes in it: :mod:`lisa.losses.lovasz_softmax`."""
     return _Pixels(logits, target).lovasz()
 
 
