@@ -115,22 +115,28 @@ def _largest_first(values: Tensor) -> Tensor:
 
 def _in_numpy(probabilities: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """Loss and gradient (N,C) of float32 on the CPU, where NumPy sorts ten times as fast as torch."""
-    rows = probabilities.t().contiguous()
-    if rows.data_ptr() == probabilities.data_ptr():
-        rows = rows.clone()
+    rows = torch.where(target != IGNORE_INDEX, probabilities.t(), 0).contiguous()
+    loss, gradient = loss_and_gradient(rows, target)
+    return probabilities.new_tensor(loss), gradient.t().contiguous()
+
+
+def loss_and_gradient(rows: Tensor, target: Tensor, weight: float = 1.0) -> tuple[float, Tensor]:
+    """``weight`` times the loss of probabilities (C,N), and its gradient (C,N); float32, on the CPU.
+
+    Probabilities must be 0 where ``target`` (N,) is ``IGNORE_INDEX``. They are the same afterwards.
+    """
     gradient = torch.zeros_like(rows)
     ids = target.to(torch.uint8).numpy()
     by_class = np.argsort(ids, kind="stable")
     counts = np.bincount(ids, minlength=256)
     ends = counts.cumsum()
-    rows.numpy()[:, by_class[ends[IGNORE_INDEX - 1] :]] = 0
-    share = np.float32(1 / max(1, np.count_nonzero(counts[: len(rows)])))
+    share = np.float32(weight / max(1, np.count_nonzero(counts[: len(rows)])))
     work = _Work(len(target), share)
     loss = 0.0
     for row, out, count, end in zip(rows.numpy(), gradient.numpy(), counts, ends, strict=False):
         if count > 0:
             loss += work.one_class(row, by_class[end - count : end], out)
-    return probabilities.new_tensor(loss), gradient.t().contiguous()
+    return loss, gradient
 
 
 class _Work:
@@ -149,11 +155,22 @@ class _Work:
     def one_class(self, row: NDArray[np.float32], own: NDArray[np.intp], out: NDArray[np.float32]) -> float:
         """Writes the gradient of a class's probabilities ``row`` (N,) to ``out`` (N,); returns the loss.
 
-        ``own`` (T,) are the class's pixels. Overwrites ``row`` at ``own`` with 0, which ignored pixels have
-        too: errors of 0 in other classes have no gradient. ``out`` must be 0.
+        ``own`` (T,) are the class's pixels. ``row`` is 0 at ignored pixels, and at ``own`` meanwhile: errors
+        of 0 in other classes have no gradient. ``out`` must be 0.
         """
-        own_errors = np.maximum(1 - row[own], 0)
+        kept = row[own]
         row[own] = 0
+        loss = self._one_class(row, np.maximum(1 - kept, 0), own, out)
+        row[own] = kept
+        return loss
+
+    def _one_class(
+        self,
+        row: NDArray[np.float32],
+        own_errors: NDArray[np.float32],
+        own: NDArray[np.intp],
+        out: NDArray[np.float32],
+    ) -> float:
         smallest = own_errors.min()
         others = np.flatnonzero(row >= max(SMALL, smallest))
         if not smallest < SMALL:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from lisa.config import LossConfig
 from lisa.labels import IGNORE_INDEX
 from lisa.losses.lovasz_softmax import lovasz_softmax
+from lisa.losses.on_cpu import fused_loss, serves
 from lisa.models.kernels.fast_path import eager_on_cpu
 
 
@@ -143,7 +144,10 @@ class SegmentationLoss(nn.Module):
 
     def _one(self, logits: Tensor, target: Tensor) -> Tensor:
         config = self.config
-        pixels = _Pixels(logits if logits.dtype == torch.float64 else logits.float(), target)
+        logits = logits if logits.dtype == torch.float64 else logits.float()
+        if serves(config, logits):
+            return fused_loss(logits, target, config, self.weights)
+        pixels = _Pixels(logits, target)
         terms: list[Tensor] = []
         if config.cross_entropy > 0:
             terms.append(config.cross_entropy * pixels.cross_entropy(config.label_smoothing, self.weights))
