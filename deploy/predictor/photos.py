@@ -141,7 +141,7 @@ def fills_the_frame(whole: Whole, faces: list[Face], picture: Pixels) -> bool:
     for face in faces[:1]:
         x, y, face_side, angle = face.frame
         near = math.hypot(x - centre[0], y - centre[1]) < 0.12 * side
-        if near and abs(math.log(face_side / side)) < 0.25 and abs(angle) < math.radians(15):
+        if near and abs(math.log(face_side / side)) < 0.32 and abs(angle) < math.radians(15):
             return True
         if face_side > 0.3 * side:
             return False
