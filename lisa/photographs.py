@@ -10,7 +10,7 @@ import zipimport
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -54,7 +54,7 @@ class Photographs:
             ) from None
         metadata: dict[str, Any] = model.read_metadata(path)
         self._reason: str = finding.reason_against(metadata)
-        self._numbers_of = program("faces.given").numbers_of
+        self._program = program
         self._labels: list[str] = metadata["labels"]
         self._inner: list[int] = program("outputs").inner_ids(metadata)
         self._job = program("inputs").Job(Path(), "")
@@ -68,12 +68,14 @@ class Photographs:
 
         Raises InputError for places that can't be, and if the file can't find what is wanted.
         """
+        if isinstance(wanted, str) and wanted not in get_args(Mode):
+            raise InputError(f"faces {wanted!r}: one of {', '.join(get_args(Mode))}, or boxes and points")
         listed = None if isinstance(wanted, str) else self._listed(wanted)
         finds = listed is None or any(len(numbers) == 4 for numbers in listed)
         if finds and self._reason:
             raise InputError(f"{self._path}: finds no faces: {self._reason}")
-        by_name = None if listed is None else {str(self._job.source): listed}
-        photos = self._photos.Photos(self._model, self._finder, wanted, by_name)
+        by_name = () if listed is None else ({str(self._job.source): listed},)
+        photos = self._photos.Photos(self._model, self._finder, wanted, *by_name)
         found = photos.faces(self._job, pixels)
         if found is None:
             return None
@@ -87,7 +89,11 @@ class Photographs:
 
     def _listed(self, places: Places) -> list[tuple[float, ...]]:
         try:
-            return [self._numbers_of(np.asarray(place, np.float64).ravel().tolist()) for place in places]
+            numbers_of = self._program("faces.given").numbers_of
+        except (ImportError, AttributeError):
+            raise InputError(f"{self._path}: was exported before it took faces: export it again") from None
+        try:
+            return [numbers_of(np.asarray(place, np.float64).ravel().tolist()) for place in places]
         except (ValueError, TypeError) as error:
             raise InputError(f"faces: {error}") from None
 

@@ -128,6 +128,8 @@ def predict(options: argparse.Namespace, console: Console) -> Report:
     if is_video(Path(options.input)):
         refuse_for_videos(options)
         model = open_model(options, devices[0])
+        torch.set_num_threads(cores())
+        model.warm_up()
         settings = settings_of(options, digest, choose_precision(options.precision, devices[0]))
         return predict_video(options, model, writer, settings, console)
     if options.steady:
@@ -247,7 +249,7 @@ def summarise(report: Report, console: Console) -> None:
     elif report.oblong and not report.photos:
         say(f"{report.oblong} done as frames look like photographs: {report.advice}", console)
     if report.photos:
-        found = f"{report.faces} faces in {report.photos} photographs"
+        found = f"{report.faces} faces in {report.photos} {report.unit}"
         without = f", none in {report.without_face} of them" if report.without_face else ""
         aligned = f"; {report.aligned} pictures are aligned faces" if report.aligned else ""
         console.print(f"{found}{without}{aligned}", highlight=False, soft_wrap=True)

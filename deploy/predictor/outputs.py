@@ -114,7 +114,8 @@ class Writer:
             np.savez_compressed(stream, probabilities=parsed.probabilities[..., in_order, :, :])
             yield stream.getvalue()
         if self.face_maps:  # of a picture without faces, or of one that is an aligned face: its map
-            maps = [with_palette(self.renumbered[ids], self.out_palette) for ids in parsed.apart or [labels]]
+            apart = parsed.apart or [(0, 0, labels)]
+            maps = [with_palette(self._page(labels, *each), self.out_palette) for each in apart]
             options = {"save_all": True, "append_images": maps[1:], "compression": "tiff_adobe_deflate"}
             yield encode_picture(maps[0], format="TIFF", **options)
         rows = rows_of(parsed, self.names, self.inner)
@@ -127,6 +128,12 @@ class Writer:
             yield gallery_piece(printable(Path(job.name)), picture, labels, len(self.names), frames)
         renumbered = with_palette(self.renumbered[labels], self.out_palette)
         yield encode_picture(renumbered, format="PNG", compress_level=PNG_LEVEL)
+
+    def _page(self, whole: Pixels, top: int, left: int, ids: Pixels) -> Pixels:
+        """A map of the whole picture's size with these ids alone."""
+        page = np.full_like(whole, self.renumbered[0])
+        page[top : top + ids.shape[0], left : left + ids.shape[1]] = self.renumbered[ids]
+        return page
 
 
 def with_palette(labels: Pixels, palette: list[int]) -> Image.Image:

@@ -41,8 +41,9 @@ class Parsed:
     """(H,W) number of the face that a photo's pixel belongs to, from 1 on; 0 for none."""
     largest: float = 0.0
     """|logit| of a photo's faces."""
-    apart: list[Pixels] | None = None
-    """(H,W) ids of each of a photo's faces alone, if asked for: where they overlap, each keeps its labels."""
+    apart: list[tuple[int, int, Pixels]] | None = None
+    """Top, left and ids of each of a photo's faces alone, if asked for: where they overlap, each keeps its
+    labels."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ class Photos:
         labelled, size = Labelled(*picture.shape[:2]), int(self.model.metadata["size"])
         kept: list[Probabilities] = []
         largest = [0.0]
-        apart: list[Pixels] = []
+        apart: list[tuple[int, int, Pixels]] = []
         for face in faces:
             logits = self.face_logits(picture, face)
             largest += largest_logits(logits[None])
@@ -97,7 +98,10 @@ class Photos:
             if self.apart:
                 alone = Labelled(*picture.shape[:2])
                 alone.add(logits, torch.tensor(face.frame))
-                apart.append(alone.ids)
+                rows, columns = np.flatnonzero(alone.ids.any(1)), np.flatnonzero(alone.ids.any(0))
+                top, left = (int(each[0]) if each.size else 0 for each in (rows, columns))
+                bottom, right = (int(each[-1]) + 1 if each.size else 0 for each in (rows, columns))
+                apart.append((top, left, alone.ids[top:bottom, left:right].copy()))
             if self.model.probabilities:
                 kept.append(logits.softmax(0).half().cpu().numpy())
         classes = len(self.model.metadata["labels"])

@@ -74,6 +74,8 @@ class Report:
     """Pictures done as whole photographs."""
     faces: int = 0
     """Faces found in those."""
+    unit: str = "photographs"
+    """What they are."""
     oblong: int = 0
     """Pictures done as one frame that are no squares."""
     why_frames: str = ""

@@ -137,7 +137,9 @@ class Finder:
         work = Working.of(photo, WORKING * self.size)
         frames = torch.tensor([face.frame for face in faces]) / torch.tensor([*[work.factor] * 3, 1.0])
         found = self._align(work, frames, FOLLOWING)
-        holds = accepted(found, work.factor)
+        alone = torch.zeros(len(frames), dtype=torch.bool)
+        alone[kept(found.frames, found.score, 0.4)] = True  # of two that went to one face, one is missed
+        holds = accepted(found, work.factor) & alone
         moved = iter(self._faces(work, found.frames[holds], found.score[holds].tolist()))
         return [next(moved) if here else None for here in holds.tolist()]
 

@@ -1,4 +1,4 @@
-"""The search: one call of the network per size on the whole photo, and a vote of the parts for frames."""
+"""The search: the network sees the whole photo at several sizes, and the parts vote for frames."""
 
 import math
 from collections.abc import Callable, Iterator

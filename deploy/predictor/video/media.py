@@ -1,6 +1,7 @@
 """Video files, through PyAV: frames that come upright and with their times, and what is written."""
 
 import importlib.util
+import re
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -22,6 +23,12 @@ IN_MP4 = {"aac", "mp3", "ac3", "eac3", "opus", "alac", "flac"}
 MISSING = 0.5
 """A file that ends more than so many seconds before its own header says was cut short."""
 
+MOST_FRAMES = 0.95
+"""So was one of fewer frames than this share of what its header says; some leave out a few on purpose."""
+
+GIVEN_UP = 1000
+"""Damaged packets after which no more are tried."""
+
 
 class Frame(NamedTuple):
     """A picture of a video."""
@@ -41,19 +48,18 @@ def is_video(path: Path) -> bool:
 class Film:
     """A video to read, once. Raises CannotStartError if PyAV is missing, or opens no video there."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, max_pixels: int) -> None:
         if importlib.util.find_spec("av") is None:
             raise CannotStartError(f"--input {path}: videos need PyAV: pip install av")
         import av
-        import av.error
 
-        self.path = path
+        self.path, self.max_pixels = path, max_pixels
         self.reason = ""
-        """Why the frames ended early; empty if they didn't."""
+        """What is missing of the frames; empty if nothing is."""
         try:
-            self._container: Any = av.open(str(path))
-        except (OSError, av.error.FFmpegError) as error:
-            raise CannotStartError(f"--input {path}: {error.strerror or first_line(error)}") from None
+            self._container: Any = av.open(str(path), metadata_errors="replace")
+        except media_errors() as error:
+            raise CannotStartError(f"--input {path}: {said(error)}") from None
         if not self._container.streams.video:
             raise CannotStartError(f"--input {path}: holds no video")
         self.stream = self._container.streams.video[0]
@@ -63,38 +69,78 @@ class Film:
         self.rate: Fraction = self.stream.average_rate or Fraction(25)
 
     @property
-    def seconds(self) -> float:
-        """Its length by its own header; 0 if that is silent."""
+    def end(self) -> float:
+        """The second where it ends by its own header; 0 if that is silent."""
+        if self.stream.duration is not None:
+            return float(((self.stream.start_time or 0) + self.stream.duration) * self.time_base)
+        tag = re.fullmatch(r"(\d+):(\d+):([\d.]+)", self.stream.metadata.get("DURATION", ""))  # of .mkv
+        if tag is not None:
+            return 3600 * int(tag[1]) + 60 * int(tag[2]) + float(tag[3])
         return float(self._container.duration or 0) / 1_000_000
 
     def frames(self, hear: Callable[[Any], None]) -> Iterator[Frame]:
-        """All frames that can be read; packets of sound go to ``hear`` as they come."""
-        import av.error
+        """All frames that can be read, of one size; packets of sound go to ``hear`` as they come.
 
-        end, heard, step = 0.0, 0.0, float(1 / self.rate)
+        Raises CannotStartError for frames of more than ``max_pixels``.
+        """
+        end, last, count, damaged = 0.0, None, 0, 0
+        shape: tuple[int, ...] = ()
         wanted = [each for each in (self.stream, self.sound) if each is not None]
-        try:
-            for packet in self._container.demux(wanted):
-                if packet.stream is self.sound:
-                    heard = max(heard, float((packet.pts or 0) * packet.time_base))
-                    hear(packet)
-                    continue
-                for picture in packet.decode():
-                    pixels = np.rot90(picture.to_ndarray(format="rgb24"), picture.rotation // 90)
-                    time = picture.pts if picture.pts is not None else round(end / self.time_base)
-                    seconds = float(time * self.time_base)
-                    end = seconds + step
-                    yield Frame(np.ascontiguousarray(pixels), time, seconds)
-        except (OSError, av.error.FFmpegError) as error:
-            self.reason = f"damaged after {end:.2f} s ({error.strerror or first_line(error)})"
-            return
-        length = max(end, heard) - float((self.stream.start_time or 0) * self.time_base)
-        if length < self.seconds - MISSING:
-            self.reason = f"ends after {length:.2f} s of {self.seconds:.2f}"
+        packets = self._container.demux(wanted)
+        while True:
+            try:
+                packet = next(packets, None)
+                decoded = [] if packet is None or packet.stream is self.sound else packet.decode()
+            except media_errors():
+                damaged += 1  # those behind it may be whole
+                if damaged > GIVEN_UP:
+                    break
+                continue
+            if packet is None:
+                break
+            if packet.stream is self.sound:
+                hear(packet)
+            for picture in decoded:
+                turned = np.rot90(picture.to_ndarray(format="rgb24"), picture.rotation // 90)
+                pixels = np.ascontiguousarray(turned)
+                shape = shape or self._accepted(pixels)
+                if pixels.shape != shape:
+                    height, width = pixels.shape[:2]
+                    self.reason = f"its frames are {width}x{height} after {end:.2f} s"
+                    return
+                time = picture.pts if picture.pts is not None else round(end / self.time_base)
+                last = time if last is None else max(time, last + 1)  # of broken ones some go back
+                seconds = float(last * self.time_base)
+                end, count = seconds + float(1 / self.rate), count + 1
+                yield Frame(pixels, last, seconds)
+        if damaged:
+            self.reason = f"{damaged} damaged packets, {count} frames in {end:.2f} s"
+        elif end < self.end - MISSING:
+            self.reason = f"ends after {end:.2f} s of {self.end:.2f}"
+        elif count < MOST_FRAMES * self.stream.frames:
+            self.reason = f"holds {count} of {self.stream.frames} frames"
+
+    def _accepted(self, pixels: Pixels) -> tuple[int, ...]:
+        height, width = pixels.shape[:2]
+        if height * width > self.max_pixels:
+            raise CannotStartError(f"--input {self.path}: {width}x{height} is more than --max-pixels")
+        return pixels.shape
 
     def close(self) -> None:
         """Frees the file."""
         self._container.close()
+
+
+def media_errors() -> tuple[type[Exception], ...]:
+    """What FFmpeg raises; PyAV is installed."""
+    import av.error
+
+    return OSError, av.error.FFmpegError
+
+
+def said(error: BaseException) -> str:
+    """The reason in a line."""
+    return getattr(error, "strerror", None) or first_line(error)
 
 
 class Ids:

@@ -4,7 +4,9 @@ import argparse
 import contextlib
 import json
 import os
+import signal
 import time
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -29,9 +31,9 @@ from ..inputs import Job
 from ..model import ExportedModel
 from ..outputs import OWN, Writer, blend, with_palette
 from ..photo_options import open_photos
-from ..photos import Parsed, rows_of
+from ..photos import Parsed, is_square, rows_of
 from ..streams import Outcome, Report
-from .media import Film, Frame, Ids, Overlay
+from .media import Film, Frame, Ids, Overlay, media_errors, said
 from .tracking import Track, Tracker
 
 IDS, OVERLAY, FACES = "ids", "overlay", "faces"
@@ -45,28 +47,65 @@ def predict_video(
     console: Console,
 ) -> Report:
     """Parses the video that ``--input`` names. Raises CannotStartError."""
-    with contextlib.closing(Film(Path(options.input))) as film, sole_writer(options.output):
+    film = Film(Path(options.input), options.max_pixels)
+    with contextlib.closing(film), sole_writer(options.output), sigterm_as_ctrl_c():
         targets = _targets(options, film)
         refuse_replacing(map(os.path.realpath, targets.values()), [os.path.realpath(film.path)])
-        if not os.path.lexists(options.output / SETTINGS_FILE):
-            refuse_foreign(path for path in targets.values() if os.path.lexists(path))
+        _refuse_others(options, film, targets)
         prepare_output(options.output)
-        settings = {**settings, "steady": options.steady}
+        settings = {**settings, "steady": options.steady, "video": os.path.realpath(film.path)}
         since = max(claim(options.output, settings, options.overwrite), changed_at(film.path))
-        if all(path.is_file() and path.stat().st_mtime >= since for path in targets.values()):
+        done = all(path.is_file() and path.stat().st_mtime >= since for path in targets.values())
+        if done and not _noted(options.output / "report.json").get("failed"):
             return Report(total=1, skipped=1)
         tracker = Tracker(model, open_photos(options, model, options.model), options.steady)
-        report = Report()
+        report = Report(unit="frames", why_frames=options.why_frames, advice=options.advice)
         start = time.perf_counter()
-        _drive(film, tracker, _Outputs(film, targets, writer, options.max_pixels), report, console)
+        try:
+            _drive(film, tracker, _Outputs(film, targets, writer), report, console)
+            if film.reason:
+                kept = "what was readable is written" if report.done else "nothing was readable"
+                report.failed[printable(film.path)] = f"{film.reason}: {kept}"
+        except KeyboardInterrupt:
+            report.interrupted = True
+        except (*media_errors(), RuntimeError, MemoryError) as error:  # a full disk, a lost device
+            report.failed[printable(film.path)] = f"{said(error)}: nothing is written"
         report.seconds = time.perf_counter() - start
         report.total = report.done
-        if film.reason:
-            kept = "what was readable is written" if report.done else "nothing was readable"
-            report.failed[printable(film.path)] = f"{film.reason}: {kept}"
         content = {"model": str(options.model), "settings": settings, **report.content()}
         write_whole(options.output / "report.json", json.dumps(content, indent=1).encode())
         return report
+
+
+@contextlib.contextmanager
+def sigterm_as_ctrl_c() -> Generator[None]:
+    """Inside, SIGTERM raises KeyboardInterrupt, so that no half-written file is left."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _refuse_others(options: argparse.Namespace, film: Film, targets: dict[str, Path]) -> None:
+    """Raises CannotStartError for files of these names that are not this video's."""
+    there = [path for path in targets.values() if os.path.lexists(path)]
+    note = options.output / SETTINGS_FILE
+    if not os.path.lexists(note):
+        refuse_foreign(there)
+    other = _noted(note).get("video")
+    if there and other != os.path.realpath(film.path) and not options.overwrite:
+        whose = f"of {other}" if other else "of another run"
+        raise CannotStartError(f"{there[0]} is {whose}: choose another --output, or --overwrite")
+
+
+def _noted(path: Path) -> dict[str, Any]:
+    """A JSON object that an earlier run left; nothing if it left none."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def refuse_for_videos(options: argparse.Namespace) -> None:
@@ -101,22 +140,23 @@ def _drive(film: Film, tracker: Tracker, outputs: "_Outputs", report: Report, co
     job = Job(film.path, film.path.stem)
     columns = (TextColumn("parsing"), BarColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
     with outputs, Progress(*columns, console=console) as progress:
-        task = progress.add_task("", total=film.seconds or None)
+        task = progress.add_task("", total=film.end or None)
         for frame in film.frames(outputs.hear):
             with report.split.spent_on("network"):
                 parsed = tracker.parse(job, frame.pixels)
             with report.split.spent_on("encode"):
                 outputs.add(frame, parsed, tracker.tracks)
-            where = f"{printable(film.path)} at {frame.seconds:.2f} s"
-            report.count(Outcome(job, largest=parsed.largest), where)
+            faces = None if parsed.faces is None else len(parsed.faces)
+            outcome = Outcome(job, faces=faces, oblong=not is_square(frame.pixels), largest=parsed.largest)
+            report.count(outcome, f"{printable(film.path)} at {frame.seconds:.2f} s")
             progress.update(task, completed=frame.seconds, description=f"{frame.seconds:.1f} s")
 
 
 class _Outputs:
     """The files of one video. They are begun with the first frame, and appear whole as the block ends."""
 
-    def __init__(self, film: Film, targets: dict[str, Path], writer: Writer, max_pixels: int) -> None:
-        self.film, self.targets, self.writer, self.max_pixels = film, targets, writer, max_pixels
+    def __init__(self, film: Film, targets: dict[str, Path], writer: Writer) -> None:
+        self.film, self.targets, self.writer = film, targets, writer
         self.ids: Ids | None = None
         self.overlay: Overlay | None = None
         self.rows: TextIO | None = None
@@ -154,8 +194,6 @@ class _Outputs:
         self._count += 1
 
     def _open(self, height: int, width: int) -> Ids:
-        if height * width > self.max_pixels:
-            raise CannotStartError(f"{self.film.path}: {width}x{height} is more than --max-pixels")
         parts = {kind: self._stack.enter_context(whole_file(path)) for kind, path in self.targets.items()}
         if FACES in parts:
             self.rows = self._stack.enter_context(parts[FACES].open("w", encoding="utf-8"))

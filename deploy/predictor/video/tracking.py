@@ -10,7 +10,7 @@ from torch import Tensor
 from ..faces.finder import Face
 from ..faces.put_back import Labelled
 from ..inputs import Job
-from ..model import ExportedModel, largest_logits
+from ..model import SANE, ExportedModel, largest_logits
 from ..photos import Parsed, Photos
 from ..pictures import Pixels
 
@@ -19,6 +19,9 @@ AGAIN, AGAIN_IF_EMPTY = 25, 5
 
 PATIENCE = 5
 """A missed face stays where it was for so many frames: something passed before it, or it turned away."""
+
+EXPLODED = 10 * SANE
+"""Logits beyond it enter no average."""
 
 SAME = 0.4
 """Two frames of faces are one face's if their centres are nearer, in sides of the larger one."""
@@ -78,7 +81,11 @@ class Tracker:
         return Parsed(labelled.ids, None, faces, labelled.owner, float(np.max(largest)))
 
     def _averaged(self, before: Tensor | None, now: Tensor) -> Tensor:
-        return now if before is None or not self.steady else self.steady * before + (1 - self.steady) * now
+        if before is None or not self.steady:
+            return now
+        if not largest_logits(before.view(1, *before.shape[-3:]))[0] <= EXPLODED:
+            return now  # it would stay in the average for seconds, nan for ever
+        return self.steady * before + (1 - self.steady) * now
 
     def _follow(self, photos: Photos, picture: Pixels) -> None:
         """Moves the tracks to where their faces are now; drops the lost ones, adds new ones."""

@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from deploy_helpers import parse
 from scene_helpers import painted_face, scene, write_painted_model
 
 from deploy.predictor.video import media
+from deploy.predictor.video.tracking import Tracker
 
 av = pytest.importorskip("av")
 
@@ -83,6 +85,7 @@ def test_a_face_is_followed_and_the_sound_is_kept(
     assert {each.shape for each in maps} == {(240, 480)}
     for row, ids in zip(rows, maps, strict=True):  # lossless: the very ids
         assert row["faces"][0]["pixels"]["skin"] == int((ids == 1).sum())
+    assert json.loads((output / "report.json").read_text())["faces"] == FRAMES
     with av.open(str(output / "clip.overlay.mp4")) as overlay:
         assert len(list(overlay.decode(video=0))) == FRAMES
     assert sound_of(output / "clip.overlay.mp4") == sound_of(source) != []
@@ -115,6 +118,15 @@ def test_frames_are_the_default_and_steady_is_an_average(model: Path, tmp_path: 
     assert np.array_equal(steady[0], plain[0])
     assert (steady[1] == plain[0]).mean() > 0.9
     assert not (tmp_path / "plain" / "flicker.faces.json").exists()
+
+
+def test_an_explosion_does_not_stay_in_the_average() -> None:
+    tracker = Tracker.__new__(Tracker)
+    tracker.steady = 0.9
+    now = torch.ones(1, 2, 4, 4)
+    for before in (torch.full_like(now, float("nan")), torch.full_like(now, 1e9)):
+        assert torch.equal(tracker._averaged(before, now), now)  # pyright: ignore[reportPrivateUsage]
+    assert torch.allclose(tracker._averaged(3 * now, now), 2.8 * now)  # pyright: ignore[reportPrivateUsage]
 
 
 def test_a_broken_file_gives_what_is_readable_and_says_so(
@@ -166,26 +178,106 @@ def test_without_pyav_one_line(
     assert capsys.readouterr().err.endswith("clip.mp4: videos need PyAV: pip install av\n")
 
 
+class Picture:
+    """A decoded frame."""
+
+    pts = 0
+
+    def __init__(self, pixels: np.ndarray, rotation: int = 0) -> None:
+        self.pixels, self.rotation = pixels, rotation
+
+    def to_ndarray(self, format: str) -> np.ndarray:
+        return self.pixels
+
+
+def frames_of(
+    source: Path, monkeypatch: pytest.MonkeyPatch, *pictures: Picture
+) -> tuple[media.Film, list[Any]]:
+    """The film, as if it held these."""
+    opened = media.Film(source, 10**6)
+    packet = type("Packet", (), {"stream": opened.stream, "decode": lambda self: pictures})()
+    container = type("Container", (), {"duration": 0, "demux": lambda self, streams: iter([packet])})()
+    monkeypatch.setattr(opened, "_container", container)
+    return opened, list(opened.frames(lambda packet: None))
+
+
 @pytest.mark.parametrize(("degrees", "turns"), [(90, 1), (-90, 3), (180, 2), (0, 0)])
 def test_frames_come_upright(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, degrees: int, turns: int
 ) -> None:
     """FFmpeg tells how far a phone's frames are to be turned, counterclockwise."""
+    pixels = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
     source = film(tmp_path / "clip.mkv", frames=1, sound=False)
-    opened = media.Film(source)
+    _, (frame,) = frames_of(source, monkeypatch, Picture(pixels, degrees))
+    assert np.array_equal(frame.pixels, np.rot90(pixels, turns))
 
-    class Turned:
-        pts = 0
-        rotation = degrees
 
-        def to_ndarray(self, format: str) -> np.ndarray:
-            return np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
+def test_times_go_on_and_another_size_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An encoder would resize ids of another size: between 0 and 18 lie labels that were never there."""
+    small, large = np.zeros((2, 4, 3), np.uint8), np.zeros((4, 8, 3), np.uint8)
+    source = film(tmp_path / "clip.mkv", frames=1, sound=False)
+    opened, frames = frames_of(source, monkeypatch, Picture(small), Picture(small), Picture(large))
+    assert [frame.time for frame in frames] == [0, 1]
+    assert "its frames are 8x4 after" in opened.reason
 
-    packet = type("Packet", (), {"stream": opened.stream, "decode": lambda self: [Turned()]})()
-    container = type("Container", (), {"duration": 0, "demux": lambda self, streams: [packet]})()
-    monkeypatch.setattr(opened, "_container", container)
-    (frame,) = opened.frames(lambda packet: None)
-    assert np.array_equal(frame.pixels, np.rot90(np.arange(24).reshape(2, 4, 3), turns))
+
+def test_a_film_that_begins_late_is_whole(model: Path, tmp_path: Path) -> None:
+    path = tmp_path / "late.mkv"
+    with av.open(str(path), "w") as container:
+        video: Any = container.add_stream("ffv1", rate=RATE)
+        video.width, video.height, video.pix_fmt = 64, 64, "yuv444p"
+        for number in range(20, 30):
+            frame = av.VideoFrame.from_ndarray(painted_face(64), format="rgb24")
+            frame.pts = number
+            container.mux(video.encode(frame))
+        container.mux(video.encode())
+    assert parse(model, path, tmp_path / "out") == 0
+    with av.open(str(tmp_path / "out" / "late.ids.mkv")) as container:
+        times = [float(frame.pts * frame.time_base) for frame in container.decode(video=0)]
+    assert times == pytest.approx([number / RATE for number in range(20, 30)], abs=2e-3)
+
+
+def test_what_is_behind_a_damaged_spot_is_parsed_too(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = film(tmp_path / "spot.mkv", frames=FRAMES, sound=False)
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 300] = bytes((37 * index) % 256 for index in range(300))
+    path.write_bytes(content)
+    code = parse(model, path, tmp_path / "out")
+    shown = capsys.readouterr().out
+    assert len(ids_of(tmp_path / "out" / "spot.ids.mkv")) > FRAMES - 5
+    assert code == ("failed:" in shown)
+
+
+def test_a_broken_file_is_never_done(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    whole = film(tmp_path / "whole.mkv", sound=False).read_bytes()
+    broken = tmp_path / "broken.mkv"
+    broken.write_bytes(whole[: len(whole) // 2])
+    for _ in range(2):
+        assert parse(model, broken, tmp_path / "out") == 1
+        assert "what was readable is written" in capsys.readouterr().out
+
+
+def test_another_video_of_the_same_name_is_refused(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        film(tmp_path / folder / "clip.mkv", frames=2, sound=False)
+    assert parse(model, tmp_path / "one" / "clip.mkv", tmp_path / "out") == 0
+    assert parse(model, tmp_path / "two" / "clip.mkv", tmp_path / "out") == 2
+    assert f"clip.ids.mkv is of {tmp_path / 'one' / 'clip.mkv'}" in capsys.readouterr().err
+    assert parse(model, tmp_path / "two" / "clip.mkv", tmp_path / "out", "--overwrite") == 0
+
+
+def test_frames_that_no_face_fills_are_told(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = film(tmp_path / "clip.mkv", frames=2, sound=False)
+    assert parse(model, source, tmp_path / "out") == 0
+    assert "2 done as frames look like photographs: --faces find" in capsys.readouterr().out
 
 
 def test_an_interrupted_video_leaves_nothing(
@@ -196,4 +288,4 @@ def test_an_interrupted_video_leaves_nothing(
 
     monkeypatch.setattr("deploy.predictor.video.tracking.Tracker.parse", interrupted)
     assert parse(model, film(tmp_path / "clip.mkv", frames=2, sound=False), tmp_path / "out") == 130
-    assert [path.name for path in (tmp_path / "out").iterdir()] == [".predict.json"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [".predict.json", "report.json"]

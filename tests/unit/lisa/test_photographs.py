@@ -70,6 +70,11 @@ def test_boxes_and_points_of_another_program(model: Path, tmp_path: Path):
             parser(photo, faces=[wrong])  # pyright: ignore[reportArgumentType]
 
 
+def test_a_mode_that_is_none_is_refused(model: Path):
+    with pytest.raises(lisa.InputError, match=r"faces 'faces\.jsonl': one of frame, find, auto, or boxes"):
+        lisa.load(model, device="cpu")(painted_face(64), faces="faces.jsonl")  # pyright: ignore[reportArgumentType]
+
+
 def test_points_need_no_finder(tmp_path: Path, model: Path):
     photo = scene(600, 400, WHERE)
     found = lisa.load(model, device="cpu")(photo, faces="find")

@@ -103,6 +103,15 @@ def test_two_faces_on_one_spot_are_one():
     assert len(finder().find(twice)) == 1
 
 
+def test_of_two_that_follow_one_face_one_is_missed():
+    photo = scene(500, 400, (250, 200, 220, 0))
+    (face,) = finder().find(photo)
+    beside = Face((face.frame[0] + 2, *face.frame[1:]), face.confidence, face.points)
+    assert [each is None for each in finder().follow(photo, [face, beside])].count(True) == 1
+    assert finder().follow(np.zeros_like(photo), [face]) == [None]
+    assert finder().follow(photo, []) == []
+
+
 def test_poor_boxes_are_pulled_into_place_and_points_hold():
     where = (300.0, 200.0, 240.0, -20.0)
     photo = scene(600, 400, where)
