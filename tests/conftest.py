@@ -24,6 +24,8 @@ TOP_TO_BOTTOM = (
 )  # fmt: skip
 """The parts of a face but its skin: masks in which they lie in another order are refused."""
 
+MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS
+
 MOST_WORKERS = 8
 """Each imports torch and more: a gigabyte."""
 
@@ -110,6 +112,12 @@ def make_faces(tmp_path: Path) -> Callable[..., Path]:
         return root
 
     return make
+
+
+@pytest.fixture(autouse=True)
+def limited_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The predictor lifts Pillow's limit for its own process: after it, damaged headers would count here."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", MAX_IMAGE_PIXELS)
 
 
 @pytest.fixture(autouse=True)

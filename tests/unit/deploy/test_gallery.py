@@ -39,7 +39,16 @@ def browser() -> Generator[Browser]:
 
 def write_page(folder: Path, names: list[str]) -> Path:
     """A gallery in which a picture's left half is skin, its right half hair, under a strip of background."""
-    options = {"output": folder, "parts": "", "cutout": "", "fit": "stretch", "finds": "", "labels": "own"}
+    options = {
+        "output": folder,
+        "parts": "",
+        "cutout": "",
+        "fit": "stretch",
+        "finds": "",
+        "labels": "own",
+        "face_maps": "",
+    }
+
     flags = dict.fromkeys(("overlay", "color", "probabilities", "gallery"), True)
     writer = Writer({"labels": list(NAMES), "palette": list(PALETTE)}, Namespace(**options, **flags))
     labels = np.repeat(np.array([[SKIN, HAIR]], np.uint8), 20, axis=1).repeat(50, axis=0)
