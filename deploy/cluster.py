@@ -14,14 +14,12 @@ import json
 import logging
 import os
 import posixpath
-import signal
-import socket
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -50,6 +48,7 @@ from deploy.predictor.options import automatic, common_options
 from deploy.predictor.outputs import FACES
 from deploy.predictor.photo_options import join_faces, open_photos, settle_faces
 from deploy.predictor.streams import Batches, Outcome, Report, run
+from deploy.ray_cluster import ray_cluster
 from deploy.store import Store, StoreStream, StoreWriter
 
 BLOCK = 64
@@ -171,43 +170,6 @@ def claim(target: Store, settings: dict[str, Any], outputs: list[list[str]], ove
             target.files.rm_file(target.path(name))
         target.write(note, content)
     return set()
-
-
-def require_listener(address: str) -> None:
-    """Raises CannotStartError if nobody answers at host:port: Ray would try on for minutes."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not host or not port.isdigit():
-        return
-    try:
-        socket.create_connection((host, int(port)), timeout=30).close()
-    except (OSError, OverflowError) as error:
-        raise CannotStartError(f"RAY_ADDRESS {address}: {error}") from None
-
-
-@contextmanager
-def ray_cluster() -> Generator[None]:
-    """The cluster of RAY_ADDRESS, or one on this machine that ends with the block."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")  # else the checkout is shipped, data and all
-    import ray
-    import ray.exceptions
-
-    address = os.environ.get("RAY_ADDRESS", "")
-    require_listener(address)
-    code: dict[str, Any] = {"py_modules": [str(Path(__file__).parent)]}
-    try:
-        ray.init(log_to_driver=False, logging_level=logging.ERROR, runtime_env=code)
-    except (ray.exceptions.RayError, OSError, RuntimeError, ValueError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        if "AF_UNIX path length" in reason:
-            reason += ": set RAY_TMPDIR to a shorter folder, such as /tmp"
-        place = f"RAY_ADDRESS {address}" if address else "Ray on this machine"
-        raise CannotStartError(f"{place}: {reason}") from None
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ray's own would leave without a report
-    try:
-        yield
-    finally:
-        ray.shutdown()
 
 
 def threads_per_actor(cpus: int, gpus: int) -> int:
