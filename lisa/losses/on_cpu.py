@@ -93,10 +93,9 @@ class _Batch:
     def dice(self, probabilities: Tensor, factor: float, smoothing: float) -> tuple[Tensor, Tensor, Tensor]:
         """The term; its gradient to all probabilities of a class, (C,), and beside it to the class's own."""
         classes = len(probabilities)
-        self.truth = self._of_truth()
         ids = self.target.numpy()
         # In float64: one after another, float32 would round millions of pixels to another sum.
-        own = np.bincount(ids, self.truth.numpy(), minlength=classes)[:classes]
+        own = np.bincount(ids, self._of_truth().numpy(), minlength=classes)[:classes]
         counts = np.bincount(ids, minlength=classes)[:classes]
         intersection, count = (torch.from_numpy(each).float() for each in (own, counts))
         present = (count > 0).float()
@@ -109,7 +108,7 @@ class _Batch:
         self, probabilities: Tensor, gradient: Tensor, everywhere: Tensor, own: Tensor, share: Tensor
     ) -> None:
         """Makes the gradient to probabilities one to logits, in place."""
-        at_truth = self.truth * own[self.known]
+        at_truth = self._of_truth() * own[self.known]
         products = torch.empty(len(gradient), BLOCK)
         for start in range(0, gradient.shape[1], BLOCK):
             block = slice(start, start + BLOCK)
