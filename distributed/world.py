@@ -199,6 +199,9 @@ def open_world() -> Generator[ProcessGroupWorld]:
     yield world
     # After an error nothing is torn down: NCCL would wait for peers that wait for this rank (see finish).
     if dist.is_initialized():
+        # The signal handlers hold the world for ever. Its group's threads must end: where the interpreter
+        # goes away under a thread that holds a tensor, the process aborts, and a finished run looks failed.
+        world.control = None
         dist.destroy_process_group()
 
 

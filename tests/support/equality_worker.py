@@ -1,6 +1,8 @@
-"""What two ranks compute of one batch, for tests: ``torchrun -m equality_worker OUTPUT``."""
+"""What two ranks compute of one batch, for tests: ``-m equality_worker OUTPUT``."""
 
 import sys
+from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -72,13 +74,14 @@ def statistics(world: World) -> dict[str, Tensor]:
 
 def main() -> int:
     with open_world() as world:
-        found = {
+        found: dict[str, Any] = {
             "gradients": gradients(world) if world.device.type == "cpu" else {},
             "accumulated": gradients(world, UNEVEN, accumulate=4) if world.device.type == "cpu" else {},
             "statistics": statistics(world) if world.device.type == "cuda" else {},
         }
-        if world.is_main:
-            torch.save(found, sys.argv[1])
+    found["threads"] = [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
+    if world.is_main:
+        torch.save(found, sys.argv[1])
     return 0
 
 
