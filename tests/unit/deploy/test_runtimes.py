@@ -73,6 +73,37 @@ def test_a_runtime_that_gives_other_labels_is_refused(folder: Path, monkeypatch:
     assert not list(folder.glob("*wrong*"))
 
 
+NARROW = """
+import sys
+import numpy as np
+import openvino
+import openvino.opset13 as ops
+from deploy.predictor.onnx_files import _widen_strips
+
+random = np.random.default_rng(0)
+pictures = ops.parameter([-1, 8, 32, 32], np.float32)
+weight = ops.constant(random.standard_normal((8, 1, 1, 1, 21)).astype(np.float32) / 5)
+strip = ops.group_convolution(pictures, weight, [1, 1], [0, 10], [0, 10], [1, 1])
+network = openvino.Model([ops.relu(strip)], [pictures])
+x = random.standard_normal((2, 8, 32, 32)).astype(np.float32)
+
+def run(precision):
+    return openvino.Core().compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": precision})(x)[0]
+
+exact = run("f32")
+_widen_strips(network)
+print(np.abs(run("f32") - exact).max() < 1e-5, np.abs(run("bf16") - exact).max() < 0.05)
+"""
+
+
+def test_a_narrow_strip_in_bf16() -> None:
+    """Without channels of zeros it never returns, on CPUs with AMX."""
+    done = subprocess.run(
+        [sys.executable, "-c", NARROW], cwd=ROOT, capture_output=True, text=True, timeout=LONG
+    )
+    assert done.stdout == "True True\n", done.stderr
+
+
 SIGNALLED = """
 import faulthandler, os, signal, sys, threading
 from pathlib import Path
