@@ -1,14 +1,12 @@
 """The contract that every World keeps: alone, as a process group of one, and over two processes on Gloo."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from process_helpers import LONG, ROOT, environment
-from world_worker import RANKS, answers
+from forked_ranks import run_ranks
+from world_worker import answers
 
 from distributed.world import ProcessGroupWorld
 from lisa.world import World
@@ -78,18 +76,12 @@ class TestProcessGroupWorldOfOne(WorldContract):
         return [answers(ProcessGroupWorld())]
 
 
+@pytest.mark.xdist_group("two processes")  # which start once
 class TestTwoProcesses(WorldContract):
     @pytest.fixture(scope="class")
     @classmethod
     def told(cls, tmp_path_factory: pytest.TempPathFactory) -> Answers:
         folder = tmp_path_factory.mktemp("world")
-        words = [sys.executable, "-m", "world_worker"]
-        files = [folder / f"{rank}.json" for rank in range(RANKS)]
-        ranks = [
-            subprocess.Popen(
-                [*words, str(rank), str(folder / "store"), str(file)], env=environment(), cwd=ROOT
-            )
-            for rank, file in enumerate(files)
-        ]
-        assert [each.wait(LONG) for each in ranks] == [0] * RANKS
-        return [json.loads(Path(file).read_text()) for file in files]
+        done = run_ranks("world_worker", folder)
+        assert done.returncode == 0, done.stderr
+        return [json.loads(Path(folder, f"{rank}.json").read_text()) for rank in range(2)]

@@ -1,13 +1,12 @@
 """Two processes train compiled as they train eager."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from process_helpers import FLAGS, LONG, ROOT, environment
+from forked_ranks import run_ranks
+from process_helpers import FLAGS
 
 from lisa.run import checkpoint
 
@@ -22,12 +21,20 @@ def test_two_processes_train_compiled_as_eager(make_faces: Callable[..., Path], 
     losses: list[float] = []
     for name, words in {"eager": (), "compiled": ("--train.compile",)}.items():
         run = tmp_path / name
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-        command += ["-m", "compiled_train", "report"]
-        command += ["--data", str(root), "--output", str(run), "--train.views", "1", *FLAGS, *TINY, *OPTIONS]
-        done = subprocess.run(
-            [*command, *words], env=environment(), capture_output=True, text=True, timeout=LONG, cwd=ROOT
+        options = (
+            "report",
+            "--data",
+            root,
+            "--output",
+            run,
+            "--train.views",
+            1,
+            *FLAGS,
+            *TINY,
+            *OPTIONS,
+            *words,
         )
+        done = run_ranks("compiled_train", *options)
         assert done.returncode == 0, done.stderr
         lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
         losses += [line["train_loss"] for line in lines if "train_loss" in line]

@@ -4,22 +4,19 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from forked_ranks import Ended, run_ranks
 from process_helpers import (
     FLAGS,
     LONG,
-    ROOT,
     agent_of,
     alive,
     children,
     descendants,
-    environment,
     start,
     wait_until,
     worker_of,
@@ -72,19 +69,24 @@ def test_signals_and_a_killed_worker_leave_no_trace(make_faces: Callable[..., Pa
     The workers meet TERM here too: it is what the launch makes of INT.
     """
     root, run = make_faces(train=12), tmp_path / "parts"
-    code, _, errors = Watched(root, tmp_path / "whole").end()
-    assert code == 0, errors
-    for signum in (signal.SIGINT, signal.SIGUSR1):
-        watched = Watched(root, run)
-        watched.wait_for_checkpoint()
-        if signum == signal.SIGUSR1:  # as Slurm sends it, to a rank
-            os.kill(worker_of(watched.launch, 1), signum)
-        else:
-            watched.launch.send_signal(signum)
-        code, output, errors = watched.end()
-        assert code == 75, errors
-        assert "go on with --resume" in output
-        assert "Traceback" not in errors
+    whole = run_ranks("distributed.train", *flags(root, tmp_path / "whole"))
+    assert whole.returncode == 0, whole.stderr
+    watched = Watched(root, run)
+    watched.wait_for_checkpoint()
+    watched.launch.send_signal(signal.SIGINT)
+    interrupted = Ended(*watched.end())
+    before = watched.stamp()
+
+    def warn(pids: list[int]) -> None:
+        """As Slurm does, one rank."""
+        wait_until(lambda: watched.stamp() != before, "a checkpoint")
+        os.kill(pids[1], signal.SIGUSR1)
+
+    warned = run_ranks("distributed.train", *flags(root, run), "--resume", meanwhile=warn)
+    for ended in (interrupted, warned):
+        assert ended.returncode == 75, ended.stderr
+        assert "go on with --resume" in ended.stdout
+        assert "Traceback" not in ended.stderr
     watched = Watched(root, run, MAX_RESTARTS="1")
     watched.wait_for_checkpoint()
     os.kill(worker_of(watched.launch, 1), signal.SIGKILL)
@@ -101,19 +103,13 @@ def test_signals_and_a_killed_worker_leave_no_trace(make_faces: Callable[..., Pa
         assert f"rank {rank} of 2 on " in (run / f"logs/rank{rank}.log").read_text()
 
 
-def alone(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    """One process without torchrun."""
-    command = [sys.executable, "-m", "distributed.train", *arguments]
-    return subprocess.run(command, env=environment(), capture_output=True, text=True, cwd=ROOT, timeout=LONG)
-
-
 def test_no_restart_a_second_run_a_dead_agent_and_one_process_less(
     make_faces: Callable[..., Path], tmp_path: Path
 ):
     root, run = make_faces(train=12), tmp_path / "run"
     watched = Watched(root, run, epochs=10000, MAX_RESTARTS="0")
     watched.wait_for_checkpoint()
-    refused = alone(*flags(root, run), "--resume")
+    refused = run_ranks("distributed.train", *flags(root, run), "--resume", processes=0)
     assert refused.returncode == 2
     holder = worker_of(watched.launch, 0)
     assert re.fullmatch(rf"error: {run}: process {holder} on \S+ trains into it; .*\n", refused.stderr)
@@ -136,25 +132,19 @@ def test_no_restart_a_second_run_a_dead_agent_and_one_process_less(
     last = run / "last.pt"
     last.write_bytes(last.read_bytes()[:-1000])
     epoch = checkpoint.load(run / "previous.pt")["training"]["epoch"]
-    resumed = alone(*flags(root, run, epochs=epoch + 1), "--resume")
+    options = (*flags(root, run, epochs=epoch + 1), "--resume")
+    resumed = run_ranks("distributed.train", *options, processes=0)
     assert resumed.returncode == 0, resumed.stderr
     said = " ".join(resumed.stdout.split())
     assert "going on from the checkpoint before it, previous.pt" in said
     assert "began with 2 processes and goes on with 1: batches of 4 as before, in 2 part(s)" in said
 
 
-def torchrun(fault: str, *arguments: str, **extra: str) -> "subprocess.CompletedProcess[str]":
-    command = ["torchrun", "--standalone", "--nproc-per-node=2", "-m", "faulty_train", fault, *arguments]
-    return subprocess.run(
-        command, env=environment(**extra), capture_output=True, text=True, timeout=LONG, cwd=ROOT
-    )
-
-
 def test_nan_on_one_rank_is_skipped_by_all_and_a_straggler_is_named(
     make_faces: Callable[..., Path], tmp_path: Path
 ):
     root, run = make_faces(train=12), tmp_path / "run"
-    done = torchrun("nan", *flags(root, run, epochs=1))
+    done = run_ranks("faulty_train", "nan", *flags(root, run, epochs=1))
     assert done.returncode == 0, done.stderr
     assert records(run)[-1]["skipped_steps"] == 1
     assert re.search(r"warning: straggler: rank 1 on \S+ takes \d+\.\d x the median", done.stdout)
@@ -174,7 +164,7 @@ def test_without_pictures_all_ranks_save_and_stop(
     root, run = make_faces(train=24), tmp_path / "run"
     status = tmp_path / "status"
     status.touch()
-    done = torchrun(fault, *flags(root, run), LISA_STATUS_FILE=str(status))
+    done = run_ranks("faulty_train", fault, *flags(root, run), LISA_STATUS_FILE=str(status))
     assert (done.returncode, status.read_text()) == (0, "2\n"), done.stderr
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert re.match(rf"error: rank 1 on \S+: {said.replace('{root}', str(root))}", line)
@@ -187,11 +177,11 @@ def test_a_stalled_rank_ends_the_job_and_the_logs_say_who_waits_where(
     make_faces: Callable[..., Path], tmp_path: Path
 ):
     root, run = make_faces(train=12), tmp_path / "run"
-    done = torchrun("stall", *flags(root, run), LISA_TIMEOUT="40")
+    done = run_ranks("faulty_train", "stall", *flags(root, run), LISA_TIMEOUT="20")
     assert done.returncode != 0
     assert re.search(r"error: rank 0 on \S+ failed: \w+: .*[Tt]imed? ?out", done.stderr), done.stderr
     waiting, stalled = ((run / f"logs/rank{rank}.log").read_text() for rank in (0, 1))
     for log in (waiting, stalled):
-        assert "Timeout (0:00:32)!" in log
+        assert "Timeout (0:00:16)!" in log
     assert "distributed_c10d.py" in waiting or "_engine_run_backward" in waiting
     assert "in stall" in stalled

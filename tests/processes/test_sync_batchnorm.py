@@ -1,29 +1,19 @@
 """BatchNorm over two processes is BatchNorm of their pictures together."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
-from process_helpers import LONG, ROOT, environment
+from forked_ranks import run_ranks
 from sync_batchnorm_worker import SHARES, batch, passes
 
 
 @pytest.mark.slow
 def test_two_ranks_normalise_as_one_does_with_all_pictures(tmp_path: Path):
     """Shares differ; output, gradients and running statistics, eager and as one compiled graph."""
-    files = [tmp_path / f"{rank}.pt" for rank in range(2)]
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, "-m", "sync_batchnorm_worker", str(rank), str(tmp_path / "store"), str(file)],
-            env=environment(),
-            cwd=ROOT,
-        )
-        for rank, file in enumerate(files)
-    ]
-    assert [each.wait(LONG) for each in ranks] == [0, 0]
-    told = [torch.load(file, weights_only=True) for file in files]
+    done = run_ranks("sync_batchnorm_worker", tmp_path)
+    assert done.returncode == 0, done.stderr
+    told = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
     network, images, upstream = batch()
     expected = passes(network, False, images, upstream)
     for way in range(2):  # eager, compiled

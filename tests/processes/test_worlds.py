@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from forked_ranks import run_ranks
 from process_helpers import FLAGS, LONG, ROOT, environment
 
 from distributed.evaluate import main as evaluation_command
@@ -43,8 +44,7 @@ with open_world() as world:
 
 
 def test_a_workers_bad_input_is_one_line(make_faces: Callable[..., Path]):
-    command = [sys.executable, "-m", "distributed.train", "best", "--data", str(make_faces())]
-    result = subprocess.run(command, env=environment(RANK="0"), capture_output=True, text=True, cwd=ROOT)
+    result = run_ranks("distributed.train", "best", "--data", make_faces(), processes=0, RANK="0")
     assert result.returncode == 2
     assert result.stderr.startswith("error: RANK is set, but not LOCAL_RANK, WORLD_SIZE")
     assert result.stderr.count("\n") == 1
@@ -88,10 +88,9 @@ def test_bad_data_is_one_line_and_exit_code_2(make_faces: Callable[..., Path], t
 
 
 def evaluate(best: Path, data: Path, output: Path, processes: int, *options: str) -> dict[str, Any]:
-    command = ["torchrun", "--standalone", f"--nproc-per-node={processes}", "-m", "distributed.evaluate"]
-    command += ["--checkpoint", str(best), "--data", str(data), "--split", "val", "--output", str(output)]
-    command += options
-    subprocess.run(command, env=environment(), check=True, capture_output=True, cwd=ROOT, timeout=LONG)
+    asked = ("--checkpoint", best, "--data", data, "--split", "val", "--output", output, *options)
+    done = run_ranks("distributed.evaluate", *asked, processes=processes)
+    assert done.returncode == 0, done.stderr
     return json.loads(output.read_text())
 
 

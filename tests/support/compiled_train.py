@@ -1,4 +1,4 @@
-"""distributed.train, compiled without a compiler: ``torchrun -m compiled_train ARGUMENTS``, for tests."""
+"""distributed.train, compiled without a compiler: ``-m compiled_train ARGUMENTS``, for tests."""
 
 from distributed.exit import finish
 from distributed.train import main

@@ -1,4 +1,4 @@
-"""distributed.train with a fault on rank 1: ``torchrun -m faulty_train FAULT ARGUMENTS``, for tests."""
+"""distributed.train with a fault on rank 1: ``-m faulty_train FAULT ARGUMENTS``, for tests."""
 
 import multiprocessing
 import os
@@ -18,7 +18,7 @@ from lisa.losses import SegmentationLoss
 
 Function = Callable[..., Any]
 
-STALL = 80.0
+STALL = 60.0
 
 
 def after(calls: int, fault: Function, whole: Function, once: bool) -> Function:

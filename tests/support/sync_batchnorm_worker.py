@@ -1,7 +1,8 @@
-"""One of two ranks with its share of a batch: ``python -m sync_batchnorm_worker RANK STORE OUTPUT``."""
+"""One of two ranks with its share of a batch: ``-m sync_batchnorm_worker FOLDER``."""
 
 import sys
 from contextlib import nullcontext
+from pathlib import Path
 
 import torch
 import torch.distributed as dist
@@ -35,8 +36,8 @@ def passes(network: nn.Module, compiled: bool, images: Tensor, upstream: Tensor)
 
 
 def main() -> None:
-    rank, store, path = int(sys.argv[1]), sys.argv[2], sys.argv[3]
-    dist.init_process_group("gloo", store=dist.FileStore(store, 2), rank=rank, world_size=2)
+    dist.init_process_group("gloo")
+    rank = dist.get_rank()
     found: list[dict[str, Tensor]] = []
     for compiled in (False, True):
         network, images, upstream = batch()
@@ -44,7 +45,7 @@ def main() -> None:
         with nullcontext() if compiled else HostSyncs() as syncs:
             found.append(passes(synchronise_batchnorm(network), compiled, *own))
         assert syncs is None or syncs.found == []
-    torch.save(found, path)
+    torch.save(found, Path(sys.argv[1], f"{rank}.pt"))
     dist.destroy_process_group()
 
 

@@ -1,4 +1,4 @@
-"""What a World answers; ``python -m world_worker RANK STORE OUTPUT`` is one of two ranks. For tests."""
+"""What a World answers; ``-m world_worker FOLDER`` is one of two ranks. For tests."""
 
 import io
 import json
@@ -15,8 +15,6 @@ from torch import nn
 from distributed.world import ProcessGroupWorld
 from lisa.errors import InputError
 from lisa.world import World
-
-RANKS = 2
 
 
 def answers(world: World) -> dict[str, Any]:
@@ -112,10 +110,10 @@ def _watched(world: World) -> dict[str, Any]:
 
 
 def main() -> None:
-    rank, store, output = int(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
-    dist.init_process_group("gloo", store=dist.FileStore(store, RANKS), rank=rank, world_size=RANKS)
-    world = ProcessGroupWorld(rank=rank, world_size=RANKS, control=dist.new_group(backend="gloo"))
-    output.write_text(json.dumps(answers(world)))
+    dist.init_process_group("gloo")
+    rank, control = dist.get_rank(), dist.new_group(backend="gloo")
+    world = ProcessGroupWorld(rank=rank, world_size=dist.get_world_size(), control=control)
+    Path(sys.argv[1], f"{rank}.json").write_text(json.dumps(answers(world)))
     dist.destroy_process_group()
 
 

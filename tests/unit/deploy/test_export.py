@@ -84,6 +84,7 @@ def test_another_shape_passes_the_gate(tmp_path: Path) -> None:
 def test_published_file_is_exported_as_the_authors(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr("deploy.gate.BOUNDING_PICTURES", 1)  # of 512x512 each
     path = write_published(tmp_path / "best_model.pth")
     write_faces(tmp_path / "faces", 1)
     options = ["--checkpoint", str(path), "--output", str(tmp_path / "lisa.ts")]

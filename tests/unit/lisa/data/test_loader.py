@@ -37,6 +37,12 @@ class Faces(Dataset[Face]):
         return Face(torch.zeros(1), torch.zeros(1), index)
 
 
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Torch waits 5 s, twice, for each process that hangs before it ends it."""
+    monkeypatch.setattr("torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL", 0.5)
+
+
 def numbers(faces: list[Face]) -> list[int]:
     return [face.number for face in faces]
 

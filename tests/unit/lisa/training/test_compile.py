@@ -12,7 +12,7 @@ import torch
 from resume_helpers import assert_same_run, records
 from torch import Tensor
 
-from lisa.config import AugmentConfig, Config, DataConfig, LossConfig, ModelConfig, OptimConfig, TrainConfig
+from lisa.config import AugmentConfig, Config, DataConfig, ModelConfig, OptimConfig, TrainConfig
 from lisa.errors import InputError
 from lisa.models import build
 from lisa.run import checkpoint
@@ -32,7 +32,7 @@ VARIANTS = {
     "MixUp, blocks computed again": replace(
         BASE, train=replace(BASE.train, activation_checkpointing=True), augment=AugmentConfig(mixup=1)
     ),
-    "in parts": replace(BASE, train=replace(BASE.train, accumulate=2), loss=LossConfig(lovasz=1)),
+    "in parts": replace(BASE, train=replace(BASE.train, accumulate=2)),
     "auxiliary classifiers": replace(BASE, model=replace(TINY, auxiliary=True, hamburger="nmf")),
     "drop path": replace(BASE, model=ModelConfig(name="segnext"), data=DataConfig(size=64)),
 }
