@@ -13,6 +13,7 @@ from deploy.predictor.options import arguments
 from lisa.data.pictures import upright_rgb
 
 
+@pytest.mark.slow
 def test_without_a_model_the_box_parses_and_is_exported_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -81,6 +81,7 @@ def test_another_shape_passes_the_gate(tmp_path: Path) -> None:
     assert metadata["parameters"] == count_lisa(widths, depths, 0.3)
 
 
+@pytest.mark.slow
 def test_published_file_is_exported_as_the_authors(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,7 +10,7 @@ from process_helpers import LONG, ROOT, environment
 from lisa.errors import InputError
 from lisa.models.kernels import msca
 
-SHAPES = ((2, 5, 7, 9, False), (1, 33, 3, 26, False), (1, 66, 4, 5, False), (1, 6, 5, 8, True))
+SHAPES = ((2, 5, 7, 9, False), (1, 17, 3, 26, False), (1, 66, 4, 5, False), (1, 6, 5, 8, True))
 """Batch, channels, height, width, bf16: odd sides, strips longer than the map, no power of two."""
 
 

@@ -1,6 +1,7 @@
 """The run's log: what a killed run wrote after its last checkpoint is cut off, and nothing else."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,7 @@ def test_tensorboard_shows_a_step_that_is_taken_again_once(tmp_path: Path):
     for step in (10, 20, 30):
         killed.step(1, step, float(step), 1e-3)
     killed.close()
+    time.sleep(1)  # files of one second are in the order of their names, and ....10 is before ....9
     resumed = RunLog(tmp_path, active=True, step=20, purge_step=20)
     resumed.step(1, 30, 31.0, 1e-3)
     resumed.close()
