@@ -64,17 +64,18 @@ def run_ranks(
         ]
         for rank in ranks:
             rank.start()
-        meanwhile([rank.pid or 0 for rank in ranks])
-        deadline = time.monotonic() + LONG
-        while any(rank.exitcode is None for rank in ranks) and time.monotonic() < deadline:
-            if any(rank.exitcode for rank in ranks):
-                break
-            time.sleep(0.02)
-        failed = [rank.exitcode for rank in ranks if rank.exitcode]
-        for rank in ranks:
-            if rank.exitcode is None:
-                rank.kill()
-            rank.join()
+        try:
+            meanwhile([rank.pid or 0 for rank in ranks])
+            deadline = time.monotonic() + LONG
+            while any(rank.exitcode is None for rank in ranks) and time.monotonic() < deadline:
+                if any(rank.exitcode for rank in ranks):
+                    break
+                time.sleep(0.02)
+            failed = [rank.exitcode for rank in ranks if rank.exitcode]
+        finally:
+            for rank in ranks:
+                rank.kill()  # of those that are still there
+                rank.join()
         output, errors = (
             "".join(Path(f"{folder}/{rank}.{name}").read_text() for rank in range(len(ranks)))
             for name in ("stdout", "stderr")
