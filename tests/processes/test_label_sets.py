@@ -1,15 +1,15 @@
 """Another label set from its masks to the predictor's files, by the commands that a user types."""
 
 import json
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from deploy_helpers import parse, read_ids
+from forked_ranks import run_ranks
 from PIL import Image
-from process_helpers import FLAGS, LONG, ROOT, environment
+from process_helpers import FLAGS
 
 import lisa
 from deploy.export import main as export
@@ -39,11 +39,8 @@ def test_lapa_faces_train_evaluate_export_and_predict_under_their_own_names(
     faces, trained = tmp_path / "faces", tmp_path / "run"
     write_dataset(faces, count=20, seed=0, size=64, workers=1, labels=LAPA)
     options = ["--data", faces, "--labels", "lapa", "--output", trained, "--train.epochs", "1", *FLAGS]
-    launched = subprocess.run(
-        [ROOT / "launch.sh", "demo", *map(str, options)],
-        capture_output=True, text=True, check=False, env=environment(NPROC="1"), timeout=LONG,
-    )  # fmt: skip
-    assert launched.returncode == 0, launched.stderr
+    done = run_ranks("distributed.train", "demo", *options, processes=0)
+    assert done.returncode == 0, done.stderr
     assert Config.from_json((trained / "config.json").read_text()).labels == LAPA
 
     asked = ("--checkpoint", trained / "best.pt", "--data", faces, "--workers", 0)

@@ -80,7 +80,7 @@ finish(main)
 def test_bad_data_is_one_line_and_exit_code_2(make_faces: Callable[..., Path], tmp_path: Path):
     root = make_faces()
     (root / "train/masks/2.png").write_bytes(b"")
-    result = launch("best", "--data", root, "--output", tmp_path / "run", *FLAGS)
+    result = run_ranks("distributed.train", "best", "--data", root, "--output", tmp_path / "run", *FLAGS)
     assert result.returncode == 2
     assert result.stderr.count("1 of 4 pairs can't be used") == 1
     assert "Traceback" not in result.stderr

@@ -95,11 +95,11 @@ def test_a_face_is_followed_and_the_sound_is_kept(
 
 
 def test_a_face_that_comes_later_is_found(model: Path, tmp_path: Path) -> None:
-    source = film(tmp_path / "late.mkv", frames=6, empty=8, sound=False)
+    source = film(tmp_path / "late.mkv", frames=4, empty=3, sound=False)
     assert parse(model, source, tmp_path / "out", "--faces", "find") == 0
     rows = json.loads((tmp_path / "out" / "late.faces.json").read_text())
     found = [len(row["faces"]) for row in rows]
-    assert found == [0] * 10 + [1] * 4  # searched in each fifth frame
+    assert found == [0] * 5 + [1] * 2  # searched in each fifth frame
 
 
 def test_frames_are_the_default_and_steady_is_an_average(model: Path, tmp_path: Path) -> None:

@@ -339,10 +339,10 @@ def finished_files(output: Path) -> int:
 
 
 @pytest.mark.slow
-def test_killed_twenty_times_equals_undisturbed(raw: Path, undisturbed: Path, tmp_path: Path):
+def test_killed_ten_times_equals_undisturbed(raw: Path, undisturbed: Path, tmp_path: Path):
     """SIGKILL at random moments while files are being written; each run gets a few files further."""
     output, moments = tmp_path / "out", random.Random(0)
-    for _ in range(20):
+    for _ in range(10):
         goal = finished_files(output) + moments.randrange(3)
         process = subprocess.Popen(command(raw, output), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         while finished_files(output) <= goal and process.poll() is None:

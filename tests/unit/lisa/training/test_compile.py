@@ -29,11 +29,13 @@ SHARES = (4, 4, 3)
 """Pictures of each step: an epoch's last batch is smaller."""
 
 VARIANTS = {
-    "MixUp, blocks computed again": replace(
-        BASE, train=replace(BASE.train, activation_checkpointing=True), augment=AugmentConfig(mixup=1)
+    "MixUp, blocks computed again, auxiliary classifiers": replace(
+        BASE,
+        model=replace(TINY, auxiliary=True, hamburger="nmf"),
+        train=replace(BASE.train, activation_checkpointing=True),
+        augment=AugmentConfig(mixup=1),
     ),
     "in parts": replace(BASE, train=replace(BASE.train, accumulate=2)),
-    "auxiliary classifiers": replace(BASE, model=replace(TINY, auxiliary=True, hamburger="nmf")),
     "drop path": replace(BASE, model=ModelConfig(name="segnext"), data=DataConfig(size=64)),
 }
 
