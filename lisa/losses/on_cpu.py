@@ -17,7 +17,7 @@ from torch import Tensor
 
 from lisa.config import LossConfig
 from lisa.labels import IGNORE_INDEX
-from lisa.losses.lovasz_softmax import loss_and_gradient
+from lisa.losses.lovasz_on_cpu import loss_and_gradient
 from lisa.models.kernels.fast_path import eager_on_cpu
 
 BLOCK = 2**14

@@ -80,16 +80,20 @@ def test_loss_and_gradient_are_the_papers(way: Callable[[Tensor, Tensor], Tensor
 def test_the_gradient_of_a_trained_network(
     way: Callable[[Tensor, Tensor], Tensor], scale: float, doubt: float
 ):
-    """Of its errors 8 to 10 in 10 are below 1/64, and it is sure of pixels in each class."""
-    target = torch.randint(19, (40_000,)).clamp(max=15)
-    logits = scale * (F.one_hot(target, 19) + doubt * torch.randn(40_000, 19))
+    """Of its errors 8 to 10 in 10 are below 1/64, and it is sure of pixels in each class.
+
+    So many pixels are counted in buckets on the CPU, which the bound allows for. One class is rare.
+    """
+    target = torch.randint(11, (150_000,)).clamp(max=9)
+    target[:40] = 10
+    logits = scale * (F.one_hot(target, 11) + doubt * torch.randn(150_000, 11))
     leaf = logits.clone().requires_grad_()
     probabilities = leaf.softmax(1)
     loss = way(probabilities, target)
     (ours,) = torch.autograd.grad(loss, leaf)
     expected, gradient = by_algorithm_1(probabilities.detach(), target)
     assert loss.item() == pytest.approx(expected, rel=1e-6)
-    assert difference(ours, through_softmax(logits, gradient)) < 1e-5
+    assert difference(ours, through_softmax(logits, gradient)) < 2e-5
 
 
 def test_classes_are_sorted_in_parts_that_fit_into_memory(monkeypatch: pytest.MonkeyPatch):
@@ -133,14 +137,22 @@ def test_the_gradient_at_ten_million_pixels(way: Callable[[Tensor, Tensor], Tens
 
 
 @WAYS
-def test_equal_errors_give_a_subgradient(way: Callable[[Tensor, Tensor], Tensor]):
+@pytest.mark.parametrize("times", [1, 50_000], ids=["sorted", "counted"])
+def test_equal_errors_give_a_subgradient(way: Callable[[Tensor, Tensor], Tensor], times: int):
     """All errors 1/2: whatever the order, the loss is 1/2 and a class's steps sum to 1."""
-    probabilities = torch.full((6, 2), 0.5, requires_grad=True)
-    loss = way(probabilities, torch.tensor([0, 0, 1, 1, 1, 255]))
+    target = torch.tensor([0, 0, 1, 1, 1, 255]).repeat(times)
+    probabilities = torch.full((6 * times, 2), 0.5, requires_grad=True)
+    loss = way(probabilities, target)
     (gradient,) = torch.autograd.grad(loss, probabilities)
-    assert loss.item() == pytest.approx(0.5)
+    assert loss.item() == pytest.approx(0.5, rel=1e-5)
     assert torch.allclose(gradient.abs().sum(0), torch.full((2,), 0.5))
-    assert torch.equal(gradient[5], torch.zeros(2))
+    assert not gradient[target == 255].any()
+
+
+def test_nan_among_many_pixels_stays_nan():
+    probabilities = torch.rand(300_000, 2).softmax(1)
+    probabilities[7, 1] = torch.nan
+    assert lovasz_softmax(probabilities, torch.randint(2, (300_000,))).isnan()
 
 
 @WAYS
