@@ -4,10 +4,10 @@
     python -m benchmarks.cost --networks lisa lisa_fold4 --size 512 --folder FOLDER
 
 The first command exports networks with random weights, the second measures, and should have the machine for
-itself. Each round runs every network on every engine once. Rates are of all cores: training runs a process
-per core, the predictor a stream per core. The floor is what the counted operations or the counted values take
-(each value written once and read once, in bf16), whichever is more, at the rates of a bf16 matrix product and
-of a copy, measured on all cores.
+itself. Each round runs every network on every engine once, and through the plain predictor, to which the
+ratios are. Rates are of all cores: training runs a process per core, the predictor a stream per core. The
+floor is what the counted operations or the counted values take (each value written once and read once, in
+bf16), whichever is more, at the rates of a bf16 matrix product and of a copy, measured on all cores.
 """
 
 import json
@@ -49,6 +49,12 @@ ENGINES = {
     "OpenVINO bf16": (".onnx", "openvino", "bf16"),
 }
 """Suffix of the file, --runtime and --precision of the predictor."""
+
+PLAIN = "plain fp32"
+
+
+Found = dict[tuple[str, str], list[tuple[float, float]]]
+"""By network and kind of work: each round's pictures per second, and peak memory in MiB."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +123,14 @@ def prediction_rate(settings: Settings, name: str, engine: str) -> tuple[float, 
     return report["done"] / report["seconds"], ended.peak_mib
 
 
+def plain_rate(settings: Settings, name: str) -> tuple[float, float]:
+    """The same of the plain predictor."""
+    command = ["-m", "benchmarks.prediction.plain", "--checkpoint", str(settings.folder / f"{name}.pt")]
+    command += ["--input", str(settings.folder / "faces")]
+    (ended,) = run_together([[*command, "--output", str(settings.folder / "parsed" / f"{name} plain")]])
+    return float(ended.output.split()[0]), ended.peak_mib
+
+
 def floor_ms(counts: Counts, bandwidth: float, rate: float) -> float:
     """The least milliseconds of a picture: values are written and read, two bytes each."""
     return 1000 * max(counts.operations / rate, 4 * counts.values / bandwidth)
@@ -140,12 +154,21 @@ def processor() -> str:
     return found[1] if found else platform.processor() or platform.machine()
 
 
+def ratio(found: Found, name: str, engine: str) -> str:
+    """The median of the rounds' ratios to the plain predictor, and their range."""
+    ratios = [
+        rate / plain for (rate, _), (plain, _) in zip(found[name, engine], found[name, PLAIN], strict=True)
+    ]
+    return f"{statistics.median(ratios):.1f} ({min(ratios):.1f} to {max(ratios):.1f})"
+
+
 def measure(settings: Settings) -> Table:
     """All rounds, then the table."""
-    found: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
+    found: Found = defaultdict(list)
     for _ in track(range(settings.rounds), "rounds", transient=True):
         for name in settings.networks:
             found[name, "training"].append(training_rate(name, settings.size))
+            found[name, PLAIN].append(plain_rate(settings, name))
             for engine in ENGINES:
                 found[name, engine].append(prediction_rate(settings, name, engine))
     bandwidth, rate = machine_rates()  # now: a program's peak is never below this process's size at its start
@@ -162,10 +185,12 @@ def measure(settings: Settings) -> Table:
     table.add_row("values written, millions", *(f"{one.values / 1e6:.0f}" for one in counts.values()))
     floors = (floor_ms(one, bandwidth, rate) for one in counts.values())
     table.add_row("floor, pictures/s", *(f"{1000 / ms:.0f}" for ms in floors))
-    for kind in ("training", *ENGINES):
+    for kind in ("training", PLAIN, *ENGINES):
         rows = [found[name, kind] for name in settings.networks]
         rates = [f"{statistics.median(rate for rate, _ in row):.2f}" for row in rows]
         table.add_row(f"{kind}, pictures/s", *rates)
+        if kind in ENGINES:
+            table.add_row("  to the plain one", *(ratio(found, name, kind) for name in settings.networks))
         table.add_row("  peak MiB", *(f"{max(peak for _, peak in row):.0f}" for row in rows))
     return table
 

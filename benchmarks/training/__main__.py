@@ -14,7 +14,9 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections import defaultdict
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import torch
@@ -44,6 +46,8 @@ class Settings:
     """Steps timed in each run."""
     rounds: int = 3
     """Runs of each variant."""
+    networks: tuple[str, ...] = ("lisa",)
+    """What ours trains, by names in timm's registry; the plain loop trains LISA."""
     profile: Path | None = None
     """Folder for a profile of one process, instead of the comparison: a table and trace.json for Chrome."""
 
@@ -62,11 +66,11 @@ def plain(settings: Settings, data: Path) -> float:
     return float(done.stdout.split()[0])
 
 
-def ours(settings: Settings, data: Path, output: Path, processes: int) -> float:
-    """Images per second of the report's recipe in so many processes."""
+def ours(settings: Settings, data: Path, output: Path, network: str, processes: int) -> float:
+    """Images per second of the report's recipe with this network in so many processes."""
     command = [str(ROOT / "launch.sh"), "report", "--data", str(data), "--output", str(output)]
     command += ["--size", str(settings.size), "--batch-size", str(settings.batch_size)]
-    command += ["--epochs", "2", "--train.views", "1"]
+    command += ["--epochs", "2", "--train.views", "1", "--model.name", network]
     environment = {**os.environ, "NPROC": str(processes)}
     environment.pop("OMP_NUM_THREADS", None)
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True, env=environment)
@@ -78,12 +82,12 @@ def compare(settings: Settings, folder: Path) -> Table:
     """Runs all variants in turn, round by round."""
     data = link_faces(settings.data, folder / "faces", settings.pictures, VALIDATION_PICTURES)
     processes = [torch.cuda.device_count()] if torch.cuda.is_available() else [1, 2]
-    rates: dict[str, list[float]] = {"plain": [], **{f"ours, {number} processes": [] for number in processes}}
+    rates: dict[str, list[float]] = defaultdict(list)
     for number in track(range(settings.rounds), "rounds", transient=True):
         rates["plain"].append(plain(settings, data))
-        for count in processes:
-            output = folder / f"run{count}_{number}"
-            rates[f"ours, {count} processes"].append(ours(settings, data, output, count))
+        for network, count in product(settings.networks, processes):
+            output = folder / f"{network}-{count}-{number}"
+            rates[f"{network}, {count} processes"].append(ours(settings, data, output, network, count))
     title = f"training, {settings.size}x{settings.size}, batch {settings.batch_size}"
     table = Table("variant", "images/s", "ratio", "ratios", title=title)
     for name, values in rates.items():

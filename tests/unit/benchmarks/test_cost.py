@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks.cost.__main__ import ENGINES, Settings, floor_ms, measure, prepare
+from benchmarks.cost.__main__ import ENGINES, PLAIN, Settings, floor_ms, measure, prepare
 from benchmarks.cost.counts import Counts, count
 
 
@@ -33,5 +33,5 @@ def test_every_kind_of_engine_is_measured(tmp_path: Path, monkeypatch: pytest.Mo
     rows = dict(zip(table.columns[0].cells, table.columns[1].cells, strict=True))
     assert rows["parameters"] == "1,981,392"
     assert rows["GFLOP"] == "0.06"
-    for name in ("training", *ENGINES):
+    for name in ("training", PLAIN, *ENGINES):
         assert float(str(rows[f"{name}, pictures/s"])) > 0
