@@ -228,13 +228,13 @@ def predict_folder(options: argparse.Namespace, console: Console) -> Report:
         refuse_replacing(targets, (str(job.source) for job in jobs))
     settings = settings_of(options, digest, options.precision)
     outputs = [writer.outputs(job) for job in jobs]
-    done = claim(target, settings, outputs, options.overwrite)
-    todo = [job for job, names in zip(jobs, outputs, strict=True) if not done.issuperset(names)]
-    report = Report(total=len(jobs), skipped=len(jobs) - len(todo))
-    report.why_frames, report.advice = options.why_frames, options.advice
-    if todo:
-        ExportedModel(options.model, torch.device("cpu"), options.precision)  # damaged: better said here
-        with ray_cluster():
+    ExportedModel(options.model, torch.device("cpu"), options.precision)  # damaged: better said here
+    with ray_cluster():  # before the folder is claimed: what can't begin must leave nothing
+        done = claim(target, settings, outputs, options.overwrite)
+        todo = [job for job, names in zip(jobs, outputs, strict=True) if not done.issuperset(names)]
+        report = Report(total=len(jobs), skipped=len(jobs) - len(todo))
+        report.why_frames, report.advice = options.why_frames, options.advice
+        if todo:
             _drive(options, todo, report, console)
     if options.finds:
         _join_faces(target, jobs, report)

@@ -177,8 +177,7 @@ def measure(settings: Settings) -> Table:
         f"{bandwidth / 1e9:.1f} GB/s, {rate / 1e9:.0f} GFLOP/s in bf16"
     )
     table = Table("", *settings.networks, title=title)
-    with torch.device("meta"):
-        networks = {name: build(ModelConfig(name=name)).eval() for name in settings.networks}
+    networks = {name: build(ModelConfig(name=name)).eval() for name in settings.networks}
     counts = {name: count(network, settings.size) for name, network in networks.items()}
     table.add_row("parameters", *(f"{count_parameters(network):,}" for network in networks.values()))
     table.add_row("GFLOP", *(f"{one.operations / 1e9:.2f}" for one in counts.values()))

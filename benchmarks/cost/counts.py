@@ -1,4 +1,4 @@
-"""What a forward pass does, counted without doing it."""
+"""What a forward pass does."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
+
+from lisa.models.kernels.fast_path import plain_kernels
 
 
 class Counts(NamedTuple):
@@ -40,10 +42,10 @@ class _Values(TorchDispatchMode):
 
 
 def count(network: nn.Module, size: int) -> Counts:
-    """Counts a picture (1,3,size,size) of a network on the meta device, in eval mode."""
-    picture = torch.zeros(1, 3, size, size, device="meta")
-    with torch.no_grad(), FlopCounterMode(display=False) as operations:
+    """Counts a picture (1,3,size,size) of a network in eval mode, with torch's own kernels."""
+    picture = torch.zeros(1, 3, size, size)
+    with torch.no_grad(), plain_kernels(), FlopCounterMode(display=False) as operations:
         network(picture)
-    with torch.no_grad(), _Values() as values:
+    with torch.no_grad(), plain_kernels(), _Values() as values:
         network(picture)
     return Counts(float(operations.get_total_flops()), values.count)

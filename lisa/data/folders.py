@@ -145,11 +145,17 @@ def match_files(root: Path, split: str, encoding: Encoding = OWN_IDS) -> tuple[l
 def _by_stem(folder: Path, suffixes: Sequence[str], misfits: list[Misfit]) -> dict[str, Path]:
     found: dict[str, Path] = {}
     try:
-        paths = sorted(folder.iterdir())
+        with os.scandir(folder) as entries:
+            by_name = sorted(entries, key=lambda entry: entry.name)
     except OSError as error:
         raise InputError(f"{folder}: {error.strerror}") from None
-    for path in paths:
+    for entry in by_name:
+        path = folder / entry.name
         if path.suffix.lower() not in suffixes or path.name.startswith("."):
+            continue
+        # A pipe would never end. Of a link that leads nowhere the decoder tells.
+        if not entry.is_file() and path.exists():
+            misfits.append(Misfit(path, "no file but a folder, a pipe, a socket or a device"))
             continue
         if path.stem in found:
             misfits.append(Misfit(path, f"second file of this stem, beside {found[path.stem].name}"))

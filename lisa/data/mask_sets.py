@@ -227,7 +227,7 @@ def _candidates(values: NDArray[np.int64]) -> Iterator[Candidate]:
         yield Candidate(
             name, roles, {index + 1: index for index in ids}, "shifted",
             f"ids are one too high ({values[values > 0].min()} to {top}, background is 1): subtract 1 from "
-            f"each mask",
+            f"each mask and keep 255 as it is",
         )  # fmt: skip
         yield Candidate(
             name, roles, {index - 1: index for index in ids if index}, "shifted",

@@ -173,6 +173,7 @@ def test_cluster_that_does_not_answer_is_one_line(
     error = refused(capsys, options(model, tmp_path / "in", tmp_path / "out"))
     assert "RAY_ADDRESS 127.0.0.1:1: " in error
     assert "refused" in error
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_temporary_folder_too_long_for_sockets_is_one_line(
@@ -185,9 +186,10 @@ def test_a_temporary_folder_too_long_for_sockets_is_one_line(
     error = refused(capsys, options(model, tmp_path / "in", tmp_path / "out"))
     assert "Ray on this machine: " in error
     assert "set RAY_TMPDIR to a shorter folder" in error
+    assert not (tmp_path / "out").exists()
 
 
-def test_other_options_are_refused_and_nothing_to_do_needs_no_cluster(
+def test_other_options_are_refused_and_what_is_done_is_left(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_faces(tmp_path / "in", 2)

@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from lisa.config import LossConfig
 from lisa.evaluation.metrics import Tally
-from lisa.losses import class_weights, cross_entropy, dice, focal, lovasz
+from lisa.losses import SegmentationLoss, class_weights, cross_entropy, dice, focal, lovasz
 from lisa.models.kernels.fast_path import plain_kernels
 
 HEIGHT, WIDTH, IGNORED_ROWS = 4000, 5000, 500
@@ -44,6 +45,22 @@ def test_a_loss_of_twenty_million_pixels(name: str, fast: bool):
     with nullcontext() if fast else plain_kernels():
         # 1 - p alone loses 4e-6 of itself here; counts that stop at 2^24 would lose 4 %.
         assert term(logits, target).item() == pytest.approx(expected, rel=5e-5)
+
+
+@pytest.mark.slow
+def test_the_loss_of_training_and_its_gradient_at_twenty_million_pixels():
+    """All three terms in one pass. The sum of the gradients is the derivative by the logit of P."""
+    logits = torch.tensor([P, 1 - P]).log().view(1, 2, 1, 1).repeat(1, 1, HEIGHT, WIDTH).requires_grad_()
+    target = torch.zeros(1, HEIGHT, WIDTH, dtype=torch.uint8)
+    target[:, :IGNORED_ROWS] = 255
+    loss = SegmentationLoss(LossConfig(dice_lambda=1e-4, lovasz=1))(logits, target)
+    (gradient,) = torch.autograd.grad(loss, logits)
+    assert loss.item() == pytest.approx(
+        sum(TERMS[name][1] for name in ("cross entropy", "dice", "lovasz")), rel=5e-5
+    )
+    expected = -(1 - P) * (1 + 2 * P / (P + 1) ** 2 + P)
+    assert gradient[0, 0].double().sum().item() == pytest.approx(expected, rel=5e-5)
+    assert gradient[0, 1].double().sum().item() == pytest.approx(-expected, rel=5e-5)
 
 
 @pytest.mark.slow

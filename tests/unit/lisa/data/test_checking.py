@@ -99,7 +99,10 @@ SPLITS: dict[str, tuple[Callable[[Ids], Any], str]] = {
     "0 and 1": (lambda ids: face(ids).astype(np.uint8), "0 and 1.*--data.encoding 0=background,1=skin$"),
     "1 and 2": (lambda ids: face(ids) + np.uint8(1), "no value but 1 and 2"),
     "all 1": (np.ones_like, "no value but 1"),
-    "one too high": (lambda ids: ids + np.uint8(1), r"one too high \(1 to 19, .*subtract 1 from each mask$"),
+    "one too high": (
+        lambda ids: ids + np.uint8(1),
+        r"one too high \(1 to 19, .*subtract 1 from each mask and keep 255 as it is$",
+    ),
     "one too low": (lambda ids: ids - np.uint8(1), "one too low .*add 1 to each mask"),
     "times 10": (lambda ids: ids * np.uint8(10), r"multiplied by 10 \(0, 10, 20, 30, ...\): divide"),
     "times 13": (lambda ids: ids * np.uint8(13), "multiplied by 13 "),
@@ -144,6 +147,21 @@ def test_a_hint_that_is_obeyed_gives_the_true_labels(faces: list[Ids], kind: str
     assert checked.class_counts[IDS["nose"]] == sum((ids == IDS["nose"]).sum() for ids in faces)
 
 
+@pytest.mark.parametrize("shift", [1, -1], ids=["one too high", "one too low"])
+def test_a_shift_that_is_undone_as_told_gives_the_true_labels(faces: list[Ids], shift: int, tmp_path: Path):
+    """Pixels of 255 among them."""
+    spoilt = [np.where(ids == IDS["eye_g"], 255, ids.astype(int) + shift).astype(np.uint8) for ids in faces]
+    assert "keep 255 as it is" in refusal(tmp_path, spoilt)
+    mended = [np.where(ids == 255, 255, ids.astype(int) - shift).astype(np.uint8) for ids in spoilt]
+    checked = check(tmp_path, mended)
+    assert checked.class_counts[IDS["skin"]] == sum((ids == IDS["skin"]).sum() for ids in faces)
+
+
+def test_masks_of_nothing_and_of_what_is_ignored_are_refused(faces: list[Ids], tmp_path: Path):
+    masks = [np.full_like(ids, 255 * (number % 2)) for number, ids in enumerate(faces)]
+    assert "no value but 0 and 255" in refusal(tmp_path, masks)
+
+
 @pytest.mark.parametrize("count", [1, 2, 5])
 @pytest.mark.parametrize(
     "kind", ["one too high", "times 13", "face-parsing", "LaPa", "all ignored", "one bit"]
@@ -180,9 +198,14 @@ def test_two_classes_are_right_if_the_order_says_so(faces: list[Ids], tmp_path: 
 
 
 def test_masks_read_by_colour_are_noted(faces: list[Ids], tmp_path: Path):
-    images = [Image.fromarray(COLORS.astype(np.uint8)[ids]) if number < 3 else Image.fromarray(ids)
-              for number, ids in enumerate(faces)]  # fmt: skip
-    assert "3 of 24 masks were read by their colours" in check(tmp_path, images).notes[0]
+    images = [Image.fromarray(ids) for ids in faces]
+    images[:2] = [Image.fromarray(COLORS.astype(np.uint8)[ids]) for ids in faces[:2]]
+    order = np.random.default_rng(0).permutation(len(NAMES))  # as an optimiser renumbers a palette
+    images[2] = Image.fromarray(order.argsort().astype(np.uint8)[faces[2]], mode="P")
+    images[2].putpalette(COLORS[order].astype(np.uint8).tobytes())
+    checked = check(tmp_path, images)
+    assert "3 of 24 masks were read by their colours" in checked.notes[0]
+    assert checked.class_counts.tolist() == np.bincount(np.concatenate(faces).ravel(), minlength=19).tolist()
 
 
 def test_one_binary_mask_among_label_maps_is_named(faces: list[Ids], tmp_path: Path):

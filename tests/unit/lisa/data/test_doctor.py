@@ -201,16 +201,45 @@ def test_planted_faults_are_all_found_and_nothing_else(
     assert found(diagnose(faces, workers=1)) == planted
 
 
-def test_masks_in_another_order_are_one_finding_per_split(clean: Path, faces: Path):
+@pytest.mark.parametrize(
+    ("kind", "change"),
+    [
+        ("label-order", lambda ids: encoding(FACE_PARSING).inverse_table()[ids]),
+        ("shifted", lambda ids: ids + np.uint8(1)),
+        ("scaled", lambda ids: ids * np.uint8(13)),
+        ("binary", lambda ids: (ids > 0) * np.uint8(255)),
+        ("empty", lambda ids: np.full_like(ids, 255)),
+    ],
+)
+def test_what_all_masks_have_is_one_finding_per_split(
+    clean: Path, faces: Path, kind: str, change: Callable[[np.ndarray], np.ndarray]
+):
+    """No faces that seem to lack eyes beside it."""
     for pair in find_pairs(clean, "train"):
         path = faces / pair.mask.relative_to(clean)
-        Image.fromarray(encoding(FACE_PARSING).inverse_table()[ids_of(path)]).save(path)
+        Image.fromarray(change(ids_of(path))).save(path)
     diagnosis = diagnose(faces, workers=1)
-    assert found(diagnosis) == {("label-order", "train/masks")}, "no faces that seem to lack eyes"
+    assert found(diagnosis) == {(kind, "train/masks")}
     assert exclusions(diagnosis).count("\n") == 1, "nothing to leave out"
+
+
+def test_another_order_is_clean_if_it_is_named(clean: Path, faces: Path):
+    for pair in find_pairs(clean, "train"):
+        Image.fromarray(encoding(FACE_PARSING).inverse_table()[ids_of(pair.mask)]).save(
+            faces / pair.mask.relative_to(clean)
+        )
     for split in ("val", "test"):
         shutil.rmtree(faces / split)
     assert found(diagnose(faces, encoding(FACE_PARSING), workers=1)) == set()
+
+
+def test_masks_read_by_colour_are_noted(clean: Path, faces: Path):
+    colors = np.array(PALETTE, np.uint8).reshape(-1, 3)
+    for pair in find_pairs(clean, "val"):
+        Image.fromarray(colors[ids_of(pair.mask)]).save(faces / pair.mask.relative_to(clean))
+    diagnosis = diagnose(faces, workers=1)
+    assert found(diagnosis) == set()
+    assert diagnosis.notes[0].startswith("val: 6 of 6 masks were read by their colours")
 
 
 def test_the_other_folder_layout_is_read(clean: Path, tmp_path: Path):

@@ -1,5 +1,6 @@
 """Names, sizes and exclusion lists as users bring them."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -58,6 +59,17 @@ def test_what_is_there_instead_of_a_picture_is_named(make_faces: Callable[..., P
         r"masks/2\.png: no picture of this stem; 2\.dng is there, but is no picture that is read"
     )
     assert caught.match(r"images/01\.png: no mask .*01\.png; 1\.png is there")
+
+
+def test_what_never_ends_is_named(make_faces: Callable[..., Path]):
+    root = make_faces()
+    for path in (root / "train/images/1.png", root / "train/masks/2.png"):
+        path.unlink()
+        os.mkfifo(path)
+    with pytest.raises(InputError) as caught:
+        find_pairs(root, "train")
+    for path in ("images/1", "masks/2"):
+        assert caught.match(rf"{path}\.png: no file but a folder, a pipe, a socket or a device")
 
 
 def test_endings_in_capitals_and_hidden_files(make_faces: Callable[..., Path]):

@@ -108,6 +108,14 @@ def save_webp(ids: np.ndarray, path: Path) -> None:
     Image.fromarray(COLORS[ids]).save(path, "WEBP")
 
 
+def save_as(format: str) -> Callable[[np.ndarray, Path], None]:
+    return lambda ids, path: Image.fromarray(COLORS[ids]).save(path, format)
+
+
+def save_jpeg_in_tiff(ids: np.ndarray, path: Path) -> None:
+    Image.fromarray(ids).save(path, "TIFF", compression="jpeg")
+
+
 def save_16_bit_rgb(ids: np.ndarray, path: Path) -> None:
     """Pillow reads it, as the high bytes, and can't write it."""
     rows = np.stack([ids] * 3, -1).astype(">u2")
@@ -145,6 +153,10 @@ def save_web_palette(ids: np.ndarray, path: Path) -> None:
     [
         (save_jpeg, "lossy", "JPEG inside.*export the labels again as PNG"),
         (save_webp, "lossy", "WEBP"),
+        (save_as("AVIF"), "lossy", "AVIF"),
+        (save_as("JPEG2000"), "lossy", "JPEG2000"),
+        (save_as("MPO"), "lossy", "JPEG inside"),
+        (save_jpeg_in_tiff, "lossy", "TIFF"),
         (save_16_bit_rgb, "ids", "16 bits a channel"),
         (save_bgr, "colours", "red and blue exchanged"),
         (save_smooth_colors, "colours", "smooth resize"),
