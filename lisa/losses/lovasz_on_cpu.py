@@ -28,6 +28,9 @@ _KEY, _HALF = np.dtype("<i8"), np.dtype("<i4")
 _OWN = np.int32(-(2**31))
 """The lower half's sign bit says that the pixel is of the class."""
 
+_TINY = np.finfo(np.float32).tiny
+"""Errors of 0 are no errors: own and ignored pixels have none in other classes."""
+
 _BLOCK = 2**16
 """Products that are summed in float32; longer sums drift by 1e-5 at ten million pixels."""
 
@@ -69,8 +72,7 @@ class _Work:
     def one_class(self, row: NDArray[np.float32], own: NDArray[np.intp], out: NDArray[np.float32]) -> float:
         """Writes the gradient of a class's probabilities ``row`` (N,) to ``out`` (N,); returns the loss.
 
-        ``own`` (T,) are the class's pixels. ``row`` is 0 at ignored pixels, and at ``own`` meanwhile: errors
-        of 0 in other classes have no gradient.
+        ``own`` (T,) are the class's pixels. ``row`` is 0 at ignored pixels, and at ``own`` meanwhile.
         """
         kept = row[own]
         row[own] = 0
@@ -86,7 +88,7 @@ class _Work:
         out: NDArray[np.float32],
     ) -> float:
         loss, total = 0.0, len(own)
-        before_the_last = row >= own_errors.min()
+        before_the_last = row >= max(own_errors.min(), _TINY)
         if total + np.count_nonzero(before_the_last) > SORTED:
             loss, others, large = self._count(row, own, own_errors, out)
             own, own_errors = own[large], own_errors[large]

@@ -149,6 +149,21 @@ def test_equal_errors_give_a_subgradient(way: Callable[[Tensor, Tensor], Tensor]
     assert not gradient[target == 255].any()
 
 
+@WAYS
+@pytest.mark.parametrize("count", [200, 200_000], ids=["sorted", "counted"])
+def test_a_network_that_is_quite_sure(way: Callable[[Tensor, Tensor], Tensor], count: int):
+    """Probabilities of 0 and 1: own pixels lower the loss, others raise it, ignored ones do neither."""
+    probabilities = F.one_hot(torch.randint(3, (count,)), 3).float().requires_grad_()
+    target = torch.where(torch.rand(count) < 0.8, probabilities.argmax(1), torch.randint(3, (count,)))
+    target = torch.where(torch.rand(count) < 0.1, 255, target)
+    (gradient,) = torch.autograd.grad(way(probabilities, target), probabilities)
+    assert not gradient[target == 255].any()
+    own = target[:, None] == torch.arange(3)
+    assert (gradient[own] < 0).all()
+    assert (gradient[~own] >= 0).all()
+    assert torch.allclose(3 * gradient.abs().double().sum(0), torch.ones(3).double(), rtol=1e-5)
+
+
 def test_nan_among_many_pixels_stays_nan():
     probabilities = torch.rand(300_000, 2).softmax(1)
     probabilities[7, 1] = torch.nan
