@@ -139,13 +139,14 @@ def find_pictures(source: Store, target: Store, note: Callable[[str], object]) -
     return name_outputs(found, Path(source.root))
 
 
-def claim(target: Store, settings: dict[str, Any], outputs: list[list[str]], overwrite: bool) -> set[str]:
-    """Notes the settings in the output folder. The files in it that were made with them.
+def done_before(
+    target: Store, settings: dict[str, Any], outputs: list[list[str]], overwrite: bool
+) -> set[str]:
+    """The files in the output folder that were made with these settings; none if it must be claimed first.
 
     ``outputs`` are each picture's, the label map last. Raises CannotStartError if the folder was begun with
     other settings, or has such files from elsewhere.
     """
-    content = json.dumps(settings, indent=1).encode()
     with target.reached():
         names = set(target.names())
         leftovers = {name for name in names if posixpath.basename(name).startswith(TEMPORARY)}
@@ -155,26 +156,43 @@ def claim(target: Store, settings: dict[str, Any], outputs: list[list[str]], ove
         note = SETTINGS_FILE
         if note not in names:
             refuse_foreign(name for each in outputs for name in each if name in names)
-        begun = target.files.cat_file(target.path(note)) if note in names else content
-        if begun == content and not overwrite and note in names:
-            # Maps from before the note are of other settings: predict.py leaves them until it comes to them.
-            since = target.files.modified(target.path(note))
-            return {name for name in names if target.files.modified(target.path(name)) >= since}
-        if begun != content and not overwrite:
+            return set()
+        if overwrite:
+            return set()
+        if target.files.cat_file(target.path(note)) != _content(settings):
             raise CannotStartError(
                 f"{target.label}: begun with another model or other options ({note} there names them): "
                 "choose another folder, or --overwrite"
             )
+        # Maps from before the note are of other settings: predict.py leaves them until it comes to them.
+        since = target.files.modified(target.path(note))
+        return {name for name in names if target.files.modified(target.path(name)) >= since}
+
+
+def claim(target: Store, settings: dict[str, Any], outputs: list[list[str]]) -> None:
+    """Notes the settings in the output folder, and removes the maps that were made with others."""
+    with target.reached():
         maps = {each[-1] for each in outputs}  # each says that its picture is done
-        for name in names & maps:
+        for name in maps.intersection(target.names()):
             target.files.rm_file(target.path(name))
-        target.write(note, content)
-    return set()
+        target.write(SETTINGS_FILE, _content(settings))
+
+
+def _content(settings: dict[str, Any]) -> bytes:
+    return json.dumps(settings, indent=1).encode()
 
 
 def threads_per_actor(cpus: int, gpus: int) -> int:
     """Threads that read and write beside one network: a GPU's share of the cores."""
     return max(1, min(MAX_GPU_STREAMS, cpus // gpus)) if gpus else 1
+
+
+def require_gpus(options: argparse.Namespace) -> None:
+    """Raises CannotStartError if GPUs are asked for and there are none."""
+    import ray
+
+    if options.device == "cuda" and int(ray.cluster_resources().get("GPU", 0)) == 0:
+        raise CannotStartError("--device cuda: the cluster has no GPU")
 
 
 def parsed(options: argparse.Namespace, jobs: list[Job]) -> Iterator[dict[str, Any]]:
@@ -186,8 +204,6 @@ def parsed(options: argparse.Namespace, jobs: list[Job]) -> Iterator[dict[str, A
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     have = ray.cluster_resources()
     gpus = 0 if options.device == "cpu" else int(have.get("GPU", 0))
-    if options.device == "cuda" and not gpus:
-        raise CannotStartError("--device cuda: the cluster has no GPU")
     workers = min(options.workers or gpus or int(have.get("CPU", 1)), len(jobs))
     threads = threads_per_actor(int(have.get("CPU", 1)), gpus)
     block = max(BLOCK, 2 * threads * (options.batch_size or GPU_BATCH)) if gpus else BLOCK
@@ -228,13 +244,16 @@ def predict_folder(options: argparse.Namespace, console: Console) -> Report:
         refuse_replacing(targets, (str(job.source) for job in jobs))
     settings = settings_of(options, digest, options.precision)
     outputs = [writer.outputs(job) for job in jobs]
-    ExportedModel(options.model, torch.device("cpu"), options.precision)  # damaged: better said here
-    with ray_cluster():  # before the folder is claimed: what can't begin must leave nothing
-        done = claim(target, settings, outputs, options.overwrite)
-        todo = [job for job, names in zip(jobs, outputs, strict=True) if not done.issuperset(names)]
-        report = Report(total=len(jobs), skipped=len(jobs) - len(todo))
-        report.why_frames, report.advice = options.why_frames, options.advice
-        if todo:
+    done = done_before(target, settings, outputs, options.overwrite)
+    todo = [job for job, names in zip(jobs, outputs, strict=True) if not done.issuperset(names)]
+    report = Report(total=len(jobs), skipped=len(jobs) - len(todo))
+    report.why_frames, report.advice = options.why_frames, options.advice
+    if todo:
+        ExportedModel(options.model, torch.device("cpu"), options.precision)  # damaged: better said here
+        with ray_cluster():
+            require_gpus(options)
+            if not done:  # now: what can't begin must leave the folder as it is
+                claim(target, settings, outputs)
             _drive(options, todo, report, console)
     if options.finds:
         _join_faces(target, jobs, report)

@@ -4,10 +4,11 @@
     python -m benchmarks.cost --networks lisa lisa_fold4 --size 512 --folder FOLDER
 
 The first command exports networks with random weights, the second measures, and should have the machine for
-itself. Each round runs every network on every engine once, and through the plain predictor, to which the
-ratios are. Rates are of all cores: training runs a process per core, the predictor a stream per core. The
-floor is what the counted operations or the counted values take (each value written once and read once, in
-bf16), whichever is more, at the rates of a bf16 matrix product and of a copy, measured on all cores.
+itself. Each round runs every network on every engine once, and through the plain predictor: the ratios are
+to its rate in the same round. Rates are of all cores: training runs a process per core, the predictor a
+stream per core. The floor is what the counted operations or the counted values take (each value written
+once and read once, in bf16), whichever is more, at the rates of a bf16 matrix product and of a copy,
+measured on all cores.
 """
 
 import json

@@ -88,7 +88,9 @@ def compare(settings: Settings, folder: Path) -> Table:
         for network, count in product(settings.networks, processes):
             output = folder / f"{network}-{count}-{number}"
             rates[f"{network}, {count} processes"].append(ours(settings, data, output, network, count))
-    title = f"training, {settings.size}x{settings.size}, batch {settings.batch_size}"
+    title = (
+        f"training, {settings.size}x{settings.size}, batch {settings.batch_size}; plain is LISA's plain loop"
+    )
     table = Table("variant", "images/s", "ratio", "ratios", title=title)
     for name, values in rates.items():
         ratios = [rate / base for rate, base in zip(values, rates["plain"], strict=True)]

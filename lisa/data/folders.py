@@ -153,8 +153,7 @@ def _by_stem(folder: Path, suffixes: Sequence[str], misfits: list[Misfit]) -> di
         path = folder / entry.name
         if path.suffix.lower() not in suffixes or path.name.startswith("."):
             continue
-        # A pipe would never end. Of a link that leads nowhere the decoder tells.
-        if not entry.is_file() and path.exists():
+        if _is_no_file(entry):
             misfits.append(Misfit(path, "no file but a folder, a pipe, a socket or a device"))
             continue
         if path.stem in found:
@@ -162,3 +161,11 @@ def _by_stem(folder: Path, suffixes: Sequence[str], misfits: list[Misfit]) -> di
             continue
         found[path.stem] = path
     return found
+
+
+def _is_no_file(entry: os.DirEntry[str]) -> bool:
+    """Whether it is there, and something else: a pipe would never end. The decoder tells of broken links."""
+    try:
+        return not entry.is_file() and Path(entry.path).exists()
+    except OSError:  # a link that goes in circles, or through a folder that may not be entered
+        return False

@@ -3,7 +3,7 @@
 NumPy sorts ten times as fast as torch, and counting is several times faster still. A step depends on how
 many pixels came before. Among the largest errors each pixel changes it, so that their order must be right.
 Later many thousands came before, and the few whose errors are nearly equal may come in any order: that
-changes the gradient to a trained network's logits less than rounding probabilities to float32 does.
+changes the gradient to a trained network's logits less than float32's 1 - p does.
 
 :mod:`lisa.losses.lovasz_softmax` has the formulas.
 """
@@ -17,10 +17,10 @@ SORTED = 2**17
 """Up to so many errors of a class are sorted, all of them."""
 
 LARGEST = 2**14
-"""Of more errors so many are sorted, the largest, and the rest counted."""
+"""Of more errors at most so many are sorted, the largest; the rest are counted."""
 
 _OFFSET = 2.0**-8
-"""Added to an error before its bits tell the bucket: buckets are 2^-22 wide below it, 2^-15 near 1."""
+"""Added to an error before its bits tell the bucket: so buckets of smaller errors are not narrower still."""
 
 _KEY, _HALF = np.dtype("<i8"), np.dtype("<i4")
 """A key to sort by. Its upper half is the error's bits, whose order is the error's; below is the pixel."""
@@ -29,7 +29,7 @@ _OWN = np.int32(-(2**31))
 """The lower half's sign bit says that the pixel is of the class."""
 
 _TINY = np.finfo(np.float32).tiny
-"""Errors of 0 are no errors: own and ignored pixels have none in other classes."""
+"""Smaller probabilities are no errors: own and ignored pixels are 0 in the row, and are left out."""
 
 _BLOCK = 2**16
 """Products that are summed in float32; longer sums drift by 1e-5 at ten million pixels."""
@@ -66,7 +66,7 @@ class _Work:
         self.share = share
         self.numbers = np.arange(SORTED, dtype=np.int32)
         self.keys = np.empty(SORTED, _KEY)
-        self.buckets = _Buckets(pixels)
+        self.buckets = Buckets(pixels)
         self.sums = torch.empty(pixels)
 
     def one_class(self, row: NDArray[np.float32], own: NDArray[np.intp], out: NDArray[np.float32]) -> float:
@@ -108,7 +108,8 @@ class _Work:
 
         And what is left to sort: pixels of other classes, and which of the class's own, (T,). The errors of a
         bucket count as equal. Its steps are the mean of two orders: the class's own pixels first, or last. In
-        both the others share the sum of their steps, which has a closed form too.
+        both the others share the sum of their steps, which has a closed form too. In the bucket of the
+        smallest errors the own pixels come first, and the others have no step.
         """
         buckets = self.buckets(torch.from_numpy(row), self.sums)
         own_buckets = self.buckets(torch.from_numpy(own_errors))
@@ -119,7 +120,7 @@ class _Work:
         from_the_bottom = (smaller + upto).numpy()
         first = 1 + int(np.searchsorted(from_the_bottom, from_the_bottom[-1] - LARGEST))
 
-        # Bucket 0 holds all that has no step besides: own and ignored pixels, whose probabilities are 0 here.
+        # Bucket 0 holds own and ignored pixels too, whose probabilities are 0 here: no step for its others.
         other_counts[0] = 0
         before = (len(own) + upto[-1] - upto).float()
         own_first = float(self.share) / before
@@ -167,8 +168,11 @@ class _Work:
         return loss
 
 
-class _Buckets:
-    """One for four pixels, as long as their table of counts fits the core's own cache: at most 140,000."""
+class Buckets:
+    """One for four to eight pixels, at most 140,000: a table that fits the core's own cache.
+
+    Of half a million pixels and more they are 2^-22 wide for errors below 2^-8, and 2^-15 near 1.
+    """
 
     def __init__(self, pixels: int) -> None:
         self.dropped_bits = max(9, 29 - pixels.bit_length())
@@ -180,7 +184,7 @@ class _Buckets:
 
     def __call__(self, errors: Tensor, sums: Tensor | None = None) -> Tensor:
         """(N,) int32 of errors (N,), in the memory of ``sums`` (N,) float32 if given."""
-        # nan would lie outside, and so would a probability that was rounded to more than 1.
+        # nan would lie outside, and so would a probability that rounding raised above 1.
         return self._codes(errors, sums).clamp_(self.lowest, self.highest).sub_(self.lowest)
 
 

@@ -1,4 +1,4 @@
-"""Lovasz-softmax, exact and without host synchronisation (Berman et al., https://arxiv.org/abs/1705.08790).
+"""Lovasz-softmax without host synchronisation (Berman et al., https://arxiv.org/abs/1705.08790).
 
 Each class sorts its errors, the largest first. An error's weight is its step: what the Jaccard loss rises by
 when this pixel joins the mispredicted ones. Of the class's T pixels ``left`` come later in the order, and
@@ -11,7 +11,8 @@ The paper's Algorithm 1 subtracts neighbouring Jaccard losses instead. Near 1 fl
 million pixels a quarter of the gradient is wrong.
 
 Behind the last pixel of the class all steps are 0: pixels of other classes whose error is smaller than the
-smallest one in the class need not be sorted. :mod:`lisa.losses.lovasz_on_cpu` makes use of that.
+smallest one in the class need not be sorted. On the CPU :mod:`lisa.losses.lovasz_on_cpu` makes use of that,
+and of a class with more than 131,072 errors it sorts the largest alone. Elsewhere all are sorted.
 """
 
 from typing import Any
@@ -93,7 +94,7 @@ def _largest_first(values: Tensor) -> Tensor:
 
 
 def _in_numpy(probabilities: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Loss and gradient (N,C) of float32 on the CPU, where NumPy sorts ten times as fast as torch."""
+    """Loss and gradient (N,C) of float32 on the CPU."""
     rows = torch.where(target != IGNORE_INDEX, probabilities.t(), 0).contiguous()
     loss, gradient = loss_and_gradient(rows, target)
     return probabilities.new_tensor(loss), gradient.t().contiguous()

@@ -10,7 +10,16 @@ from pathlib import Path
 import pytest
 from deploy_helpers import files, parse, write_faces
 
-from deploy.cluster import Store, Worker, arguments, claim, find_pictures, main, threads_per_actor
+from deploy.cluster import (
+    Store,
+    Worker,
+    arguments,
+    claim,
+    done_before,
+    find_pictures,
+    main,
+    threads_per_actor,
+)
 from deploy.predictor.errors import CannotStartError
 from deploy.predictor.inputs import find_pictures as predictors_pictures
 from deploy.predictor.model import read_metadata
@@ -189,12 +198,13 @@ def test_a_temporary_folder_too_long_for_sockets_is_one_line(
     assert not (tmp_path / "out").exists()
 
 
-def test_other_options_are_refused_and_what_is_done_is_left(
-    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_other_options_are_refused_and_nothing_to_do_needs_no_cluster(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_faces(tmp_path / "in", 2)
     assert parse(model, tmp_path / "in", tmp_path / "in" / "out") == 0
     command = options(model, tmp_path / "in", tmp_path / "in" / "out")
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
     assert main(command) == 0
     assert "0 done, 2 done before, 0 failed" in capsys.readouterr().out
     assert "begun with another model or other options" in refused(capsys, [*command, "--tta", "flip"])
@@ -205,11 +215,11 @@ def test_maps_that_the_predictor_left_of_other_settings_are_not_done(tmp_path: P
     store = Store("--output", str(tmp_path / "out"))
     settings = {"model_sha256": "b"}
     store.write("old.png", b"map")
-    claim(store, settings, [], overwrite=False)
+    claim(store, settings, [])
     before = (tmp_path / "out/.predict.json").stat().st_mtime - 10
     os.utime(tmp_path / "out/old.png", (before, before))
     store.write("new.png", b"map")
-    done = claim(store, settings, [["old.png"], ["new.png"]], overwrite=False)
+    done = done_before(store, settings, [["old.png"], ["new.png"]], overwrite=False)
     assert done == {".predict.json", "new.png"}
 
 
@@ -219,15 +229,18 @@ def test_store_beyond_the_disk() -> None:
     outputs = [["overlay/a/x.jpg", "a/x.png"]]
     store.write("a/x.png", b"map")
     with pytest.raises(CannotStartError, match=r"a/x\.png is there, and no predictor made it"):
-        claim(store, settings, outputs, overwrite=True)
+        done_before(store, settings, outputs, overwrite=True)
     assert store.names() == ["a/x.png"]
     store.files.rm_file(store.path("a/x.png"))
     store.write("mine.png", b"not of this run")
     store.write("a/.predict-tmp-killed", b"half")
-    assert claim(store, settings, outputs, overwrite=False) == set()
+    assert done_before(store, settings, outputs, overwrite=False) == set()
+    claim(store, settings, outputs)
     assert store.names() == [".predict.json", "mine.png"]
     store.write("a/x.png", b"map")
-    assert "a/x.png" in claim(store, settings, outputs, overwrite=False)
-    assert claim(store, {"model_sha256": "2"}, outputs, overwrite=True) == set()
+    assert "a/x.png" in done_before(store, settings, outputs, overwrite=False)
+    assert done_before(store, {"model_sha256": "2"}, outputs, overwrite=True) == set()
+    assert store.files.cat_file(store.path("a/x.png")) == b"map", "nothing is removed before it begins"
+    claim(store, {"model_sha256": "2"}, outputs)
     assert store.names() == [".predict.json", "mine.png"]
     assert store.files.cat_file(store.path("mine.png")) == b"not of this run"
