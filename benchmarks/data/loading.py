@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from lisa.data.cache import open_faces
 from lisa.data.faces import EpochBatches, Face, collate_same_size
 from lisa.data.folders import find_pairs
-from lisa.data.loader import ignore_signals
+from lisa.data.loader import begin_worker
 from lisa.data.parallel import available_cores
 from lisa.data.synthetic import write_dataset
 
@@ -32,7 +32,7 @@ def images_per_second(faces: Dataset[Face], count: int, workers: int, batch: int
         batch_sampler=batches,
         num_workers=workers,
         collate_fn=collate_same_size,
-        worker_init_fn=ignore_signals,
+        worker_init_fn=begin_worker,
         pin_memory=torch.cuda.is_available(),
     )
     for epoch in range(epochs + 1):

@@ -1,10 +1,11 @@
 """Decoded pictures from worker processes: no wait for them is endless, and none of them outlives the run."""
 
 import signal
+import sys
 import threading
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
-from types import FrameType
+from types import FrameType, TracebackType
 from typing import Any, Generic, TypeVar
 
 from torch.utils.data import DataLoader, Dataset
@@ -39,7 +40,7 @@ class Loader(Generic[T]):
             batch_sampler=batches,  # pyright: ignore[reportArgumentType]
             num_workers=workers,
             collate_fn=collate,
-            worker_init_fn=ignore_signals,
+            worker_init_fn=begin_worker,
             pin_memory=world.device.type == "cuda",
             persistent_workers=kept and workers > 0,
             prefetch_factor=PREFETCH if workers > 0 else None,
@@ -150,7 +151,18 @@ class Loader(Generic[T]):
         return error
 
 
-def ignore_signals(worker: int) -> None:
-    """Worker processes outlive requests to stop: the training process finishes its step and ends them."""
+def begin_worker(worker: int) -> None:
+    """Worker processes outlive requests to stop: the training process finishes its step and ends them.
+
+    Then one may be handing over a picture to a process that has gone. That is no fault and not told: Python's
+    thread that hands over would print a traceback. Other errors go to the training process, which tells them.
+    """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
+    tell = sys.excepthook
+
+    def tell_others(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if not issubclass(kind, (ConnectionError, EOFError)):
+            tell(kind, error, trace)
+
+    sys.excepthook = tell_others

@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from torch.utils.data import Dataset
 
 from lisa.config import Config, DataConfig, TrainConfig
 from lisa.data.faces import Face
-from lisa.data.loader import Loader
+from lisa.data.loader import Loader, begin_worker
 from lisa.data.shared_memory import require_shared_memory
 from lisa.errors import InputError, StopAskedError
 from lisa.training.loop import fit
@@ -151,3 +152,13 @@ def test_training_is_refused_where_dev_shm_is_small(
     with pytest.raises(InputError, match="/dev/shm has 0 MiB free"):
         fit(Config(config.data, train=config.train, output=str(tmp_path / "run")), World())
     assert not (tmp_path / "run").exists()
+
+
+def test_a_worker_whose_training_process_has_gone_says_nothing(monkeypatch: pytest.MonkeyPatch):
+    told = list[type[BaseException]]()
+    monkeypatch.setattr(sys, "excepthook", lambda kind, error, trace: told.append(kind))
+    monkeypatch.setattr(signal, "signal", lambda number, handler: None)
+    begin_worker(0)
+    for error in (ConnectionResetError(), BrokenPipeError(), EOFError(), ValueError()):
+        sys.excepthook(type(error), error, None)
+    assert told == [ValueError]
