@@ -247,7 +247,7 @@ def predict_folder(options: argparse.Namespace, console: Console) -> Report:
     done = done_before(target, settings, outputs, options.overwrite)
     todo = [job for job, names in zip(jobs, outputs, strict=True) if not done.issuperset(names)]
     report = Report(total=len(jobs), skipped=len(jobs) - len(todo))
-    report.why_frames, report.advice = options.why_frames, options.advice
+    report.advice = options.advice
     if todo:
         ExportedModel(options.model, torch.device("cpu"), options.precision)  # damaged: better said here
         with ray_cluster():

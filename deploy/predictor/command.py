@@ -162,7 +162,7 @@ def _predict(
     since = claim(options.output, settings, options.overwrite)
     todo = [job for job in jobs if not already_done(writer, job, since)]
     report = Report(total=len(jobs), skipped=len(jobs) - len(todo))
-    report.why_frames, report.advice = options.why_frames, options.advice
+    report.advice = options.advice
     if todo:
         count = count_streams(options.workers, devices, len(todo))
         size = choose_batch(options.batch_size, devices[0], count * len(devices), len(todo))
@@ -243,10 +243,7 @@ def summarise(report: Report, console: Console) -> None:
     shares = ", ".join(f"{part} {100 * value / busy:.0f} %" for part, value in split.items()) if busy else ""
     line = f"{counts}; {report.rate:.1f} pictures/s" + (f" ({shares})" if shares else "")
     console.print(line, highlight=False, soft_wrap=True)
-    if report.why_frames:
-        shapes = f" ({report.oblong} of them look like photographs)" if report.oblong else ""
-        say(f"each picture as a frame that a face fills: {report.why_frames}{shapes}", console)
-    elif report.oblong and not report.photos:
+    if report.oblong and not report.photos:
         say(f"{report.oblong} done as frames look like photographs: {report.advice}", console)
     if report.photos:
         found = f"{report.faces} faces in {report.photos} {report.unit}"

@@ -6,7 +6,6 @@ from pathlib import Path
 from .model import own_model
 from .onnx_files import RUNTIMES
 from .outputs import CELEBAMASK, FACE_PARSING, OLD_NAMES, OWN
-from .photos import FRAME
 from .pictures import MAX_PIXELS
 
 
@@ -111,10 +110,11 @@ def common_options(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--faces",
-        default=FRAME,
+        default="",
         metavar="auto|frame|find|FILE",
         help="frame: a face fills each picture, as in training; find: photographs, whose faces are found; "
-        "auto: find for all but aligned faces; FILE: .jsonl or .csv with a box or five points per face",
+        "auto: find for all but aligned faces; FILE: .jsonl or .csv with a box or five points per face "
+        "(default: auto, with --fit pad or crop frame)",
     )
     add(
         "--face-maps",

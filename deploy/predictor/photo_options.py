@@ -12,28 +12,35 @@ from .finding import open_finder, reason_against
 from .model import ExportedModel
 from .photos import AUTO, FIND, FRAME, Photos
 
+STRETCH = "stretch"
+"""Of --fit, which says how a face fills its frame: with another one pictures are frames."""
+
 
 def settle_faces(options: argparse.Namespace, metadata: dict[str, Any]) -> None:
     """Sets ``finds`` (auto, find, a file's digest, or "" for frames) and ``listed``, a file's faces.
 
-    ``why_frames`` is why each picture is taken as one frame, where nobody asked for that, and ``advice`` what
-    to do with pictures that look like photographs.
+    ``advice`` is what to do with pictures that look like photographs and are taken as frames.
 
     Raises CannotStartError for a model that can't do what is asked, and for a file that can't be read.
     """
     reason = reason_against(metadata)
-    options.finds, options.listed, options.why_frames = "", None, ""
+    faces = options.faces or (AUTO if options.fit == STRETCH else FRAME)
+    options.finds, options.listed = "", None
     options.advice = reason or "--faces find looks for their faces"
-    if options.face_maps and options.faces == FRAME:
+    if faces == FIND and reason:
+        raise CannotStartError(f"--faces find: this model finds no faces: {reason}")
+    if options.face_maps and faces == FRAME:
         raise CannotStartError("--face-maps: of photographs: add --faces find, auto or a file")
-    if options.faces == FRAME:
-        return
-    if options.faces in (AUTO, FIND):
-        if reason and options.faces == FIND:
-            raise CannotStartError(f"--faces find: this model finds no faces: {reason}")
-        options.finds = "" if reason else options.faces
-        options.why_frames = reason
-        return
+    if options.face_maps and faces == AUTO and reason:
+        raise CannotStartError(f"--face-maps: this model finds no faces: {reason}")
+    if faces in (AUTO, FIND):
+        options.finds = "" if reason else faces
+    elif faces != FRAME:
+        _settle_list(options, reason)
+
+
+def _settle_list(options: argparse.Namespace, reason: str) -> None:
+    """A file has the faces; ``reason`` says why the model can't find them itself."""
     path = Path(options.faces)
     options.listed = read_given(path)
     boxes = any(len(numbers) == 4 for faces in options.listed.values() for numbers in faces)

@@ -78,8 +78,6 @@ class Report:
     """What they are."""
     oblong: int = 0
     """Pictures done as one frame that are no squares."""
-    why_frames: str = ""
-    """Why this model takes every picture as one frame, where nobody asked for that."""
     advice: str = ""
     """What to do with pictures that look like photographs and were done as one frame."""
     without_face: int = 0

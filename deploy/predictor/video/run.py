@@ -59,7 +59,7 @@ def predict_video(
         if done and not _noted(options.output / "report.json").get("failed"):
             return Report(total=1, skipped=1)
         tracker = Tracker(model, open_photos(options, model, options.model), options.steady)
-        report = Report(unit="frames", why_frames=options.why_frames, advice=options.advice)
+        report = Report(unit="frames", advice=options.advice)
         start = time.perf_counter()
         try:
             _drive(film, tracker, _Outputs(film, targets, writer), report, console)

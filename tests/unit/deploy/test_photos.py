@@ -189,20 +189,47 @@ def test_what_a_model_without_a_finder_says(tmp_path: Path, capsys: pytest.Captu
     assert parse(model, source, tmp_path / "out") == 0
     shown = capsys.readouterr().out
     assert "1 done as frames look like photographs: it was trained at 512 pixels" in shown
-    assert parse(model, source, tmp_path / "out", *AUTO, "--overwrite") == 0
-    shown = capsys.readouterr().out
-    assert "each picture as a frame that a face fills: it was trained at 512 pixels" in shown
-    assert "1 of them look like photographs" in shown
     assert files(tmp_path / "out") == ["photo.png"]
+    assert parse(model, source, tmp_path / "out2", "--face-maps") == 2
+    assert "--face-maps: this model finds no faces: it was trained at 512" in capsys.readouterr().err
 
 
-def test_frames_are_the_default_and_photographs_are_pointed_out(
-    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_faces_are_looked_for_by_default(model: Path, tmp_path: Path):
+    source = save(tmp_path / "in", photo=scene(600, 400, WHERE), aligned=painted_face(200))
+    for output, options in (("default", ()), ("auto", AUTO)):
+        assert parse(model, source, tmp_path / output, *options) == 0
+    outputs = tmp_path / "default", tmp_path / "auto"
+    assert len(found(outputs[0])["photo"]["faces"]) == 1
+    for name in files(outputs[1]):
+        if name != "report.json":
+            assert (outputs[0] / name).read_bytes() == (outputs[1] / name).read_bytes()
+
+
+@pytest.mark.parametrize("options", [("--faces", "frame"), ("--fit", "pad"), ("--fit", "crop")])
+def test_photographs_that_are_taken_as_frames_are_pointed_out(
+    options: tuple[str, ...], model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
+    """--fit says how a face fills its frame: whoever gives one has no photographs."""
     source = save(tmp_path / "in", photo=scene(600, 400, WHERE))
-    assert parse(model, source, tmp_path / "out") == 0
+    assert parse(model, source, tmp_path / "out", *options) == 0
     assert "1 done as frames look like photographs: --faces find looks for" in capsys.readouterr().out
     assert files(tmp_path / "out") == ["photo.png"]
+
+
+def test_a_face_that_is_half_hidden_fills_its_square_all_the_same(model: Path, tmp_path: Path):
+    """A bar over eyes, or over nose and mouth: no face is found, and skin is left where one would be."""
+    hidden = {"eyes": painted_face(200).copy(), "mouth": painted_face(200).copy()}
+    hidden["eyes"][80:110] = 0
+    hidden["mouth"][110:170] = 0
+    source = save(tmp_path / "in", **hidden, page=np.zeros((200, 200, 3), np.uint8))
+    assert parse(model, source, tmp_path / "out") == 0
+    rows = found(tmp_path / "out")
+    assert {name: row["aligned"] for name, row in rows.items()} == {
+        "eyes": True,
+        "mouth": True,
+        "page": False,
+    }
+    assert (read_ids(tmp_path / "out/eyes.png") == 1).mean() > 0.1
 
 
 def test_the_same_command_goes_on_and_tells_of_all(model: Path, tmp_path: Path):
@@ -272,7 +299,7 @@ def test_faces_that_overlap_have_maps_of_their_own(
     assert ((maps[0] > 0) | (maps[1] > 0) == (ids > 0)).all()
     assert not read_ids_of(output / "face_maps/empty.tif").any()
     capsys.readouterr()
-    assert parse(model, source, tmp_path / "frames", "--face-maps") == 2
+    assert parse(model, source, tmp_path / "frames", "--face-maps", "--faces", "frame") == 2
     assert "error: --face-maps: of photographs: add --faces find" in capsys.readouterr().err
 
 

@@ -102,7 +102,7 @@ def test_a_face_that_comes_later_is_found(model: Path, tmp_path: Path) -> None:
     assert found == [0] * 5 + [1] * 2  # searched in each fifth frame
 
 
-def test_frames_are_the_default_and_steady_is_an_average(model: Path, tmp_path: Path) -> None:
+def test_faces_that_fill_the_frame_and_steady_is_an_average(model: Path, tmp_path: Path) -> None:
     path = tmp_path / "flicker.mkv"
     pictures = [painted_face(64), np.zeros((64, 64, 3), np.uint8), painted_face(64)]
     with av.open(str(path), "w") as container:
@@ -111,8 +111,9 @@ def test_frames_are_the_default_and_steady_is_an_average(model: Path, tmp_path: 
         for picture in pictures:
             container.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(video.encode())
-    assert parse(model, path, tmp_path / "plain") == 0
-    assert parse(model, path, tmp_path / "steady", "--steady", "0.9") == 0
+    frame = ("--faces", "frame")
+    assert parse(model, path, tmp_path / "plain", *frame) == 0
+    assert parse(model, path, tmp_path / "steady", *frame, "--steady", "0.9") == 0
     plain, steady = (ids_of(tmp_path / name / "flicker.ids.mkv") for name in ("plain", "steady"))
     assert not plain[1].any()
     assert np.array_equal(steady[0], plain[0])
@@ -277,7 +278,7 @@ def test_frames_that_no_face_fills_are_told(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source = film(tmp_path / "clip.mkv", frames=2, sound=False)
-    assert parse(model, source, tmp_path / "out") == 0
+    assert parse(model, source, tmp_path / "out", "--faces", "frame") == 0
     assert "2 done as frames look like photographs: --faces find" in capsys.readouterr().out
 
 
