@@ -12,6 +12,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
+from deploy.finder import AUTO
 from deploy.formats import FORMATS, Format
 from deploy.gate import export_gated
 from deploy.predictor.machine import keep_freed_memory
@@ -29,15 +30,14 @@ class Settings:
     """The file to write."""
     images: Path | None = None
     """Folder of pictures for the parity gate. Default: the run's own, or else synthetic faces."""
-    finder: Path | None = None
-    """best.pt of a network trained small, by the recipe finder say: it finds the faces in photographs."""
+    finder: str = AUTO
+    """What finds the faces in photographs. auto: the network itself if it was trained at 128 pixels or fewer
+    and with augment.wide, else the weights in the box. none. Or best.pt of a run of the recipe finder."""
     also: tuple[Format, ...] = ()
     """Also these formats, beside the output under their own suffix."""
 
 
-def export(
-    checkpoint: Path, output: Path, images: Path | None = None, finder: Path | None = None
-) -> dict[str, Any]:
+def export(checkpoint: Path, output: Path, images: Path | None = None, finder: str = AUTO) -> dict[str, Any]:
     """Writes the TorchScript file, which is the predictor too, and returns its metadata; see the gate."""
     return export_gated(TorchScript, checkpoint, output, images, finder)
 

@@ -10,6 +10,7 @@ from deploy.predictor.faces.arrangement import Arrangement
 from deploy.predictor.faces.finder import Finder
 from lisa.errors import InputError
 from lisa.run.checkpoint import Trained, load_network
+from lisa.weights import DRAWN
 
 LARGEST = 128
 """A network trained at more pixels would search for longer than it parses."""
@@ -18,27 +19,46 @@ RECOGNISED = 0.5
 """Share of aligned faces that a network must recognise before it may search."""
 
 
+AUTO, NONE = "auto", "none"
+
+
 def choose_finder(
-    trained: Trained, finder: Path | None, pictures: list[Tensor]
+    trained: Trained, finder: str, pictures: list[Tensor]
 ) -> tuple[dict[str, Any], Trained | None]:
     """What the file says of its faces, and the network to put beside its own; None if none is needed.
 
-    ``pictures`` (1,3,H,W) uint8 are aligned faces. Without ``finder`` a network that was trained small
-    enough is its own. If there is none, the file says the ``reason``, and that it parses whole frames only.
+    ``finder`` is a checkpoint, or one of two words. auto: the network itself where it was trained small
+    enough and with wide geometry, or else the weights in the box (docs/model_card.md), which were. none: no
+    finder. ``pictures`` (1,3,H,W) uint8 are aligned faces, of which a finder must recognise enough. Without
+    a finder the file says the ``reason``, and parses whole frames only.
 
     Raises:
         InputError: ``finder`` can't be read, or can't find faces.
     """
-    searching = trained if finder is None else load_network(finder)
-    reason = _reason(searching, pictures)
-    if reason and finder is not None:
-        raise InputError(f"--finder {finder}: {reason}")
-    if reason:
-        return {"reason": f"{reason}; a finder makes up for it: deploy.export --finder best.pt"}, None
+    if finder == NONE:
+        return {"reason": "it was exported with --finder none"}, None
+    if finder != AUTO:
+        searching = load_network(Path(finder))
+        if reason := _reason(searching, pictures):
+            raise InputError(f"--finder {finder}: {reason}")
+        return _content(searching, own=False), searching
+    reason = _reason(trained, pictures)
+    if not reason and trained.config.augment.wide > 0:
+        return _content(trained, own=True), None
+    boxed = load_network(Path(DRAWN))
+    not_boxed = _reason(boxed, pictures)
+    if not not_boxed:
+        return _content(boxed, own=False), boxed
+    if not reason:
+        return _content(trained, own=True), None
+    advice = "deploy.export --finder best.pt takes another finder"
+    return {"reason": f"{reason}; the weights in the box can't either: {not_boxed}; {advice}"}, None
+
+
+def _content(searching: Trained, own: bool) -> dict[str, Any]:
     assert searching.arrangement is not None
     size = searching.config.data.size
-    content = {**searching.arrangement, "size": size, "window": _window(size), "own": finder is None}
-    return content, None if finder is None else searching
+    return {**searching.arrangement, "size": size, "window": _window(size), "own": own}
 
 
 def _window(size: int) -> int:

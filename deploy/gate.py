@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from deploy.bounds import Bound, measure_bounds
-from deploy.finder import choose_finder
+from deploy.finder import NONE, choose_finder
 from deploy.predictor.errors import BadPictureError
 from deploy.predictor.inputs import SUFFIXES
 from deploy.predictor.model import FORMAT
@@ -71,11 +71,11 @@ def export_gated(
     checkpoint: Path,
     output: Path,
     images: Path | None,
-    finder: Path | None = None,
+    finder: str = NONE,
 ) -> dict[str, Any]:
     """Makes, writes and runs the file; returns its metadata, which then holds the figures too.
 
-    ``finder`` is the checkpoint of a small network that finds faces, for formats that can hold one.
+    ``finder`` finds faces, in formats that can hold a second network: :func:`deploy.finder.choose_finder`.
 
     Raises InputError for a bad checkpoint, bad pictures, an output that can't be written, and for an exported
     network that doesn't give the trained one's labels.

@@ -135,7 +135,7 @@ class Parser:
         if self._exported is None:
             raise InputError(
                 "a checkpoint parses faces that fill the picture; to find them export it: "
-                "python -m deploy.export --checkpoint best.pt --output lisa.ts --finder finder.pt"
+                "python -m deploy.export --checkpoint best.pt --output lisa.ts"
             )
         return Photographs(self._exported, self.device)
 

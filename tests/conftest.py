@@ -135,5 +135,5 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from deploy.export import export
 
     folder = tmp_path_factory.mktemp("model")
-    export(write_checkpoint(folder / "best.pt"), folder / "lisa.ts")
+    export(write_checkpoint(folder / "best.pt"), folder / "lisa.ts", finder="none")
     return folder / "lisa.ts"

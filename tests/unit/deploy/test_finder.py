@@ -9,11 +9,12 @@ import torch
 from deploy_helpers import SIZE, write_checkpoint
 from scene_helpers import METADATA
 
-from deploy.finder import choose_finder
+from deploy.finder import AUTO, choose_finder
 from deploy.gate import metadata_of
 from deploy.predictor.finding import open_finder, reason_against
 from deploy.predictor.model import ExportedModel
 from deploy.torchscript import TorchScript
+from lisa.data.synthetic import draw_face
 from lisa.errors import InputError
 from lisa.run.checkpoint import Trained, load_network
 
@@ -65,22 +66,56 @@ def test_a_small_network_is_its_own_finder(trained: Trained, tmp_path: Path):
 
 def sized(trained: Trained, size: int) -> Trained:
     config = replace(trained.config, data=replace(trained.config.data, size=size))
-    return trained._replace(config=config, arrangement=METADATA)
+    return trained._replace(config=config)
 
 
-def test_why_a_file_finds_no_faces(trained: Trained):
-    for network, reason in (
-        (trained, "its checkpoint is from before they said where the parts of a face lie"),
-        (trained._replace(arrangement={"reason": "too few"}), "too few"),
-        (sized(trained, 512), "it was trained at 512 pixels, and searching takes 128 or fewer"),
-        (sized(trained, SIZE), "it recognises 0 of 4 aligned faces"),
-    ):
-        content, finder = choose_finder(network, None, PICTURES)
-        assert finder is None
-        assert content["reason"].startswith(f"{reason}; a finder makes up for it")
-        assert reason_against({"faces": content}) == content["reason"]
+OWN_REASONS = [
+    (512, None, "it was trained at 512 pixels, and searching takes 128 or fewer"),
+    (SIZE, None, "its checkpoint is from before they said where the parts of a face lie"),
+    (SIZE, {"reason": "too few"}, "too few"),
+    (SIZE, METADATA, "it recognises 0 of 4 aligned faces"),
+]
+
+
+@pytest.mark.parametrize(("size", "arrangement", "reason"), OWN_REASONS)
+def test_why_a_file_finds_no_faces(trained: Trained, size: int, arrangement: Any, reason: str):
+    network = sized(trained, size)._replace(arrangement=arrangement)
+    content, finder = choose_finder(network, AUTO, PICTURES)
+    assert finder is None
+    boxed = "the weights in the box can't either: it recognises 0 of 4 aligned faces"
+    assert content["reason"].startswith(f"{reason}; {boxed}; deploy.export --finder best.pt")
+    assert reason_against({"faces": content}) == content["reason"]
+
+
+FACES = [torch.from_numpy(draw_face(seed, 96)[0].copy()).permute(2, 0, 1)[None] for seed in range(4)]
+
+
+def test_the_weights_in_the_box_find_faces_for_every_network(trained: Trained):
+    for size, arrangement, _ in OWN_REASONS:
+        content, finder = choose_finder(sized(trained, size)._replace(arrangement=arrangement), AUTO, FACES)
+        assert (content["own"], content["size"]) == (False, 96)
+        assert finder is not None
+        assert finder.arrangement is not None
+        assert content["parts"] == finder.arrangement["parts"]
+
+
+def test_a_small_network_is_its_own_finder_if_it_has_seen_wide_geometry():
+    boxed = load_network(Path("drawn"))
+    assert boxed.config.augment.wide > 0
+    assert choose_finder(boxed, AUTO, FACES)[0]["own"]
+    narrow = replace(boxed.config, augment=replace(boxed.config.augment, wide=0.0))
+    content, finder = choose_finder(boxed._replace(config=narrow), AUTO, FACES)
+    assert not content["own"]
+    assert finder is not None
+    assert finder.config.augment.wide > 0
+
+
+def test_no_finder_on_request(trained: Trained):
+    content, finder = choose_finder(trained, "none", FACES)
+    assert finder is None
+    assert content == {"reason": "it was exported with --finder none"}
 
 
 def test_a_finder_that_can_find_nothing_is_refused(trained: Trained, checkpoint: Path):
     with pytest.raises(InputError, match=r"--finder .*best\.pt: its checkpoint is from before"):
-        choose_finder(trained, checkpoint, PICTURES)
+        choose_finder(trained, str(checkpoint), PICTURES)

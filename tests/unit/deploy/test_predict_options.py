@@ -202,7 +202,7 @@ def test_pictures_whose_logits_explode_are_told(tmp_path: Path, capsys: pytest.C
     for name in ("final.weight", "final.bias"):
         stored["weights"][name] *= 1e6
     torch.save(stored, checkpoint)
-    export(checkpoint, tmp_path / "lisa.ts")
+    export(checkpoint, tmp_path / "lisa.ts", finder="none")
     write_faces(tmp_path / "in", 2, (80, 60))
     source, output = tmp_path / "in", tmp_path / "out"
     assert parse(tmp_path / "lisa.ts", source, output) == 0
