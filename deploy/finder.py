@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from deploy.predictor.faces.arrangement import Arrangement
 from deploy.predictor.faces.finder import Finder
+from deploy.predictor.photos import is_aligned, is_square
 from lisa.errors import InputError
 from lisa.run.checkpoint import Trained, load_network
 from lisa.weights import DRAWN
@@ -18,8 +18,8 @@ LARGEST = 128
 RECOGNISED = 0.5
 """Share of aligned faces that a network must recognise before it may search."""
 
-
 AUTO, NONE = "auto", "none"
+"""What ``--finder`` may be beside a checkpoint."""
 
 
 def choose_finder(
@@ -28,9 +28,10 @@ def choose_finder(
     """What the file says of its faces, and the network to put beside its own; None if none is needed.
 
     ``finder`` is a checkpoint, or one of two words. auto: the network itself where it was trained small
-    enough and with wide geometry, or else the weights in the box (docs/model_card.md), which were. none: no
-    finder. ``pictures`` (1,3,H,W) uint8 are aligned faces, of which a finder must recognise enough. Without
-    a finder the file says the ``reason``, and parses whole frames only.
+    enough and with wide geometry, or else the weights in the box (docs/model_card.md), which were; where
+    these fail a small network without wide geometry is better than none. none: no finder. ``pictures``
+    (1,3,H,W) uint8 are aligned faces, of which a finder must recognise enough. Without a finder the file
+    says the ``reason``, and parses whole frames only.
 
     Raises:
         InputError: ``finder`` can't be read, or can't find faces.
@@ -46,13 +47,13 @@ def choose_finder(
     if not reason and trained.config.augment.wide > 0:
         return _content(trained, own=True), None
     boxed = load_network(Path(DRAWN))
-    not_boxed = _reason(boxed, pictures)
-    if not not_boxed:
+    boxed_reason = _reason(boxed, pictures)
+    if not boxed_reason:
         return _content(boxed, own=False), boxed
     if not reason:
         return _content(trained, own=True), None
     advice = "deploy.export --finder best.pt takes another finder"
-    return {"reason": f"{reason}; the weights in the box can't either: {not_boxed}; {advice}"}, None
+    return {"reason": f"{reason}; the weights in the box can't either: {boxed_reason}; {advice}"}, None
 
 
 def _content(searching: Trained, own: bool) -> dict[str, Any]:
@@ -75,21 +76,27 @@ def _reason(trained: Trained, pictures: list[Tensor]) -> str:
         return "its checkpoint is from before they said where the parts of a face lie"
     if "reason" in arrangement:
         return str(arrangement["reason"])
-    found = recognised(trained, pictures)
+    found = recognised(_finder(trained), pictures)
     if found < RECOGNISED * len(pictures):
-        return f"it recognises {found} of {len(pictures)} aligned faces"
+        return f"it recognises {found} of {len(pictures)} aligned faces, or they are framed in another way"
     return ""
 
 
-@torch.inference_mode()
-def recognised(trained: Trained, pictures: list[Tensor]) -> int:
-    """How many of the aligned faces the network takes for such."""
+def recognised(finder: Finder, pictures: list[Tensor]) -> int:
+    """How many of the pictures ``--faces auto`` would take for aligned faces, as evaluation does.
+
+    Others are framed in another way than the finder's, who would cut other frames than they were trained in.
+    """
+    pixels = (picture[0].permute(1, 2, 0).numpy() for picture in pictures)
+    return sum(is_square(each) and is_aligned(finder.whole(each)) for each in pixels)
+
+
+def _finder(trained: Trained) -> Finder:
+    """Of a network that is not exported yet."""
     assert trained.arrangement is not None
     parser, size = trained.parser(), trained.config.data.size
 
     def dense(images: Tensor) -> Tensor:
         return parser.network(parser.normalise(images)).float()
 
-    finder = Finder(dense, Arrangement.from_metadata(trained.arrangement), size, _window(size))
-    scores = [finder.whole(picture[0].permute(1, 2, 0).numpy()).score for picture in pictures]
-    return sum(score > 0.6 for score in scores)
+    return Finder(dense, Arrangement.from_metadata(trained.arrangement), size, _window(size))

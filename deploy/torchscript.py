@@ -20,9 +20,10 @@ from torch import Tensor, nn
 
 from deploy.bounds import Bound
 from deploy.bundle import append_predictor
+from deploy.finder import RECOGNISED, recognised
 from deploy.gate import MIN_EQUAL_LABELS, FindingFormat, Runner
 from deploy.predictor.errors import CannotStartError
-from deploy.predictor.finding import FINDER_FILE
+from deploy.predictor.finding import FINDER_FILE, open_finder
 from deploy.predictor.machine import cpu_has_bf16
 from deploy.predictor.model import METADATA_FILE, ExportedModel
 from deploy.rewrite import for_inference
@@ -117,6 +118,11 @@ class TorchScript(FindingFormat):
         if equal < MIN_EQUAL_LABELS * pixels:  # a program of more threads may round otherwise
             share = f"{100 * equal / pixels:.4f} %"
             raise InputError(f"the file, run as a program, gives {share} of its labels: it is not written")
+        finder = open_finder(ExportedModel(path, torch.device("cpu"), "fp32"), path)
+        if finder is not None and (found := recognised(finder, pictures)) < RECOGNISED * len(pictures):
+            raise InputError(
+                f"the file's finder recognises {found} of {len(pictures)} aligned faces: it is not written"
+            )
 
 
 def _run_as_program(path: Path, pictures: list[Tensor], folder: Path) -> None:

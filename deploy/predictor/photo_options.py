@@ -13,7 +13,7 @@ from .model import ExportedModel
 from .photos import AUTO, FIND, FRAME, Photos
 
 STRETCH = "stretch"
-"""Of --fit, which says how a face fills its frame: with another one pictures are frames."""
+"""The default of --fit. Whoever gives another one says how a face fills its frame: pictures are frames."""
 
 
 def settle_faces(options: argparse.Namespace, metadata: dict[str, Any]) -> None:
@@ -27,8 +27,8 @@ def settle_faces(options: argparse.Namespace, metadata: dict[str, Any]) -> None:
     faces = options.faces or (AUTO if options.fit == STRETCH else FRAME)
     options.finds, options.listed = "", None
     options.advice = reason or "--faces find looks for their faces"
-    if faces == FIND and reason:
-        raise CannotStartError(f"--faces find: this model finds no faces: {reason}")
+    if options.faces in (AUTO, FIND) and reason:
+        raise CannotStartError(f"--faces {options.faces}: this model finds no faces: {reason}")
     if options.face_maps and faces == FRAME:
         raise CannotStartError("--face-maps: of photographs: add --faces find, auto or a file")
     if options.face_maps and faces == AUTO and reason:

@@ -73,7 +73,7 @@ OWN_REASONS = [
     (512, None, "it was trained at 512 pixels, and searching takes 128 or fewer"),
     (SIZE, None, "its checkpoint is from before they said where the parts of a face lie"),
     (SIZE, {"reason": "too few"}, "too few"),
-    (SIZE, METADATA, "it recognises 0 of 4 aligned faces"),
+    (SIZE, METADATA, "it recognises 0 of 4 aligned faces, or they are framed in another way"),
 ]
 
 
@@ -82,7 +82,8 @@ def test_why_a_file_finds_no_faces(trained: Trained, size: int, arrangement: Any
     network = sized(trained, size)._replace(arrangement=arrangement)
     content, finder = choose_finder(network, AUTO, PICTURES)
     assert finder is None
-    boxed = "the weights in the box can't either: it recognises 0 of 4 aligned faces"
+    none = "it recognises 0 of 4 aligned faces, or they are framed in another way"
+    boxed = f"the weights in the box can't either: {none}"
     assert content["reason"].startswith(f"{reason}; {boxed}; deploy.export --finder best.pt")
     assert reason_against({"faces": content}) == content["reason"]
 
@@ -97,6 +98,19 @@ def test_the_weights_in_the_box_find_faces_for_every_network(trained: Trained):
         assert finder is not None
         assert finder.arrangement is not None
         assert content["parts"] == finder.arrangement["parts"]
+
+
+@pytest.mark.parametrize("side", [(96, 128), (160, 160)])
+def test_pictures_that_are_framed_in_another_way_are_left_as_they_are(
+    trained: Trained, side: tuple[int, int]
+):
+    """Oblong crops, and loose ones: the finder would cut other frames than this network was trained on."""
+    height, width = side
+    margins = [(width - 96) // 2, (width - 96) // 2, (height - 96) // 2, (height - 96) // 2]
+    loose = [torch.nn.functional.pad(face, margins, value=90) for face in FACES]
+    content, finder = choose_finder(sized(trained, 512), AUTO, loose)
+    assert finder is None
+    assert "or they are framed in another way" in content["reason"]
 
 
 def test_a_small_network_is_its_own_finder_if_it_has_seen_wide_geometry():

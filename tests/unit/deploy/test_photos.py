@@ -184,8 +184,10 @@ def test_a_picture_that_the_file_does_not_name_fails_alone(model: Path, tmp_path
 def test_what_a_model_without_a_finder_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     model = write_painted_model(tmp_path / "large.ts", reason="it was trained at 512 pixels")
     source = save(tmp_path / "in", photo=scene(300, 200, (150, 100, 120, 0)))
-    assert parse(model, source, tmp_path / "out", "--faces", "find") == 2
-    assert "--faces find: this model finds no faces: it was trained at 512 pixels" in capsys.readouterr().err
+    for asked in ("find", "auto"):
+        assert parse(model, source, tmp_path / "out", "--faces", asked) == 2
+        message = f"--faces {asked}: this model finds no faces: it was trained at 512 pixels"
+        assert message in capsys.readouterr().err
     assert parse(model, source, tmp_path / "out") == 0
     shown = capsys.readouterr().out
     assert "1 done as frames look like photographs: it was trained at 512 pixels" in shown
