@@ -2,7 +2,8 @@
 
 MSCA multiplies its input by a linear map of itself: high contrast at all scales (lace, letters, checks) grows
 as a square from block to block, until a whole label map is nonsense. So both factors of each product are
-clamped at the largest values that ordinary pictures show. Ordinary pictures are parsed as before.
+clamped at the largest values that ordinary pictures show. Ordinary pictures are parsed as before. A network
+that was trained within bounds (model.bound) keeps these too.
 """
 
 import math
@@ -12,6 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from lisa.evaluation.evaluate import SANE_LOGIT
 from lisa.face_parser import FaceParser
 from lisa.models.blocks import MSCA
 from lisa.models.lisa import LISA
@@ -29,13 +31,22 @@ class Bound(NamedTuple):
 UNBOUNDED = Bound(math.inf, math.inf)
 
 
-def measure_bounds(parser: FaceParser, pictures: Sequence[Tensor]) -> list[Bound]:
-    """One bound for each MSCA of a LISA, in the order of its modules; none for other networks.
+class Measured(NamedTuple):
+    """What ordinary pictures show."""
+
+    bounds: list[Bound]
+    """One for each MSCA of a LISA, in the order of its modules; none for other networks."""
+    sane: list[bool]
+    """Of each picture, whether it is ordinary: one whose logits explode says nothing of the others."""
+
+
+def measure_bounds(parser: FaceParser, pictures: Sequence[Tensor]) -> Measured:
+    """The largest factors on those of the pictures whose logits are sane; on all of them if none is.
 
     ``pictures`` are (1,3,H,W) uint8, of the kind that the network was trained on.
     """
     if not isinstance(parser.network, LISA):
-        return []
+        return Measured([], [True] * len(pictures))
     blocks = [module for module in parser.network.modules() if isinstance(module, MSCA)]
     largest = torch.zeros(len(blocks), 2)
     handles = [
@@ -46,14 +57,19 @@ def measure_bounds(parser: FaceParser, pictures: Sequence[Tensor]) -> list[Bound
             block.mix.register_forward_hook(_watch_output(largest[index])),
         )
     ]
+    found, sane = list[Tensor](), list[bool]()
     try:
         with torch.inference_mode():
             for picture in pictures:
-                parser.logits(picture)
+                largest.zero_()
+                sane.append(bool(parser.logits(picture).abs().max() <= SANE_LOGIT))  # nan is not
+                found.append(largest.clone())
     finally:
         for handle in handles:
             handle.remove()
-    return [Bound(*row) for row in largest.tolist()]
+    ordinary = [each for each, is_sane in zip(found, sane, strict=True) if is_sane] or found
+    own = torch.tensor([block.bound for block in blocks])[:, None]
+    return Measured([Bound(*row) for row in torch.stack(ordinary).amax(0).minimum(own).tolist()], sane)
 
 
 def _watch_input(largest: Tensor) -> Any:

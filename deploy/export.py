@@ -32,7 +32,7 @@ class Settings:
     """Folder of pictures for the parity gate. Default: the run's own, or else synthetic faces."""
     finder: str = AUTO
     """What finds the faces in photographs. auto: the network itself if it was trained at 128 pixels or fewer
-    and with augment.wide, else the weights in the box. none. Or best.pt of a run of the recipe finder."""
+    and with augment.wide, else the weights in the box. none: no finder. Or best.pt of the recipe finder."""
     also: tuple[Format, ...] = ()
     """Also these formats, beside the output under their own suffix."""
 
@@ -76,6 +76,12 @@ def main() -> None:
         for kind, output in outputs.items():
             metadata[output.name] = export_as(kind, settings.checkpoint, output, settings.images)
         print_parity(metadata, console)
+        if exploded := made["bounds"]["exploded"]:
+            console.print(
+                f"the logits of {exploded} of {made['bounds']['pictures']} pictures explode in the trained "
+                "network: it was not compared on these",
+                highlight=False,
+            )
         if reason := made["faces"].get("reason"):
             console.print(
                 f"it parses faces that fill the frame and finds none in photographs: {reason}",

@@ -84,11 +84,13 @@ def export_gated(
     data = trained.config.data
     pictures = gate_pictures(images, Path(data.root), data.val_share)
     reference = trained.parser()
-    # The gate's pictures are ordinary ones too: no bound may change them.
+    # The gate's pictures are ordinary ones too: no bound may change them. Those that explode are left out.
     ordinary = [*pictures, *training_pictures(Path(data.root), data.val_share)]
-    bounds = measure_bounds(reference, ordinary)
+    bounds, sane = measure_bounds(reference, ordinary)
+    pictures = [picture for picture, is_sane in zip(pictures, sane, strict=False) if is_sane] or pictures
     metadata = metadata_of(trained)
-    metadata["bounds"] = {"pictures": len(ordinary), "largest": [list(bound) for bound in bounds]}
+    largest = [list(bound) for bound in bounds]
+    metadata["bounds"] = {"pictures": len(ordinary), "exploded": sane.count(False), "largest": largest}
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(output) as temporary:

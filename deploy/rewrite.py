@@ -156,9 +156,10 @@ class InferenceMSCA(nn.Module):
 
 
 class InferenceBlock(nn.Sequential):
-    """An encoder block."""
+    """An encoder block; ``bound`` and the trained block's own both hold."""
 
     def __init__(self, block: EncoderBlock, bound: Bound = UNBOUNDED) -> None:
+        bound = Bound(*[min(block.bound, limit) for limit in bound])
         super().__init__(
             DepthwisePart(block.unit, slice(None)),
             Convolution(*fold_norm(block.unit.pointwise, block.unit.pointwise_norm)),

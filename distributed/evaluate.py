@@ -13,7 +13,7 @@ from lisa.errors import InputError
 
 if TYPE_CHECKING:
     from lisa.data.pairs import Pair
-    from lisa.evaluation.metrics import Tally
+    from lisa.evaluation.evaluate import Evaluation
     from lisa.face_parser import FaceParser
 
 
@@ -78,7 +78,7 @@ def main() -> int:
     if world.is_main:
         print(*checked.notes, sep="\n", end="\n" * bool(checked.notes))
         parser = FaceParser.for_prediction(network, size, world.device)
-        _write(arguments, size, trained.origin, result.tally, pairs, parser)
+        _write(arguments, size, trained.origin, result, pairs, parser)
     return 0
 
 
@@ -86,7 +86,7 @@ def _write(
     arguments: Arguments,
     size: int,
     origin: str,
-    tally: "Tally",
+    result: "Evaluation",
     pairs: "list[Pair]",
     parser: "FaceParser",
 ) -> None:
@@ -98,7 +98,8 @@ def _write(
     from lisa.figures.worst_and_best import draw_evaluation, order_by_miou
     from lisa.files import write_whole
 
-    record = {**figures(tally), "miou_interval": miou_interval(tally)}
+    tally = result.tally
+    record = {"exploded_pictures": result.exploded, **figures(tally), "miou_interval": miou_interval(tally)}
     console.print(class_table(record, f"{arguments.checkpoint} on {arguments.source.split}"))
     mious = picture_mious(tally).tolist()
     asked = {"checkpoint": str(arguments.checkpoint), "split": arguments.source.split, "size": size}

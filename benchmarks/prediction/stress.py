@@ -7,6 +7,7 @@ face of validation pictures. A picture has collapsed if its mIoU is below 20 or 
 ordinary photographs the largest lie near 40. Seeded: the same set every time.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,13 +27,13 @@ from deploy.rewrite import for_inference
 from lisa.data.folders import find_pairs
 from lisa.data.pairs import decode
 from lisa.errors import InputError, one_line_errors
+from lisa.evaluation.evaluate import SANE_LOGIT
 from lisa.evaluation.metrics import Tally, figures, picture_mious
-from lisa.face_parser import FaceParser
+from lisa.face_parser import FaceParser, argmax_at
 from lisa.labels import LabelSet
 from lisa.run.checkpoint import load_network
 
 COLLAPSED_MIOU = 0.20
-INSANE_LOGIT = 100.0
 
 Grey = NDArray[np.float32]
 Texture = Callable[[np.random.Generator, int, float], Grey]
@@ -159,17 +160,18 @@ def run(settings: Settings) -> Table:
     ordinary = training_pictures(settings.data)
     if not ordinary:
         raise InputError(f"--data {settings.data}: no training pictures to measure bounds on")
-    bounds = measure_bounds(plain, ordinary)
+    bounds = measure_bounds(plain, ordinary).bounds
     parsers = {
         "as trained": plain,
         "within bounds": FaceParser.for_prediction(for_inference(trained.network, bounds), size),
     }
     pairs = find_pairs(settings.data, "val")
-    table = Table("network", "val mIoU", "textured mIoU", "collapsed", "|logit| > 100", "largest |logit|")
+    columns = ("network", "val mIoU", "textured mIoU", "collapsed", "by texture", "|logit| > 100")
+    table = Table(*columns, "largest |logit|")
     rows: dict[str, list[str]] = {}
     for name, parser in parsers.items():
         clean, hard = Tally(len(pairs), labels=labels), Tally(settings.count, labels=labels)
-        largest = torch.zeros(settings.count)
+        largest, kinds = torch.zeros(settings.count), list[str]()
         with torch.inference_mode():
             for index in track(range(len(pairs)), f"{name}, val", transient=True):
                 image, mask = decode(pairs[index])
@@ -179,15 +181,19 @@ def run(settings: Settings) -> Table:
                 generator = np.random.default_rng((settings.seed, index))
                 picture = np.asarray(image.resize(mask.size))
                 truth = np.array(mask)
-                images = as_tensor(textured(generator, picture, truth, labels)[1])
-                largest[index] = parser.logits(images).abs().max()
-                hard.add(index, parser(images)[0], torch.from_numpy(truth))
-        mious = picture_mious(hard)
+                kind, changed = textured(generator, picture, truth, labels)
+                logits = parser.logits(as_tensor(changed))
+                largest[index] = logits.abs().max()
+                hard.add(index, argmax_at(logits, *truth.shape)[0], torch.from_numpy(truth))
+                kinds.append(kind)
+        collapsed = picture_mious(hard) < COLLAPSED_MIOU
+        told = Counter(kind for kind, fails in zip(kinds, collapsed.tolist(), strict=True) if fails)
         rows[name] = [
             f"{100 * figures(clean)['miou']:.2f}",
             f"{100 * figures(hard)['miou']:.2f}",
-            f"{int((mious < COLLAPSED_MIOU).sum())} of {settings.count}",
-            f"{int((largest > INSANE_LOGIT).sum())}",
+            f"{int(collapsed.sum())} of {settings.count}",
+            ", ".join(f"{kind} {count}" for kind, count in told.most_common()) or "-",
+            f"{int((~(largest <= SANE_LOGIT)).sum())}",
             f"{largest.max():.3g}",
         ]
     for name, row in rows.items():

@@ -31,11 +31,25 @@ SAMPLED = 32
 """Pictures that are asked for their size, to know how much memory the loader needs."""
 
 
+SANE_LOGIT = 100.0
+"""Logits of ordinary photographs stay near 40. A network that multiplies features without bound has far
+larger ones where a texture sets it off, and its labels are then nonsense."""
+
+
 class Evaluation(NamedTuple):
-    """Counts over all ranks, and each picture's loss at the network's resolution, (pictures,) float64."""
+    """Counts over all ranks, and of each picture the loss and the largest |logit|, (pictures,) float64 each.
+
+    Both are of the network's resolution.
+    """
 
     tally: Tally
     losses: Tensor
+    largest_logits: Tensor
+
+    @property
+    def exploded(self) -> int:
+        """Pictures whose labels may be nonsense."""
+        return int((~(self.largest_logits <= SANE_LOGIT)).sum())  # nan too
 
 
 class OneSize(NamedTuple):
@@ -101,8 +115,8 @@ def evaluate_all(
     if world.any(world.stop_asked):
         raise StopAskedError
     # Each rank filled its own rows, the others are 0: these sums have no rounding, whatever the world's size.
-    for tally, losses in results.values():
-        for tensor in (tally.confusion, tally.per_picture, losses):
+    for tally, losses, largest in results.values():
+        for tensor in (tally.confusion, tally.per_picture, losses, largest):
             world.all_sum(tensor)
     return results
 
@@ -143,7 +157,8 @@ def _groups(faces: list[Face]) -> Iterator[list[Face]]:
 
 def _nothing(pairs: Sequence[Pair], device: torch.device) -> Evaluation:
     tally = Tally(len(pairs), device, pairs[0].encoding.labels)
-    return Evaluation(tally, torch.zeros(len(pairs), dtype=torch.float64, device=device))
+    losses, largest = torch.zeros(2, len(pairs), dtype=torch.float64, device=device)
+    return Evaluation(tally, losses, largest)
 
 
 def _unless_stopped(action: Callable[[], None]) -> None:
@@ -163,8 +178,10 @@ def _count(
     images, masks = (each.to(device, non_blocking=True) for each in (group.images, group.masks))
     logits = parser.logits(images)
     predictions = argmax_at(logits, masks.shape[1], masks.shape[2])
+    largest = torch.maximum(logits.amax((1, 2, 3)), -logits.amin((1, 2, 3)))
     for index, number in enumerate(group.numbers):
         result.tally.add(number, predictions[index], masks[index])
+        result.largest_logits[number] = largest[index]
         if loss is not None:
             one = slice(index, index + 1)
             target = F.interpolate(masks[None, one], logits.shape[-2:], mode="nearest-exact")[0]

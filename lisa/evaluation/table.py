@@ -36,6 +36,9 @@ def _caption(record: dict[str, Any]) -> str:
     if "miou_interval" in record:
         low, high = record["miou_interval"]
         lines.append(f"mIoU's 95 % interval over pictures: {_percent(low)} to {_percent(high)}")
+    if record.get("exploded_pictures"):
+        exploded = record["exploded_pictures"]
+        lines.append(f"pictures whose logits explode, and whose labels may be nonsense: {exploded}")
     return "\n".join(lines)
 
 

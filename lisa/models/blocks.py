@@ -1,5 +1,7 @@
 """Blocks that the networks share: activation, multi-scale attention, matrix decomposition."""
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -37,10 +39,13 @@ class MSCA(nn.Module):
 
     A depthwise 5x5, three pairs of depthwise strips on top of it, a 1x1 convolution over their sum; the
     result weights the input. (B,C,H,W) to the same shape.
+
+    The attention is clamped to -``bound``..``bound``.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, bound: float = math.inf) -> None:
         super().__init__()
+        self.bound = float(bound)
         self.local = DepthwiseConv2d(channels, (5, 5))
         self.strips7 = _strips(channels, 7)
         self.strips11 = _strips(channels, 11)
@@ -50,11 +55,14 @@ class MSCA(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B,C,H,W) to the same shape."""
         if not torch.jit.is_scripting():  # noqa: SIM102 - TorchScript would read the rest of one condition
-            if is_fused():
+            if is_fused() and math.isinf(self.bound):
                 return self._fused(x)
         local = self.local(x)
         attention = (local + self.strips7(local)).add_(self.strips11(local)).add_(self.strips21(local))
-        return x * self.mix(attention)
+        mix = self.mix(attention)
+        if math.isfinite(self.bound):
+            mix = mix.clamp(-self.bound, self.bound)
+        return x * mix
 
     @torch.jit.unused
     def _fused(self, x: Tensor) -> Tensor:

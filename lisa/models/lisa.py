@@ -4,6 +4,8 @@ Five encoder stages of depthwise separable units with multi-scale attention, a H
 stages over skip connections, one 1x1 classifier: exactly 1,999,551 trainable parameters for 19 classes.
 """
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -37,18 +39,24 @@ class SeparableUnit(nn.Module):
 
 
 class EncoderBlock(nn.Module):
-    """u = unit(x); u + MSCA(u) (Figure 2)."""
+    """u = unit(x); u + MSCA(u) (Figure 2).
+
+    MSCA multiplies u with a linear map of u, which has no bound. A finite ``bound`` clamps both factors.
+    """
 
     recomputable = True
 
-    def __init__(self, in_channels: int, out_channels: int, activation: str) -> None:
+    def __init__(self, in_channels: int, out_channels: int, activation: str, bound: float) -> None:
         super().__init__()
         self.unit = SeparableUnit(in_channels, out_channels, activation)
-        self.msca = MSCA(out_channels)
+        self.bound = float(bound)
+        self.msca = MSCA(out_channels, bound)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B,in,H,W) to (B,out,H,W)."""
         x = self.unit(x)
+        if math.isfinite(self.bound):
+            x = x.clamp(-self.bound, self.bound)
         return self.msca(x).add_(x)
 
 
@@ -94,7 +102,8 @@ class LISA(nn.Module):
     ``activation`` is one of prelu, relu, gelu (Table 5). ``hamburger`` is "bottleneck" (as published) or
     "nmf", ``hamburger_ratio`` its inner channels as a share of the fifth stage's. ``widths`` and ``depths``
     are the five stages' channels and blocks (Table 1);
-    :func:`lisa.config.parameter_count.count_lisa` counts them all.
+    :func:`lisa.config.parameter_count.count_lisa` counts them all. ``bound`` clamps both factors of each
+    product (:class:`EncoderBlock`).
 
     With ``fold`` above 1, squares of fold x fold pixels are folded into the channels of one pixel in front of
     the network, and the classifier gives each of their pixels its own logits (Shi et al., CVPR 2016,
@@ -113,8 +122,11 @@ class LISA(nn.Module):
         depths: tuple[int, ...] = SHAPES["lisa"].depths,
         hamburger_ratio: float = HAMBURGER_RATIO,
         fold: int = 1,
+        bound: float = math.inf,
     ) -> None:
         super().__init__()
+        if bound <= 0:
+            raise ValueError(f"bound {bound}: above 0; inf for none")
         if hamburger not in HAMBURGERS:
             raise ValueError(f"hamburger {hamburger!r} is not one of {', '.join(HAMBURGERS)}")
         w1, w2, w3, w4, w5 = widths
@@ -122,11 +134,11 @@ class LISA(nn.Module):
         self.num_classes = num_classes
         self.fold = fold
         self.stride = 16 * fold
-        self.enc1 = _stage(3 * fold**2, w1, d1, activation)
-        self.enc2 = _stage(w1, w2, d2, activation)
-        self.enc3 = _stage(w2, w3, d3, activation)
-        self.enc4 = _stage(w3, w4, d4, activation)
-        self.enc5 = _stage(w4, w5, d5, activation)
+        self.enc1 = _stage(3 * fold**2, w1, d1, activation, bound)
+        self.enc2 = _stage(w1, w2, d2, activation, bound)
+        self.enc3 = _stage(w2, w3, d3, activation, bound)
+        self.enc4 = _stage(w3, w4, d4, activation, bound)
+        self.enc5 = _stage(w4, w5, d5, activation, bound)
         self.hamburger = Hamburger(w5, hamburger_width(w5, hamburger_ratio), decompose=hamburger == "nmf")
         self.dec4 = DecoderBlock(w5, w4, activation)
         self.dec3 = DecoderBlock(w4, w3, activation)
@@ -160,7 +172,7 @@ class LISA(nn.Module):
         return F.pixel_shuffle(logits, self.fold) if self.fold > 1 else logits
 
 
-def _stage(in_channels: int, out_channels: int, depth: int, activation: str) -> nn.Sequential:
-    blocks = [EncoderBlock(in_channels, out_channels, activation)]
-    blocks += [EncoderBlock(out_channels, out_channels, activation) for _ in range(depth - 1)]
+def _stage(in_channels: int, out_channels: int, depth: int, activation: str, bound: float) -> nn.Sequential:
+    blocks = [EncoderBlock(in_channels, out_channels, activation, bound)]
+    blocks += [EncoderBlock(out_channels, out_channels, activation, bound) for _ in range(depth - 1)]
     return nn.Sequential(*blocks)

@@ -1,5 +1,6 @@
 """The networks in timm's registry, and the one place that builds them for training, under the cap."""
 
+import math
 from typing import Any
 
 import timm
@@ -86,6 +87,7 @@ def build(config: ModelConfig, num_classes: int = NUM_CLASSES) -> nn.Module:
     if config.name in SHAPES:
         shape = ("activation", "hamburger", "hamburger_ratio", "widths", "depths")
         arguments |= {name: getattr(config, name) for name in shape}
+        arguments["bound"] = config.bound or math.inf
     network: nn.Module = timm.create_model(config.name, **arguments)
     if config.auxiliary:
         assert isinstance(network, LISA)

@@ -173,7 +173,11 @@ def evaluate_epoch(step: Step, pairs: list[Pair], trained: Trained) -> Scores:
         networks["ema"] = deployable(state.ema.module)
     results = evaluate_all(networks, config.data.size, pairs, step.world, step.loss, config.data.workers)
     records = {
-        name: {"loss": result.losses.mean().item(), **figures(result.tally)}
+        name: {
+            "loss": result.losses.mean().item(),
+            "exploded_pictures": result.exploded,
+            **figures(result.tally),
+        }
         for name, result in results.items()
     }
     state.schedule.after_epoch(records["raw"]["loss"])

@@ -160,12 +160,16 @@ def start_network(config: Config, going_on: bool) -> tuple[nn.Module, list[str]]
     if not config.train.init or going_on:
         return network, []
     initial = checkpoint.load(config.train.init)
-    theirs, bare = Config.from_dict(initial["config"]).labels, deployable(network)
+    before, bare = Config.from_dict(initial["config"]), deployable(network)
+    theirs = before.labels
     if not all(key in initial["weights"] for key in CLASSIFIER):
         raise InputError(f"{config.train.init}: weights of another network (no {CLASSIFIER[0]})")
     weights, rows = carry_over(initial["weights"], bare, theirs, config.labels)
     checkpoint.load_weights(bare, weights, config.train.init)
-    return network, [note for note in (initial.get("origin", ""), rows) if note]
+    bounds = ""
+    if before.model.bound != config.model.bound:
+        bounds = f"model.bound is {config.model.bound}, the weights were trained with {before.model.bound}"
+    return network, [note for note in (initial.get("origin", ""), rows, bounds) if note]
 
 
 def settle_parts(config: Config, step: Step, batches: EpochBatches) -> Config:

@@ -21,7 +21,10 @@ _enabled: ContextVar[bool] = ContextVar("fused MSCA", default=False)
 
 @contextmanager
 def fused_msca() -> Generator[None]:
-    """Inside, MSCA runs fused, on whatever device Triton runs on. Raises InputError without Triton."""
+    """Inside, MSCA without a bound runs fused, on whatever device Triton runs on.
+
+    Raises InputError without Triton.
+    """
     if find_spec("triton") is None:
         raise InputError("the fused MSCA needs Triton, which comes with torch's CUDA build on Linux")
     token = _enabled.set(True)

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from deploy_helpers import SIZE, calibrated_network
@@ -30,7 +32,7 @@ def parser(name: str = "lisa") -> FaceParser:
 @pytest.mark.parametrize("name", ["lisa", "lisa_fold4"])
 def test_bounds_stop_an_explosion_and_leave_ordinary_pictures_alone(name: str) -> None:
     trained = parser(name)
-    bounds = measure_bounds(trained, faces())
+    bounds, _ = measure_bounds(trained, faces())
     assert len(bounds) == sum(isinstance(module, MSCA) for module in trained.network.modules())
     bounded = FaceParser.for_prediction(for_inference(trained.network, bounds), SIZE)
     for face in faces():
@@ -55,14 +57,50 @@ def test_bounds_are_the_largest_factors(monkeypatch: pytest.MonkeyPatch) -> None
         factors.append([x.abs().max().item(), mix.abs().max().item()])
         return x * mix
 
-    one, other = (measure_bounds(trained, [face]) for face in faces(range(2)))
-    both = measure_bounds(trained, faces(range(2)))
+    one, other = (measure_bounds(trained, [face]).bounds for face in faces(range(2)))
+    both = measure_bounds(trained, faces(range(2))).bounds
     assert both == [
         Bound(max(a.features, b.features), max(a.mix, b.mix)) for a, b in zip(one, other, strict=True)
     ]
     monkeypatch.setattr(MSCA, "forward", forward)
     trained.logits(faces(range(1))[0])
     assert torch.allclose(torch.tensor(one), torch.tensor(factors), rtol=1e-3)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("logit", [1e12, math.nan])
+def test_a_picture_that_explodes_says_nothing_of_ordinary_ones(logit: float) -> None:
+    trained = parser()
+    ordinary, calls = measure_bounds(trained, faces(range(2))), list[int]()
+
+    def second_explodes(_: object, __: object, logits: Tensor) -> None:
+        calls.append(0)
+        logits[:, :, 3, 3] = logit if len(calls) == 2 else logits[:, :, 3, 3]
+
+    def second_is_large(_: object, inputs: tuple[Tensor]) -> tuple[Tensor]:
+        return (inputs[0] * (1e3 if len(calls) == 1 else 1),)
+
+    first = next(module for module in trained.network.modules() if isinstance(module, MSCA))
+    handles = (
+        first.register_forward_pre_hook(second_is_large),
+        trained.network.register_forward_hook(second_explodes),
+    )
+    zero, one = faces(range(2))
+    found = measure_bounds(trained, [zero, zero, one])
+    for handle in handles:
+        handle.remove()
+    assert ordinary.sane == [True, True]
+    assert found.sane == [True, False, True]
+    assert found.bounds == ordinary.bounds
+
+
+@torch.no_grad()
+def test_the_networks_own_bounds_are_the_largest() -> None:
+    trained = parser()
+    for module in trained.network.modules():
+        if isinstance(module, MSCA):
+            module.bound = 0.5
+    assert all(bound.mix == 0.5 for bound in measure_bounds(trained, faces()).bounds)
 
 
 @torch.no_grad()

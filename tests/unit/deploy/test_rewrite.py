@@ -1,9 +1,12 @@
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
 from deploy_helpers import calibrated_network
 from torch import Tensor, nn
 
+from deploy.bounds import Bound
 from deploy.rewrite import (
     Convolution,
     DepthwisePart,
@@ -133,6 +136,21 @@ def test_folded_network(shape: tuple[int, int]) -> None:
     assert isinstance(rewritten, InferenceLISA)
     x = torch.randn(2, 3, *shape, generator=torch.Generator().manual_seed(0))
     assert_close(rewritten(x), trained(x))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("own", "measured"), [(0.5, math.inf), (0.5, 3.0), (3.0, 0.5)])
+def test_both_bounds_hold(own: float, measured: float) -> None:
+    bounded = calibrated_network(Config(data=DataConfig(size=64), model=ModelConfig(bound=own)))
+    tighter = calibrated_network(Config(data=DataConfig(size=64), model=ModelConfig(bound=0.5)))
+    blocks = sum(isinstance(module, EncoderBlock) for module in bounded.modules())
+    free = calibrated_network(Config(data=DataConfig(size=64), model=ModelConfig()))
+    for other in (tighter, free):
+        other.load_state_dict(bounded.state_dict())
+    x = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    rewritten = for_inference(bounded, [Bound(measured, measured)] * blocks)
+    assert_close(rewritten(x), tighter(x))
+    assert (tighter(x) - free(x)).abs().max() > 0.1 * free(x).abs().max()  # the bound is reached
 
 
 def test_other_networks_are_left_alone() -> None:

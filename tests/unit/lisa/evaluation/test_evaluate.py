@@ -1,5 +1,6 @@
 """Evaluation decodes once for several networks, and takes pictures of one size together on a GPU."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from deploy.predictor.model import SANE
 from lisa.config import LossConfig, ModelConfig
 from lisa.data import faces as reading
 from lisa.data.faces import Face, FaceDataset
@@ -15,8 +17,9 @@ from lisa.data.folders import find_pairs
 from lisa.data.pairs import Pair
 from lisa.errors import InputError
 from lisa.evaluation import evaluate as evaluation
-from lisa.evaluation.evaluate import by_size, evaluate, evaluate_all, require_room
+from lisa.evaluation.evaluate import SANE_LOGIT, by_size, evaluate, evaluate_all, require_room
 from lisa.evaluation.metrics import figures
+from lisa.evaluation.table import class_table
 from lisa.losses import SegmentationLoss
 from lisa.models import build
 from lisa.world import World
@@ -90,3 +93,30 @@ def test_a_picture_that_cannot_be_read_is_one_line(make_faces: Callable[..., Pat
     pairs[1].image.write_bytes(b"garbage")
     with pytest.raises(InputError, match=r"1\.png: .*; repair or remove it"):
         evaluate(build(NARROW), 32, pairs, World())
+
+
+@pytest.mark.parametrize(
+    ("logit", "exploded"), [(100.0, 0), (-101.0, 1), (1e30, 1), (math.inf, 1), (math.nan, 1)]
+)
+def test_pictures_that_explode_are_counted_and_told(
+    make_faces: Callable[..., Path], logit: float, exploded: int
+):
+    pairs = find_pairs(make_faces(val=3), "val")
+    network, calls = build(NARROW), list[int]()
+
+    def second_picture(_: torch.nn.Module, __: object, logits: torch.Tensor) -> None:
+        calls.append(0)
+        if len(calls) == 2:
+            logits[0, 3, 5, 5] = logit
+
+    network.register_forward_hook(second_picture)
+    result = evaluate(network, 32, pairs, World())
+    assert result.exploded == exploded
+    assert result.largest_logits[1].item() == pytest.approx(abs(logit), nan_ok=True)
+    record = {"exploded_pictures": result.exploded, **figures(result.tally)}
+    told = "pictures whose logits explode, and whose labels may be nonsense: 1"
+    assert (told in str(class_table(record, "").caption)) == bool(exploded)
+
+
+def test_exported_files_know_the_same_limit():
+    assert SANE_LOGIT == SANE

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import math
 from pathlib import Path
 from types import ModuleType
 
@@ -14,6 +15,7 @@ from lisa.config import ModelConfig
 from lisa.errors import InputError
 from lisa.models import LISA, build, count_parameters, from_published
 from lisa.models.blocks import NMF2d
+from lisa.models.lisa import EncoderBlock
 
 ORACLE = Path(__file__).parents[5] / "shared" / "oracle"
 COUNTS = {
@@ -49,6 +51,53 @@ def test_padding_does_not_change_multiples_of_16():
     padded = torch.nn.functional.pad(picture, [0, 16, 0, 0], mode="replicate")
     cropped = network(padded[..., :40])
     assert torch.allclose(cropped, network(padded)[..., :40], atol=1e-6)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["lisa", "lisa_fold4"])
+def test_bounds_stop_the_growth_from_block_to_block(name: str):
+    torch.manual_seed(0)
+    free, bounded = timm.create_model(name), timm.create_model(name, bound=8.0)
+    bounded.load_state_dict(free.state_dict())  # no parameter and no buffer more
+    picture = torch.randn(1, 3, 64, 64)
+    for network in (free, bounded):
+        network.train()(picture.repeat(2, 1, 1, 1))
+        network.eval()
+    assert torch.equal(free(picture), bounded(picture))
+    blocks: list[float] = []
+    for module in bounded.modules():
+        if isinstance(module, EncoderBlock):
+            module.register_forward_hook(lambda _, __, out: blocks.append(out.abs().max().item()))
+    assert not free(1e4 * picture).abs().max() < 1e10
+    bounded(1e4 * picture)
+    assert 8 < max(blocks) <= 8 + 8 * 8
+
+
+def test_the_published_network_has_no_bounds():
+    assert build(ModelConfig()).enc1[0].bound == math.inf  # pyright: ignore
+    assert build(ModelConfig(bound=8)).enc5[0].msca.bound == 8  # pyright: ignore
+
+
+def test_a_bounded_network_trains_and_scripts():
+    network = LISA(bound=1)
+    network(torch.rand(2, 3, 32, 32)).mean().backward()
+    first = network.enc1[0].unit.depthwise.weight.grad  # pyright: ignore
+    assert isinstance(first, torch.Tensor)
+    assert first.abs().max() > 0
+    network.eval()
+    picture, free = 50 * torch.randn(1, 3, 32, 32), LISA().eval()
+    free.load_state_dict(network.state_dict())
+    with torch.no_grad():
+        found = torch.jit.script(network)(picture)
+        assert torch.allclose(found, network(picture), atol=1e-5)
+        assert not torch.allclose(found, free(picture), atol=1e-3)
+
+
+def test_bounds_that_are_none_are_refused():
+    with pytest.raises(ValueError, match="bound 0: above 0"):
+        LISA(bound=0)
+    with pytest.raises(InputError, match=r"model\.bound = 8\.0: for lisa and lisa_fold4"):
+        ModelConfig(name="segnext", bound=8.0)
 
 
 @pytest.mark.parametrize("activation", ["prelu", "relu", "gelu"])

@@ -35,7 +35,9 @@ VARIANTS = {
         train=replace(BASE.train, activation_checkpointing=True),
         augment=AugmentConfig(mixup=1),
     ),
-    "in parts": replace(BASE, train=replace(BASE.train, accumulate=2)),
+    "in parts, within bounds": replace(
+        BASE, model=replace(TINY, bound=0.5), train=replace(BASE.train, accumulate=2)
+    ),
     "drop path": replace(BASE, model=ModelConfig(name="segnext"), data=DataConfig(size=64)),
 }
 
