@@ -81,7 +81,7 @@ class ModelConfig(Limited, section="model"):
     """Channels inside LISA's Hamburger, as a share of the fifth stage's."""
     bound: Annotated[float, Range(0)] = 0.0
     """Largest absolute value of both factors of the product in each of LISA's attentions, so that no
-    photograph explodes; 0: none, as published."""
+    photograph explodes; 0: none, as published. Other networks have none."""
     auxiliary: bool = False
     """Train LISA with a classifier on each decoder stage too. They count against the cap (lower the widths)
     and are gone in the exported file."""
@@ -91,9 +91,9 @@ class ModelConfig(Limited, section="model"):
     def __post_init__(self) -> None:
         super().__post_init__()
         lisa = self.name in SHAPES
-        only = f"for {' and '.join(SHAPES)}"
-        require(lisa or not self.auxiliary, "model.auxiliary", self.auxiliary, only)
-        require(lisa or self.bound == 0, "model.bound", self.bound, only)
+        require(lisa or not self.auxiliary, "model.auxiliary", self.auxiliary, f"for {' and '.join(SHAPES)}")
+        if not lisa:
+            object.__setattr__(self, "bound", 0.0)  # the recipe best has one, which is LISA's
         if lisa and (self.widths, self.depths) == SHAPES["lisa"][1:]:
             # The recipes are LISA's: their shape is another network's only where somebody changed it.
             object.__setattr__(self, "widths", SHAPES[self.name].widths)
