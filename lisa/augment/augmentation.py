@@ -10,6 +10,7 @@ from kornia.augmentation.base import _AugmentationBase  # pyright: ignore[report
 from kornia.constants import DataKey, Resample, SamplePadding
 from torch import Tensor, nn
 
+from lisa.augment.textures import Textures
 from lisa.augment.upload import upload
 from lisa.augment.wide import WideGeometry
 from lisa.config import AugmentConfig
@@ -24,9 +25,9 @@ class Augmentation(nn.Module):
     """Geometry for picture and mask alike, then appearance for the picture alone.
 
     Geometry: wide placement on clutter, flip with the swap of left and right labels, one affine, random
-    resized crop. Appearance: colour jitter, blur, noise, JPEG artefacts, erasing. Draws from torch's global
-    CPU generator: seed it for batches that can be repeated. Runs outside autocast, which would corrupt the
-    masks.
+    resized crop. Appearance: textures around the face, colour jitter, blur, noise, JPEG artefacts, erasing.
+    Draws from torch's global CPU generator: seed it for batches that can be repeated. Runs outside autocast,
+    which would corrupt the masks.
     """
 
     flipped_ids: Tensor
@@ -47,6 +48,7 @@ class Augmentation(nn.Module):
             if geometry
             else None
         )
+        self.textures = Textures(config.texture, labels) if config.texture > 0 else None
         # Not in the same sequence: Kornia would erase the mask to 0, which is a class here.
         self.appearance = nn.ModuleList(_appearance(config))
         table = torch.arange(256, dtype=torch.uint8)
@@ -57,6 +59,8 @@ class Augmentation(nn.Module):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Moves own tensors alone: Kornia's samplers would draw on the GPU, and the host wait for them."""
         super()._apply(fn, recurse=False)
+        if self.textures is not None:
+            self.textures._apply(fn)
         if self.geometry is not None and "fill_value" in self.geometry.extra_args[DataKey.MASK]:
             # Kornia would copy it from the host in each step, and wait.
             self.geometry.extra_args[DataKey.MASK]["fill_value"] = self.border
@@ -72,6 +76,8 @@ class Augmentation(nn.Module):
             if self.geometry is not None:
                 changed, moved = self.geometry(changed, masks[:, None].float())
                 masks = self._swapped(moved[:, 0].to(torch.uint8))
+            if self.textures is not None:
+                changed = self.textures(changed, masks)
             for operation in self.appearance:
                 changed = operation(changed)
         return changed.clamp(0, 1) * 255, masks

@@ -16,7 +16,7 @@ from lisa.models.kernels.fast_path import plain_kernels
 
 EVERYTHING = Config(
     augment=AugmentConfig(
-        rotation=15, scale=0.2, shift=0.1, crop=0.2, blur=2, noise=0.1, jpeg=50, erase=0.2,
+        rotation=15, scale=0.2, shift=0.1, crop=0.2, texture=1, blur=2, noise=0.1, jpeg=50, erase=0.2,
         mixup=1, cutmix=1, paste=1,
     ),
     loss=LossConfig(lovasz=1, focal=1, label_smoothing=0.1, class_balance=0.5),

@@ -1,0 +1,94 @@
+"""Textures of high contrast around the face: stripes, checks, dots and print of all scales, on the device.
+
+A network that has only seen photographs may fail on lace, letters or lattices beside a face.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from lisa.augment.upload import upload
+from lisa.labels import LabelSet
+
+REGIONS = (
+    {"background"},
+    {"clothing", "neck", "necklace"},
+    {"left_ear", "right_ear", "earrings"},
+)
+"""What one texture may cover, by the first role of a label; each of these with a chance of half."""
+
+FINEST = 2.0
+"""Shortest period, in pixels."""
+
+COARSEST = 1 / 8
+"""Longest period, as a share of the side; periods are drawn evenly in their logarithm."""
+
+WEAKEST = 0.5
+"""Least opacity of a texture."""
+
+CELLS = 64
+"""Side of the block of black and white cells that print repeats."""
+
+
+class Textures(nn.Module):
+    """Lays textures over ``share`` of the pictures; draws from torch's global CPU generator.
+
+    Ignored pixels keep what they show: they may be parts of the face.
+    """
+
+    covered: Tensor
+
+    def __init__(self, share: float, labels: LabelSet) -> None:
+        super().__init__()
+        self.share = share
+        covered = torch.zeros(len(REGIONS), 256)
+        for region, roles in zip(covered, REGIONS, strict=True):
+            for label in labels.labels:
+                if label.roles and label.roles[0] in roles:
+                    region[labels.ids[label.name]] = 1
+        self.register_buffer("covered", covered, persistent=False)
+
+    @torch.no_grad()
+    def forward(self, images: Tensor, masks: Tensor) -> Tensor:
+        """Pictures (B,3,H,W) float32 in 0..1 and masks (B,H,W) uint8 to pictures."""
+        chosen = (torch.rand(len(masks)) < self.share).nonzero()[:, 0]  # on the host
+        count = len(chosen)
+        if count == 0:
+            return images
+        index = upload(chosen, images.device)
+        regions = upload((torch.rand(count, len(REGIONS)) < 0.5).float(), images.device)
+        opacity = upload(torch.empty(count, 1, 1, 1).uniform_(WEAKEST, 1), images.device)
+        covered = (regions @ self.covered).gather(1, masks[index].flatten(1).long())
+        dark, light = upload(_colours(count), images.device)
+        texture = dark + (light - dark) * _patterns(count, images)
+        weight = opacity * covered.view(count, 1, *masks.shape[1:])
+        return images.index_copy(0, index, torch.lerp(images[index], texture, weight))
+
+
+def _colours(count: int) -> Tensor:
+    """(2,count,3,1,1): two colours per picture; for half of them black and white."""
+    colours = torch.rand(2, count, 3).sort(0).values
+    plain = torch.rand(count, 1) < 0.5
+    return torch.where(plain, torch.tensor([0.0, 1.0]).view(2, 1, 1), colours)[..., None, None]
+
+
+def _patterns(count: int, images: Tensor) -> Tensor:
+    """(count,1,H,W): 0 and 1."""
+    height, width = images.shape[2:]
+    logs = math.log(FINEST), math.log(max(FINEST, COARSEST * width))
+    period, turn = torch.empty(count).uniform_(*logs).exp(), torch.rand(count) * math.pi
+    numbers = torch.stack([turn.cos() / period, turn.sin() / period, torch.rand(count), torch.rand(count)])
+    along, beside, kind, share = upload(numbers, images.device)[:, :, None, None]
+    cells = upload((torch.rand(count, CELLS * CELLS) < 0.5).float(), images.device)
+    rows, columns = (torch.arange(length, device=images.device).float() for length in (height, width))
+    u = rows[:, None] * along + columns * beside
+    v = columns * along - rows[:, None] * beside
+    stripes = u.remainder(1) < 0.2 + 0.6 * share
+    u_cell, v_cell = (2 * u).floor(), (2 * v).floor()
+    checks = (u_cell + v_cell).remainder(2) > 0
+    dots = (u.remainder(1) - 0.5) ** 2 + (v.remainder(1) - 0.5) ** 2 < 0.02 + 0.18 * share
+    place = u_cell.remainder(CELLS) * CELLS + v_cell.remainder(CELLS)
+    printed = cells.gather(1, place.flatten(1).long()).view_as(place) > 0
+    regular = torch.where(kind < 0.25, stripes, torch.where(kind < 0.5, checks, dots))
+    return torch.where(kind < 0.75, regular, printed)[:, None].float()
