@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .errors import BadPictureError
-from .faces.finder import Face, Finder, Whole, stretched
+from .faces.finder import Face, Finder, Given, Whole, stretched
 from .faces.frames import cut_fine
 from .faces.given import Numbers, given
 from .faces.put_back import Labelled
@@ -25,6 +25,9 @@ SQUARE = 1.1
 
 COVERED = 0.55
 """Skin, eyes, nose and lips cover at least so much of an aligned picture's inner face."""
+
+FILLED = 0.8
+"""And so much where no search for a face elsewhere is needed: it takes seconds."""
 
 DOUBTFUL = 0.15
 """And so much where nothing else speaks for another place of the face: a hand or a bandage may hide it."""
@@ -75,10 +78,21 @@ class Photos:
         if self.mode == FIND:
             return self.finder.find(picture)
         whole = self.finder.whole(picture) if is_square(picture) else None
-        if whole is not None and is_aligned(whole):
+        if whole is not None and (is_aligned(whole) or self._stays(whole, picture)):
             return None
         faces = self.finder.find(picture)
         return None if whole is not None and fills_the_frame(whole, faces, picture) else faces
+
+    def _stays(self, whole: Whole, picture: Pixels) -> bool:
+        """Whether a square picture needs no search: its face stays in the middle, or skin fills that."""
+        if whole.cover <= COVERED:
+            return False
+        assert self.finder is not None
+        height, width = picture.shape[:2]
+        frame = torch.tensor([[width / 2, height / 2, math.sqrt(height * width), 0.0]])
+        pulled = self.finder.locate(picture, [Given(frame, surely=False)])
+        certain = pulled[0].confidence >= SURE or whole.cover > FILLED
+        return certain and fills_the_frame(whole, pulled, picture)
 
     def _listed(self, listed: Mapping[str, list[Numbers]], job: Job, picture: Pixels) -> list[Face]:
         names = (str(job.source), f"{job.name}{job.source.suffix}", job.source.name)
