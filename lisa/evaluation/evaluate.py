@@ -30,7 +30,6 @@ PIXELS_AT_ONCE = 2**24
 SAMPLED = 32
 """Pictures that are asked for their size, to know how much memory the loader needs."""
 
-
 SANE_LOGIT = 100.0
 """Logits of ordinary photographs stay near 40. A network that multiplies features without bound has far
 larger ones where a texture sets it off, and its labels are then nonsense."""

@@ -129,16 +129,8 @@ def whole_run(
     """The command on a folder: decoding, network, writing."""
     output = folder.parent / f"parsed_{folder.name}_{precision}_{workers}"
     options = ["--model", str(model), "--input", str(folder), "--output", str(output)]
-    options += [
-        "--faces",
-        "frame",
-        "--device",
-        bench.device_name,
-        "--precision",
-        precision,
-        "--workers",
-        str(workers),
-    ]
+    options += ["--device", bench.device_name, "--precision", precision, "--workers", str(workers)]
+    options += ["--faces", "frame"]
     seconds, code = with_result(lambda: predict_folder(options))
     if code != 0:
         raise RuntimeError(f"the predictor ended with {code}: {' '.join(options)}")
