@@ -12,15 +12,12 @@ from encoding_helpers import FACE_PARSING, encoding
 from PIL import Image, ImageEnhance
 
 from lisa.data.doctor.doctor import KINDS, Diagnosis, diagnose, exclusions, relative, repairs
-from lisa.data.doctor.duplicates import BLOCK, near_pairs
-from lisa.data.doctor.examination import reversed_parts
 from lisa.data.folders import find_pairs
 from lisa.data.pairs import decode
 from lisa.data.repair import repair_sides
-from lisa.data.synthetic import draw_face, write_dataset
+from lisa.data.synthetic import write_dataset
 from lisa.errors import InputError
 from lisa.labels import FLIPPED_IDS, IDS, NAMES, PALETTE, read_label_set
-from lisa.labels.celebamask import CELEBAMASK
 from lisa.labels.encoding import read_encoding
 
 REAL = Path(__file__).resolve().parents[4].parent / "shared" / "celebamask_mini"
@@ -290,35 +287,6 @@ def test_a_set_without_sides_can_not_be_repaired(clean: Path, tmp_path: Path):
     pairs = find_pairs(clean, "train", read_encoding("celebamask-hq", read_label_set("coarse")))
     with pytest.raises(InputError, match="label set coarse tells no left from right"):
         repair_sides(pairs, str(listed), str(clean))
-
-
-@pytest.mark.parametrize("turn", [-60, -25, 0, 25, 60, 180])
-def test_the_midline_is_the_faces_own(turn: int):
-    """A face on its side, or upside down, still has its left on its left."""
-    judged = 0
-    for seed in range(12):
-        mask = draw_face(seed, 128)[1]
-        turned = np.asarray(Image.fromarray(mask).rotate(turn))
-        assert reversed_parts(turned, CELEBAMASK) == "", f"seed {seed}"
-        judged += reversed_parts(FLIP[turned], CELEBAMASK) != ""
-    assert judged == 12
-
-
-def test_faces_without_nose_and_mouth_are_not_judged():
-    mask = draw_face(3, 128)[1].copy()
-    mask[np.isin(mask, [IDS[name] for name in ("nose", "mouth", "u_lip", "l_lip")])] = IDS["skin"]
-    assert reversed_parts(mask, CELEBAMASK) == ""
-    assert reversed_parts(np.zeros((64, 64), np.uint8), CELEBAMASK) == ""
-
-
-def test_near_pairs_are_found_across_blocks():
-    rng = np.random.default_rng(0)
-    prints = rng.random((BLOCK + 50, 256)) < 0.5
-    prints[BLOCK + 40] = prints[3]
-    prints[BLOCK + 41] = prints[BLOCK + 1]
-    prints[BLOCK + 41, :20] ^= True
-    assert sorted(near_pairs(prints)) == [(3, BLOCK + 40, 0), (BLOCK + 1, BLOCK + 41, 20)]
-    assert list(near_pairs(np.zeros((0,), bool))) == []
 
 
 def test_a_folder_without_splits_is_refused(tmp_path: Path):
