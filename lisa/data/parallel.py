@@ -28,6 +28,8 @@ def _start_worker() -> None:
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # Slurm may send it to every process of a job
     parent = multiprocessing.parent_process()
     assert parent is not None, "runs in workers only"
+    if not parent.is_alive():  # killed while this process imported; jobs still lie in the queue
+        os._exit(1)
 
     def watch() -> None:
         parent.join()

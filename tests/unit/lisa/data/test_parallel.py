@@ -1,0 +1,56 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+JOBS = """
+import os, time
+from pathlib import Path
+
+from lisa.data.parallel import parallel_map
+
+HERE = Path(__file__).parent
+if __name__ == "__mp_main__":
+    (HERE / f"begun-{os.getpid()}").touch()
+    while not (HERE / "go").exists():  # as a slow machine imports
+        time.sleep(0.005)
+
+def work(job):
+    (HERE / f"worked-{job}").touch()
+    return job
+
+if __name__ == "__main__":
+    list(parallel_map(work, range(40), "working", workers=2))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="no /proc here")
+def test_a_worker_that_starts_after_its_parents_death_does_no_job(tmp_path: Path):
+    """It would write while the next run, which has cleared the folder of parts, is at work there."""
+    script = tmp_path / "jobs.py"
+    script.write_text(JOBS)
+    process = subprocess.Popen([sys.executable, str(script)], stderr=subprocess.DEVNULL)
+    while not (begun := list(tmp_path.glob("begun-*"))):
+        assert process.poll() is None
+        time.sleep(0.005)
+    time.sleep(0.2)  # the parent fills its workers' queue
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    (tmp_path / "go").touch()
+    workers = [int(path.name.removeprefix("begun-")) for path in begun]
+    deadline = time.monotonic() + 60
+    while any(_runs(worker) for worker in workers) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not any(_runs(worker) for worker in workers)
+    assert not list(tmp_path.glob("worked-*"))
+
+
+def _runs(process: int) -> bool:
+    try:
+        return "Z" not in Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
