@@ -11,6 +11,7 @@ from deploy_helpers import files, parse, read_ids
 from PIL import Image
 from scene_helpers import painted_face, scene, write_painted_model
 
+from deploy.predictor.faces.finder import Finder
 from deploy.predictor.pictures import Pixels
 
 
@@ -232,6 +233,20 @@ def test_a_face_that_is_half_hidden_fills_its_square_all_the_same(model: Path, t
         "page": False,
     }
     assert (read_ids(tmp_path / "out/eyes.png") == 1).mean() > 0.1
+
+
+def test_a_face_that_stays_in_its_square_is_not_searched_for(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A face that lies too far off its place for one look: a search takes seconds."""
+    source = save(tmp_path / "in", shifted=scene(300, 300, (178, 150, 300, 0)))
+
+    def search(finder: Finder, picture: object) -> None:
+        raise AssertionError("searched")
+
+    monkeypatch.setattr(Finder, "find", search)
+    assert parse(model, source, tmp_path / "out") == 0
+    assert found(tmp_path / "out")["shifted"]["aligned"]
 
 
 def test_the_same_command_goes_on_and_tells_of_all(model: Path, tmp_path: Path):

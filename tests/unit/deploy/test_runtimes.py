@@ -13,8 +13,11 @@ from process_helpers import LONG
 from torch import Tensor
 
 from deploy.export import export, export_as
+from deploy.formats import Pt2
 from deploy.predictor.onnx_files import OpenVinoModel
+from deploy.torchscript import TorchScript
 from distributed.launch import ROOT
+from lisa.data.synthetic import draw_face
 from lisa.errors import InputError
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("runtimes")]
@@ -73,6 +76,23 @@ def test_a_runtime_that_gives_other_labels_is_refused(folder: Path, monkeypatch:
     assert not list(folder.glob("*wrong*"))
 
 
+def test_a_folded_network_as_pt2_gives_the_same_labels_at_any_size(folder: Path, tmp_path: Path) -> None:
+    told = export_as("pt2", folder / "best.pt", tmp_path / "lisa.pt2", folder / "faces")
+    assert told["parity"]["fp32"]["equal_labels"] >= 0.9999
+    script, program = (
+        kind.load(path)["fp32"]
+        for kind, path in ((TorchScript, folder / "lisa.ts"), (Pt2, tmp_path / "lisa.pt2"))
+    )
+    for count, height, width in ((1, 1, 1), (2, 150, 200), (3, 37, 301)):
+        images = torch.from_numpy(
+            np.stack([draw_face(seed, 301)[0][:height, :width] for seed in range(count)])
+        )
+        images = images.permute(0, 3, 1, 2).contiguous()
+        expected, found = script(images)[0], program(images)[0]
+        assert found.shape == (count, height, width)
+        assert (found == expected).float().mean() > 0.9995
+
+
 NARROW = """
 import sys
 import numpy as np
@@ -107,7 +127,9 @@ def test_a_narrow_strip_in_bf16() -> None:
 SIGNALLED = """
 import faulthandler, os, signal, sys, threading
 from pathlib import Path
+from deploy.formats import Pt2
 from deploy.predictor.onnx_files import OpenVinoModel
+from deploy.torchscript import TorchScript
 
 faulthandler.enable()  # OpenVINO replaces its signal stack
 model = [OpenVinoModel(Path(sys.argv[1]), "fp32", 1)]
