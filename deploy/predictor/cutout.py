@@ -20,7 +20,7 @@ def opacity(parsed: Parsed, ids: list[int], picture: Pixels, fit: str) -> Pixels
     whole = np.zeros(picture.shape[:2], np.uint8)
     for face, plane in zip(parsed.faces, wanted, strict=True):
         for block in blocks(torch.tensor(face.frame), *picture.shape[:2]):
-            shown = _bytes(sample(plane[None], block)[0]) * block.inside
+            shown = _bytes(sample(plane[None], block.grid)[0]) * block.inside
             target = whole[block.rows, block.columns]
             np.maximum(target, shown, out=target)
     return whole

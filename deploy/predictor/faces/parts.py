@@ -43,9 +43,15 @@ def centres(maps: Tensor, arrangement: Arrangement) -> tuple[Tensor, Tensor]:
     return torch.cat([place for place, _ in found], 1), torch.cat([mass for _, mass in found], 1)
 
 
+def box_means(maps: Tensor, reach: int) -> Tensor:
+    """(B,P,h,w): the mean of the box of ``reach`` pixels around each pixel, 0 outside of the map."""
+    length = 2 * reach + 1  # rows, then columns: a box of 17 x 17 would be 289 additions
+    return F.avg_pool2d(F.avg_pool2d(maps, (1, length), 1, (0, reach)), (length, 1), 1, (reach, 0))
+
+
 def _centres(maps: Tensor, reach: int) -> tuple[Tensor, Tensor]:
     side = maps.shape[-1]
-    dense = F.avg_pool2d(maps, 2 * reach + 1, 1, reach).flatten(2).argmax(2)
+    dense = box_means(maps, reach).flatten(2).argmax(2)
     index = torch.arange(side, device=maps.device)
     rows = ((index - (dense // side)[..., None]).abs() <= reach).float()
     columns = ((index - (dense % side)[..., None]).abs() <= reach).float()

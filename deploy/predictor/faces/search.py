@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .arrangement import GLASSES_WEIGHT, Arrangement
 from .frames import moved
-from .parts import centres, part_maps
+from .parts import box_means, centres, part_maps
 from .similarity import fit
 
 Network = Callable[[Tensor], Tensor]
@@ -159,11 +159,11 @@ def _votes(maps: Tensor, arrangement: Arrangement, window: int) -> Tensor:
     votes = sum((weight[part] * voted[part] for part in range(2, len(voted))), eyes)
     votes = votes / arrangement.total_weight
     # Plateaus have no single largest pixel: a little of the mean makes one of their middle.
-    return votes + 1e-4 * F.avg_pool2d(votes[None, None], 2 * reach + 1, 1, reach)[0, 0]
+    return votes + 1e-4 * box_means(votes[None, None], reach)[0, 0]
 
 
 def _box_sums(maps: Tensor, reach: int) -> Tensor:
-    return F.avg_pool2d(maps, 2 * reach + 1, 1, reach) * (2 * reach + 1) ** 2
+    return box_means(maps, reach) * (2 * reach + 1) ** 2
 
 
 def _shifted(plane: Tensor, dx: int, dy: int) -> Tensor:

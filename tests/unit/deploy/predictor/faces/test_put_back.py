@@ -3,11 +3,13 @@
 import math
 
 import numpy as np
+import pytest
 import torch
+import torch.nn.functional as F
 from scene_helpers import by_color, scene
 
 from deploy.predictor.faces.frames import as_tensor, cut_fine
-from deploy.predictor.faces.put_back import Labelled
+from deploy.predictor.faces.put_back import Labelled, Labels, blocks, sample
 
 WHERE = torch.tensor([300.0, 210.0, 240.0, math.radians(20)])
 
@@ -35,6 +37,20 @@ def test_a_large_photo_is_cut_from_its_pixels():
     labels = by_color(cut_fine(photo, frame, 128))[0].argmax(0)
     upright = by_color(cut_fine(scene(256, 256, (128, 128, 256, 0)), torch.tensor([128.0, 128, 256, 0]), 128))
     assert (labels == upright[0].argmax(0)).float().mean() > 0.95
+
+
+@pytest.mark.parametrize("side", [31.0, 240.0])
+def test_labels_are_those_of_the_logits_at_each_pixel(side: float):
+    """Also where four neighbours have one label and the logits are not looked at."""
+    generator = torch.Generator().manual_seed(0)
+    coarse = torch.rand(1, 19, 9, 9, generator=generator)
+    logits = F.interpolate(coarse, size=64, mode="bilinear", align_corners=True)[0]
+    logits[:, 20:30, 20:30] = torch.rand(19, 10, 10, generator=generator)
+    labels = Labels(logits)
+    for block in blocks(torch.tensor([130.0, 120, side, 0.3]), 240, 260):
+        expected = sample(logits, block.grid).argmax(0)
+        assert torch.equal(labels.at(block), expected.to(torch.uint8))
+    assert 0.02 < labels.mixed.float().mean() < 0.5
 
 
 def test_the_nearer_centre_wins_and_background_paints_over_nobody():
