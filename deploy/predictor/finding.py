@@ -14,7 +14,7 @@ from .faces.finder import Finder
 from .model import ExportedModel, prefer_onednn
 
 FINDER_FILE = "finder.ts"
-"""The second network, in the model file's archive; its weights are in half precision."""
+"""The second network, in the model file's archive: float16 weights, run in the first one's precision."""
 
 UNSAID = "its file says nothing of how to find them: export it again, as .ts"
 
@@ -35,7 +35,7 @@ def open_finder(model: ExportedModel, path: Path) -> Finder | None:
             with zipfile.ZipFile(path) as archive, warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # TorchScript is deprecated upstream
                 loaded = torch.jit.load(io.BytesIO(archive.read(FINDER_FILE)), map_location=model.device)
-                loaded.eval().network.float()
+                loaded.eval().network.to(torch.bfloat16 if model.precision == "bf16" else torch.float32)
                 if model.device.type == "cpu" and torch.backends.mkldnn.is_available():
                     prefer_onednn(loaded)
                 script = torch.jit.freeze(loaded, preserved_attrs=["dense"])

@@ -133,7 +133,7 @@ class ExportedModel:
     ) -> None:
         self.metadata = read_metadata(path)
         prepare_device(device, precision)
-        self.device = device
+        self.device, self.precision = device, precision
         self.flip = flip
         self.probabilities = probabilities
         self.swapped = list(range(len(self.metadata["labels"])))

@@ -33,12 +33,15 @@ def trained(checkpoint: Path) -> Trained:
     return load_network(checkpoint)
 
 
-def test_the_second_network_travels_in_the_file(trained: Trained, tmp_path: Path):
+@pytest.mark.parametrize(("precision", "least", "most"), [("fp32", 0, 0.02), ("bf16", 0.002, 0.1)])
+def test_the_second_network_travels_in_the_file(
+    precision: str, least: float, most: float, trained: Trained, tmp_path: Path
+):
     file = TorchScript(trained, ())
     file.add_finder(trained)
     faces = {**METADATA, "size": SIZE, "window": 43, "own": False}
     file.write(tmp_path / "lisa.ts", {**metadata_of(trained), "faces": faces})
-    model = ExportedModel(tmp_path / "lisa.ts", CPU, "fp32")
+    model = ExportedModel(tmp_path / "lisa.ts", CPU, precision)
     finder = open_finder(model, tmp_path / "lisa.ts")
     assert finder is not None
     assert (finder.size, finder.window) == (SIZE, 43)
@@ -49,7 +52,7 @@ def test_the_second_network_travels_in_the_file(trained: Trained, tmp_path: Path
         found = finder.network(images)
     assert found.dtype == torch.float32
     assert found.shape == expected.shape == (2, 19, 64, 96)
-    assert (found - expected).abs().max() < 0.02 * expected.abs().max(), "weights of half precision"
+    assert least < (found - expected).abs().max() / expected.abs().max() < most, "weights are in float16"
 
 
 def test_a_small_network_is_its_own_finder(trained: Trained, tmp_path: Path):
