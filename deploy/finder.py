@@ -3,10 +3,13 @@
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from deploy.predictor.faces.align import view_of
 from deploy.predictor.faces.arrangement import Arrangement
 from deploy.predictor.faces.finder import Finder
+from deploy.predictor.faces.settle import LEAST_SCORE
 from deploy.predictor.photos import is_aligned, is_square
 from lisa.errors import InputError
 from lisa.run.checkpoint import Trained, load_network
@@ -17,6 +20,13 @@ LARGEST = 128
 
 RECOGNISED = 0.5
 """Share of aligned faces that a network must recognise before it may search."""
+
+JUDGES = 0.9
+"""Share of aligned faces that a network must see as such before it may reject what a finder finds: one that
+has hardly learnt yet would reject everything."""
+
+WHOLE = torch.tensor([[0.5, 0.5, 1.0, 0.0]])
+"""The frame of an aligned face: all of the picture."""
 
 AUTO, NONE = "auto", "none"
 """What ``--finder`` may be beside a checkpoint."""
@@ -42,14 +52,14 @@ def choose_finder(
         searching = load_network(Path(finder))
         if reason := _reason(searching, pictures):
             raise InputError(f"--finder {finder}: {reason}")
-        return _content(searching, own=False), searching
+        return _of_another(trained, searching, pictures), searching
     reason = _reason(trained, pictures)
     if not reason and trained.config.augment.wide > 0:
         return _content(trained, own=True), None
     boxed = load_network(Path(DRAWN))
     boxed_reason = _reason(boxed, pictures)
     if not boxed_reason:
-        return _content(boxed, own=False), boxed
+        return _of_another(trained, boxed, pictures), boxed
     if not reason:
         return _content(trained, own=True), None
     advice = "deploy.export --finder best.pt takes another finder"
@@ -60,6 +70,18 @@ def _content(searching: Trained, own: bool) -> dict[str, Any]:
     assert searching.arrangement is not None
     size = searching.config.data.size
     return {**searching.arrangement, "size": size, "window": _window(size), "own": own}
+
+
+def _of_another(trained: Trained, searching: Trained, pictures: list[Tensor]) -> dict[str, Any]:
+    """Also where the parsing network's own faces have their parts, if it may judge what the finder finds."""
+    content, own = _content(searching, own=False), trained.arrangement
+    if own is None or "reason" in own:
+        return content
+    parser, arrangement = trained.parser(), Arrangement.from_metadata(own)
+    with torch.inference_mode():
+        seen = [view_of(WHOLE, parser.logits(each).softmax(1), arrangement).score[0] for each in pictures]
+    sure = sum(float(score) >= LEAST_SCORE for score in seen)
+    return {**content, "parser": own} if sure >= JUDGES * len(pictures) else content
 
 
 def _window(size: int) -> int:

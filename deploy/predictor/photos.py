@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,12 @@ import torch
 from torch import Tensor
 
 from .errors import BadPictureError
+from .faces.arrangement import Arrangement
 from .faces.finder import Face, Finder, Given, Whole, stretched
 from .faces.frames import cut_fine
 from .faces.given import Numbers, given
 from .faces.put_back import Labelled
+from .faces.settle import settle
 from .inputs import Job
 from .model import ExportedModel, Probabilities, largest_logits
 from .pictures import Pixels
@@ -76,11 +79,11 @@ class Photos:
             return self._listed(self.listed, job, picture)
         assert self.finder is not None
         if self.mode == FIND:
-            return self.finder.find(picture)
+            return self._find(picture)
         whole = self.finder.whole(picture) if is_square(picture) else None
         if whole is not None and (is_aligned(whole) or self._stays(whole, picture)):
             return None
-        faces = self.finder.find(picture)
+        faces = self._find(picture)
         return None if whole is not None and fills_the_frame(whole, faces, picture) else faces
 
     def _stays(self, whole: Whole, picture: Pixels) -> bool:
@@ -101,9 +104,27 @@ class Photos:
             raise BadPictureError("the file of --faces does not name it")
         places = [given(numbers) for numbers in found]
         if self.finder is not None:
-            return self.finder.locate(picture, places)
+            return [self._settled(picture, face) or face for face in self.finder.locate(picture, places)]
         frames = [place.frames[0].tolist() for place in places]
         return [Face((x, y, side, angle), 0.0, ()) for x, y, side, angle in frames]
+
+    @cached_property
+    def _arrangement(self) -> Arrangement | None:
+        """That of the parsing network, where another one is the finder and this one may judge it."""
+        content = self.model.metadata["faces"].get("parser")
+        return None if content is None else Arrangement.from_metadata(content)
+
+    def _find(self, picture: Pixels) -> list[Face]:
+        """The faces of a photo, the surest first, without those in which the parsing network sees none."""
+        assert self.finder is not None
+        faces = self.finder.find(picture)
+        settled = (self._settled(picture, face) for face in faces)
+        return sorted((face for face in settled if face is not None), key=lambda face: -face.confidence)
+
+    def _settled(self, picture: Pixels, face: Face) -> Face | None:
+        if self._arrangement is None:
+            return face
+        return settle(face, self.face_logits(picture, face), self._arrangement)
 
     @torch.inference_mode()
     def parse(self, picture: Pixels, faces: list[Face]) -> Parsed:

@@ -49,14 +49,16 @@ class View(NamedTuple):
 
 def look(frames: Tensor, shown: Tensor, network: Network, arrangement: Arrangement) -> View:
     """Fits frames to what they show, (N,3,size,size)."""
-    views: list[View] = []
-    for some, pictures in zip(frames.split(BATCH), shown.split(BATCH), strict=True):
-        probabilities = network(pictures).softmax(1)
-        places, masses = (each.cpu() for each in centres(part_maps(probabilities, arrangement), arrangement))
-        found = fit(places, masses, arrangement)
-        share = cover(probabilities, arrangement).cpu()
-        views.append(View(moved(some, found.matrix), found.score, share))
+    batches = zip(frames.split(BATCH), shown.split(BATCH), strict=True)
+    views = [view_of(some, network(pictures).softmax(1), arrangement) for some, pictures in batches]
     return View(*(torch.cat(list(field)) for field in zip(*views, strict=True)))
+
+
+def view_of(frames: Tensor, probabilities: Tensor, arrangement: Arrangement) -> View:
+    """Fits frames to the probabilities (N,C,size,size) of what they show."""
+    places, masses = (each.cpu() for each in centres(part_maps(probabilities, arrangement), arrangement))
+    found = fit(places, masses, arrangement)
+    return View(moved(frames, found.matrix), found.score, cover(probabilities, arrangement).cpu())
 
 
 def align(

@@ -101,6 +101,7 @@ def test_the_weights_in_the_box_find_faces_for_every_network(trained: Trained):
         assert finder is not None
         assert finder.arrangement is not None
         assert content["parts"] == finder.arrangement["parts"]
+        assert "parser" not in content, "it has learnt nothing, and would reject every face"
 
 
 @pytest.mark.parametrize("side", [(96, 128), (160, 160)])
@@ -125,6 +126,7 @@ def test_a_small_network_is_its_own_finder_if_it_has_seen_wide_geometry():
     assert not content["own"]
     assert finder is not None
     assert finder.config.augment.wide > 0
+    assert content["parser"] == boxed.arrangement, "it may judge what the finder finds"
 
 
 def test_no_finder_on_request(trained: Trained):
