@@ -79,11 +79,11 @@ class Photos:
             return self._listed(self.listed, job, picture)
         assert self.finder is not None
         if self.mode == FIND:
-            return self._find(picture)
+            return self.find(picture)
         whole = self.finder.whole(picture) if is_square(picture) else None
         if whole is not None and (is_aligned(whole) or self._stays(whole, picture)):
             return None
-        faces = self._find(picture)
+        faces = self.find(picture)
         return None if whole is not None and fills_the_frame(whole, faces, picture) else faces
 
     def _stays(self, whole: Whole, picture: Pixels) -> bool:
@@ -114,7 +114,7 @@ class Photos:
         content = self.model.metadata["faces"].get("parser")
         return None if content is None else Arrangement.from_metadata(content)
 
-    def _find(self, picture: Pixels) -> list[Face]:
+    def find(self, picture: Pixels) -> list[Face]:
         """The faces of a photo, the surest first, without those in which the parsing network sees none."""
         assert self.finder is not None
         faces = self.finder.find(picture)

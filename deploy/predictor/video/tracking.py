@@ -94,7 +94,7 @@ class Tracker:
         for track, face in zip(self.tracks, moved, strict=True):
             track.face, track.missed = (track.face, track.missed + 1) if face is None else (face, 0)
         if None in moved or self._seen % (AGAIN if moved else AGAIN_IF_EMPTY) == 0:
-            for face in photos.finder.find(picture):
+            for face in photos.find(picture):
                 self._found(face)
         self.tracks = [track for track in self.tracks if track.missed <= PATIENCE]
 
