@@ -21,7 +21,7 @@ LARGEST = 128
 RECOGNISED = 0.5
 """Share of aligned faces that a network must recognise before it may search."""
 
-JUDGES = 0.9
+JUDGES = 0.75
 """Share of aligned faces that a network must see as such before it may reject what a finder finds: one that
 has hardly learnt yet would reject everything."""
 
@@ -40,8 +40,9 @@ def choose_finder(
     ``finder`` is a checkpoint, or one of two words. auto: the network itself where it was trained small
     enough and with wide geometry, or else the weights in the box (docs/model_card.md), which were; where
     these fail a small network without wide geometry is better than none. none: no finder. ``pictures``
-    (1,3,H,W) uint8 are aligned faces, of which a finder must recognise enough. Without a finder the file
-    says the ``reason``, and parses whole frames only.
+    (1,3,H,W) uint8 are aligned faces, of which a finder must recognise enough. A network that sees enough of
+    them as faces itself may move and reject what another one finds: the file then has its arrangement as
+    ``parser``. Without a finder the file says the ``reason``, and parses whole frames only.
 
     Raises:
         InputError: ``finder`` can't be read, or can't find faces.

@@ -118,11 +118,13 @@ class TorchScript(FindingFormat):
         if equal < MIN_EQUAL_LABELS * pixels:  # a program of more threads may round otherwise
             share = f"{100 * equal / pixels:.4f} %"
             raise InputError(f"the file, run as a program, gives {share} of its labels: it is not written")
-        finder = open_finder(ExportedModel(path, torch.device("cpu"), "fp32"), path)
-        if finder is not None and (found := recognised(finder, pictures)) < RECOGNISED * len(pictures):
-            raise InputError(
-                f"the file's finder recognises {found} of {len(pictures)} aligned faces: it is not written"
-            )
+        for precision in _precisions():
+            finder = open_finder(ExportedModel(path, torch.device("cpu"), precision), path)
+            if finder is not None and (found := recognised(finder, pictures)) < RECOGNISED * len(pictures):
+                raise InputError(
+                    f"the file's finder recognises {found} of {len(pictures)} aligned faces in {precision}: "
+                    "it is not written"
+                )
 
 
 def _run_as_program(path: Path, pictures: list[Tensor], folder: Path) -> None:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from .faces.given import Numbers, given
 from .faces.put_back import Labelled
 from .faces.settle import settle
 from .inputs import Job
-from .model import ExportedModel, Probabilities, largest_logits
+from .model import SANE, ExportedModel, Probabilities, largest_logits
 from .pictures import Pixels
 
 AUTO, FRAME, FIND = "auto", "frame", "find"
@@ -117,14 +117,14 @@ class Photos:
     def find(self, picture: Pixels) -> list[Face]:
         """The faces of a photo, the surest first, without those in which the parsing network sees none."""
         assert self.finder is not None
-        faces = self.finder.find(picture)
-        settled = (self._settled(picture, face) for face in faces)
-        return sorted((face for face in settled if face is not None), key=lambda face: -face.confidence)
+        return self.finder.find(picture, partial(self._settled, picture))
 
     def _settled(self, picture: Pixels, face: Face) -> Face | None:
         if self._arrangement is None:
             return face
-        return settle(face, self.face_logits(picture, face), self._arrangement)
+        logits = self.face_logits(picture, face)
+        sane = largest_logits(logits[None])[0] <= SANE  # else it can't judge, and the parse will say so
+        return settle(face, logits, self._arrangement) if sane else face
 
     @torch.inference_mode()
     def parse(self, picture: Pixels, faces: list[Face]) -> Parsed:

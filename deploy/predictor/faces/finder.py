@@ -1,7 +1,7 @@
 """All faces of a photo: searched, aligned, and accepted or not."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -43,6 +43,10 @@ class Face:
     """0 to 1: how much of a face there is, and how near its parts lie to their places."""
     points: tuple[tuple[float, float], ...]
     """As seen: left eye, right eye, nose, left and right corner of the mouth. Empty if nobody looked."""
+
+
+Judge = Callable[[Face], Face | None]
+"""What somebody else makes of a face: another frame, or that it is none."""
 
 
 class Given(NamedTuple):
@@ -97,8 +101,8 @@ class Finder:
         self.network, self.arrangement, self.size, self.window = network, arrangement, size, window
 
     @torch.inference_mode()
-    def find(self, photo: Pixels) -> list[Face]:
-        """The faces of a photo (H,W,3), the surest first."""
+    def find(self, photo: Pixels, judge: Judge = lambda face: face) -> list[Face]:
+        """What ``judge`` leaves of the faces of a photo (H,W,3), the surest first."""
         work = Working.of(photo, WORKING * self.size)
         for turn in SIDEWAYS[:1] if is_long(work.levels[0]) else SIDEWAYS:
             turned = torch.rot90(work.levels[0], turn, (2, 3))
@@ -108,8 +112,9 @@ class Finder:
             found = self._align(work, frames)
             found = found.take(accepted(found, work.factor))
             found = found.take(kept(found.frames, found.score, 0.4, most=MOST))
-            if len(found.frames):
-                return self._faces(work, found.frames, found.score.tolist())
+            faces = map(judge, self._faces(work, found.frames, found.score.tolist()))
+            if certain := [face for face in faces if face is not None]:
+                return certain
         return []
 
     @torch.inference_mode()

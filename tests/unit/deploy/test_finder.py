@@ -12,6 +12,7 @@ from scene_helpers import METADATA
 from deploy.finder import AUTO, choose_finder
 from deploy.gate import metadata_of
 from deploy.predictor.finding import open_finder, reason_against
+from deploy.predictor.machine import cpu_has_bf16
 from deploy.predictor.model import ExportedModel
 from deploy.torchscript import TorchScript
 from lisa.data.synthetic import draw_face
@@ -33,7 +34,12 @@ def trained(checkpoint: Path) -> Trained:
     return load_network(checkpoint)
 
 
-@pytest.mark.parametrize(("precision", "least", "most"), [("fp32", 0, 0.02), ("bf16", 0.002, 0.1)])
+NO_BF16 = pytest.mark.skipif(not cpu_has_bf16(), reason="oneDNN refuses bf16 on this CPU")
+
+
+@pytest.mark.parametrize(
+    ("precision", "least", "most"), [("fp32", 0, 0.02), pytest.param("bf16", 0.001, 0.1, marks=NO_BF16)]
+)
 def test_the_second_network_travels_in_the_file(
     precision: str, least: float, most: float, trained: Trained, tmp_path: Path
 ):
@@ -45,7 +51,7 @@ def test_the_second_network_travels_in_the_file(
     finder = open_finder(model, tmp_path / "lisa.ts")
     assert finder is not None
     assert (finder.size, finder.window) == (SIZE, 43)
-    images = torch.rand(2, 3, 64, 96) * 255
+    images = torch.rand(2, 3, 64, 96, generator=torch.Generator().manual_seed(0)) * 255
     parser = trained.parser()
     with torch.inference_mode():
         expected = parser.network(parser.normalise(images))

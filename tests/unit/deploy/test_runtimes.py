@@ -127,9 +127,7 @@ def test_a_narrow_strip_in_bf16() -> None:
 SIGNALLED = """
 import faulthandler, os, signal, sys, threading
 from pathlib import Path
-from deploy.formats import Pt2
 from deploy.predictor.onnx_files import OpenVinoModel
-from deploy.torchscript import TorchScript
 
 faulthandler.enable()  # OpenVINO replaces its signal stack
 model = [OpenVinoModel(Path(sys.argv[1]), "fp32", 1)]
