@@ -10,14 +10,14 @@ from scene_helpers import painted_face, scene, write_painted_model
 
 from benchmarks.photos.__main__ import Score, measure
 from benchmarks.photos.backgrounds import WITHOUT, background
-from benchmarks.photos.scenes import GROUPS, Scene, build, patches_of
+from benchmarks.photos.scenes import COVERS, GROUPS, STRESS, Scene, build, patches_of
 from deploy.predictor.faces.finder import Face
 from deploy.predictor.finding import open_finder
 from deploy.predictor.model import ExportedModel
 from deploy.predictor.photos import Photos
 from deploy.predictor.pictures import Pixels
 from lisa.data.pairs import Pair
-from lisa.labels import PALETTE
+from lisa.labels import IGNORE_INDEX, PALETTE
 
 PLAIN = [Image.new("RGB", (40, 40), color) for color in ((0, 0, 0), (20, 20, 20))]
 """Pieces that the painted network takes for background."""
@@ -44,7 +44,7 @@ def test_every_background_is_a_picture(kind: str):
 
 
 def test_scenes_are_seeded_and_hold_as_many_faces_as_asked(pairs: list[Pair]):
-    for group in GROUPS:
+    for group in (*GROUPS, *STRESS):
         one, again = (build(group, 1, 0, pairs, PLAIN) for _ in range(2))
         assert np.array_equal(one.photo, again.photo)
         assert one.photo.shape[:2] == one.mask.shape
@@ -54,6 +54,17 @@ def test_scenes_are_seeded_and_hold_as_many_faces_as_asked(pairs: list[Pair]):
     assert not np.array_equal(
         build(GROUPS[0], 1, 1, pairs, PLAIN).photo, build(GROUPS[0], 1, 0, pairs, PLAIN).photo
     )
+
+
+def test_covered_and_dark_faces_are_what_they_are_called(pairs: list[Pair]):
+    groups = {group.name: build(group, 1, 0, pairs, PLAIN) for group in STRESS}
+    covered = {name: (scene.mask == IGNORE_INDEX).sum() / 192**2 for name, scene in groups.items()}
+    assert {name for name, share in covered.items() if share > 0} == set(COVERS)
+    assert covered["half covered"] == pytest.approx(0.5, abs=0.02)
+    assert covered["face mask"] == pytest.approx(0.16, abs=0.04)
+    assert groups["dark"].photo.max() < 0.31 * 255
+    assert groups["48 pixels"].faces[0][2] == 48
+    assert abs(groups["60 degrees"].faces[0][3]) == 60
 
 
 def test_a_perfect_network_finds_the_painted_faces(tmp_path: Path):
