@@ -63,7 +63,7 @@ def test_the_box_is_small_free_of_paths_and_what_the_card_says():
     assert not re.search(r'"/', json.dumps({key: packed[key] for key in packed if key != "weights"}))
     assert packed["config"]["data"]["root"] == "data/drawn"
     assert "parts" in packed["arrangement"]  # it finds the faces in photographs itself
-    assert packed["config"]["train"]["init"] == "runs/drawn64/best.pt"  # the stage before, of drawn faces too
+    assert packed["config"]["train"]["init"] == ""  # nothing but drawn faces from the beginning on
 
 
 def test_every_door_reads_the_box(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -4,11 +4,12 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from scene_helpers import ARRANGEMENT, METADATA, by_color, finder, painted_face, scene, write_painted_model
 
-from deploy.predictor.faces.finder import Face, Finder
+from deploy.predictor.faces.finder import Face, Finder, Whole
 from deploy.predictor.faces.frames import cut_fine
 from deploy.predictor.faces.settle import settle
 from deploy.predictor.inputs import Job
@@ -89,6 +90,17 @@ def test_a_square_whose_only_face_is_a_false_one_is_an_aligned_one(
     monkeypatch.setattr(Photos, "_stays", lambda *_: False)
     make_up(monkeypatch, [replace(FALSE, frame=(40.0, 40.0, 60.0, 0.0))], [], [])
     assert photos(tmp_path, "auto").faces(Job(Path(), ""), hidden) is None
+
+
+def test_a_square_in_which_only_the_parsing_network_sees_a_face_is_an_aligned_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    nothing = Whole(score=0.0, shift=0.7, growth=9.0, turn=0.0, cover=0.0)
+    monkeypatch.setattr(Finder, "whole", lambda *_: nothing)
+    make_up(monkeypatch, *[[]] * 6)
+    both = photos(tmp_path, "auto")
+    assert both.faces(Job(Path(), ""), painted_face(256)) is None
+    assert both.faces(Job(Path(), ""), np.zeros((256, 256, 3), np.uint8)) == []
 
 
 def test_a_network_that_explodes_judges_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
