@@ -1,6 +1,7 @@
 """The parsing network moves a finder's frames to where it sees the face, and rejects those that show none."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from scene_helpers import ARRANGEMENT, METADATA, by_color, finder, painted_face,
 
 from deploy.predictor.faces.finder import Face, Finder, Whole
 from deploy.predictor.faces.frames import cut_fine
+from deploy.predictor.faces.given import Numbers
 from deploy.predictor.faces.settle import settle
 from deploy.predictor.inputs import Job
 from deploy.predictor.model import ExportedModel
@@ -52,7 +54,7 @@ OFF = Face((306.0, 206.0, 255.0, math.radians(17)), 0.7, ())
 FALSE = Face((90.0, 90.0, 120.0, 0.0), 0.95, ())
 
 
-def photos(folder: Path, mode: str = "find", listed: dict[str, list[list[float]]] | None = None) -> Photos:
+def photos(folder: Path, mode: str = "find", listed: Mapping[str, list[Numbers]] | None = None) -> Photos:
     path = write_painted_model(folder / "painted.ts", 256, parser=METADATA)
     return Photos(ExportedModel(path, torch.device("cpu"), "fp32"), finder(), mode, listed)
 
@@ -114,7 +116,7 @@ def test_a_face_that_somebody_has_listed_is_moved_and_never_rejected(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(Finder, "locate", lambda *_: [FALSE, OFF])
-    listed = photos(tmp_path, "file", {"a.jpg": [[30.0, 30.0, 150.0, 150.0]] * 2})
+    listed = photos(tmp_path, "file", {"a.jpg": [(30.0, 30.0, 150.0, 150.0)] * 2})
     found = listed.faces(Job(Path("a.jpg"), "a"), PHOTO)
     assert found is not None
     assert found[0] == FALSE
