@@ -125,8 +125,9 @@ class Photos:
     def _sees_one(self, picture: Pixels) -> bool:
         """Whether the parsing network, if it may judge, sees an aligned face that the finder does not."""
         height, width = picture.shape[:2]
-        face = Face((width / 2, height / 2, math.sqrt(height * width), 0.0), 0.0, ())
-        return self._arrangement is not None and self._settled(picture, face) is not None
+        whole = Face((width / 2, height / 2, math.sqrt(height * width), 0.0), 0.0, ())
+        seen = self._settled(picture, whole)
+        return seen is not None and bool(seen.points)  # none: it can't judge, or the face lies elsewhere
 
     def _settled(self, picture: Pixels, face: Face) -> Face | None:
         if self._arrangement is None:

@@ -99,10 +99,13 @@ def test_a_square_in_which_only_the_parsing_network_sees_a_face_is_an_aligned_on
 ):
     nothing = Whole(score=0.0, shift=0.7, growth=9.0, turn=0.0, cover=0.0)
     monkeypatch.setattr(Finder, "whole", lambda *_: nothing)
-    make_up(monkeypatch, *[[]] * 6)
+    make_up(monkeypatch, *[[]] * 12)
     both = photos(tmp_path, "auto")
     assert both.faces(Job(Path(), ""), painted_face(256)) is None
-    assert both.faces(Job(Path(), ""), np.zeros((256, 256, 3), np.uint8)) == []
+    for other in (np.zeros((256, 256, 3), np.uint8), scene(256, 256, (128, 128, 180, 0))):
+        assert both.faces(Job(Path(), ""), other) == []
+    monkeypatch.setattr(Photos, "face_logits", lambda *_: torch.full((19, 64, 64), math.nan))
+    assert both.faces(Job(Path(), ""), painted_face(256)) == []
 
 
 def test_a_network_that_explodes_judges_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
