@@ -1,5 +1,6 @@
 """TensorBoard's event files."""
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,9 @@ class Events:
     def __init__(self, folder: Path, purge_step: int | None) -> None:
         from torch.utils.tensorboard import SummaryWriter  # takes a second that other ranks need not wait
 
+        # TensorBoard reads the files in their names' order, which is that of time only by the second.
+        while any(folder.glob(f"*.tfevents.{int(time.time())}.*")):
+            time.sleep(0.05)
         self._writer = SummaryWriter(str(folder), purge_step=purge_step)
 
     def scalars(self, values: dict[str, float], step: int) -> None:
