@@ -103,6 +103,6 @@ def _draw_beard(
     field[bare.rows, bare.cols] *= 1 - 0.7 * bare.alpha
     opacity = np.clip(field * grain, 0, 1)[face.rows, face.cols] * np.float32(strength)
     color = np.clip(look.hair * np.float32(rng.uniform(0.6, 1.1)), 0, 1)
-    if rng.random() < 0.15:
+    if rng.random() < 0.25:
         color = np.full(3, rng.uniform(0.5, 0.85), np.float32)  # grey before the hair is
     canvas.paint(Patch(face.rows, face.cols, face.alpha * opacity), color)

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from lisa.data.portraits.canvas import Canvas, Points, moved, smooth, stroke
 from lisa.data.portraits.haircut import Haircut
-from lisa.data.portraits.pose import Pose
+from lisa.data.portraits.pose import DEPTH, Pose
 from lisa.data.portraits.strands import Strands
 from lisa.data.portraits.traits import Traits
 
@@ -42,8 +42,10 @@ def draw_back(canvas: Canvas, pose: Pose, cut: Haircut, hair: Strands, rng: np.r
     heights = np.array((-0.3, -0.1, 0.1 + 0.2 * tip, 0.8 * tip + 0.02, tip))
     halves: list[Points] = []
     for side in (1, -1):
-        wide = SKULL + cut.side * rng.uniform(0.6, 1.3)
+        wide = SKULL + cut.side * rng.uniform(0.5, 1.6)
         swing = rng.normal(0, 0.04)
+        if rng.random() < 0.3:  # brought behind this shoulder, or before the other one
+            swing -= rng.uniform(0.05, 0.2)
         flare = (cut.flare + rng.normal(0, 0.03)) * np.array((0, 0, 0.4, 1, 1))
         widths = wide * np.array((0.98, 1.04, 1, 1, 0.62)) + flare + swing * np.array((0, 0, 0.3, 1, 1))
         widths += rng.normal(0, 0.012 + 0.02 * cut.curl, 5)
@@ -51,7 +53,7 @@ def draw_back(canvas: Canvas, pose: Pose, cut: Haircut, hair: Strands, rng: np.r
     high = -0.42 - cut.top * 0.7
     crown = [(-0.14 + cut.lean, high), (cut.lean, -0.43 - cut.top), (0.14 + cut.lean, high)]
     shape = np.concatenate([halves[0], [(0.0, tip * 0.97)], halves[1][::-1], crown])
-    outline = pose.silhouette(_wavy(shape, rng, 0.02 + 0.035 * cut.curl))
+    outline = pose.behind(_wavy(shape, rng, 0.02 + 0.035 * cut.curl))
     hair.paint(canvas, outline, dim=float(rng.uniform(0.6, 0.95)))
 
 
@@ -98,10 +100,12 @@ def draw_front(
     wide, ends = SKULL + cut.side, -0.12
     shoulder, bend = -0.36 - cut.top * 0.35, -0.42 - cut.top * 0.8
     half = np.array([(wide, -0.22), (wide * 0.86, shoulder), (0.11, bend)])
+    back = np.array((-0.3 * DEPTH * pose.turn, 0.0))  # the far half of a turned head
     lean = np.array([(0.0, 0.0), (0.5 * cut.lean, 0.0), (cut.lean, 0.0)])
     ears = [(wide - 0.004, ends), (-wide + 0.004, ends)]
-    top = (cut.lean, -0.43 - cut.top)
-    outer = np.array([ears[1], *(half * (-1, 1) + lean), top, *(half + lean)[::-1], ears[0]])
+    top = (cut.lean + 0.5 * back[0], -0.43 - cut.top)
+    left, right = half * (-1, 1) + lean + np.minimum(back, 0), half + lean + np.maximum(back, 0)
+    outer = np.array([ears[1], *left, top, *right[::-1], ears[0]])
     outer[1:-1] += rng.normal(0, 0.006 + 0.014 * cut.curl, (len(outer) - 2, 2))
     dome = smooth(outer, closed=False, steps=8)
     dome += rng.normal(0, 0.0015 + 0.006 * cut.curl, dome.shape)

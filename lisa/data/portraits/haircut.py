@@ -8,8 +8,8 @@ from lisa.data.portraits.traits import Traits
 
 FRONTS = ("open", "fringe", "swept", "parted", "receding", "back")
 """How the forehead is framed; "back" is hair that is combed or tied back."""
-SHORT_FRONTS = (0.46, 0.12, 0.16, 0.04, 0.12, 0.1)
-LONG_FRONTS = (0.2, 0.16, 0.24, 0.3, 0.0, 0.1)
+SHORT_FRONTS = (0.46, 0.1, 0.14, 0.04, 0.12, 0.14)
+LONG_FRONTS = (0.26, 0.12, 0.2, 0.28, 0.0, 0.14)
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ def draw_necklace(canvas: Canvas, pose: Pose, rng: np.random.Generator) -> None:
             steps=8,
         )
     )
-    thick = max(float(rng.uniform(0.007, 0.014)), 1.6 / canvas.size)
+    thick = max(float(rng.uniform(0.003, 0.012)), 1.2 / canvas.size)
     shapes = [stroke(line, thick)]
     if rng.random() < 0.5:
         shapes = [ellipse(point, (thick * 0.9, thick * 0.9), 10) for point in line[::2]] + shapes

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from lisa.data.portraits.canvas import Points
 
 EYE = (0.117, -0.117)
+BROW_Y = -0.2
 MOUTH_Y = 0.148
 DEPTH = 0.26
 CENTER = (0.5, 0.6)
@@ -28,6 +29,12 @@ class Pose:
     tilt: float
     scale: float
     shift: tuple[float, float]
+    width: float = 1.0
+    """How wide head, hair, neck and shoulders are; the features keep their places."""
+    forehead: float = 1.0
+    """How high the head reaches above the brows."""
+    chin: float = 1.0
+    """How low it reaches below the mouth."""
 
     @property
     def turn(self) -> float:
@@ -46,8 +53,15 @@ class Pose:
     def silhouette(self, points: ArrayLike) -> Points:
         """Frame coordinates (N, 2) of points (N, 2) on the head's outline, which a turn hardly narrows."""
         outline = np.array(points, np.float64)
-        outline[:, 0] -= _EYE_DEPTH * self.turn * 0.9
+        y = outline[:, 1]
+        above, below = np.minimum(y - BROW_Y, 0), np.maximum(y - MOUTH_Y, 0)
+        outline[:, 1] = y + above * (self.forehead - 1) + below * (self.chin - 1)
+        outline[:, 0] = outline[:, 0] * self.width - _EYE_DEPTH * self.turn * 0.9
         return self.place(outline)
+
+    def behind(self, points: ArrayLike) -> Points:
+        """The same for the back of the head, which a turn moves further than the face's outline."""
+        return self.silhouette(np.asarray(points, np.float64) - (0.35 * DEPTH * self.turn, 0.0))
 
     def place(self, points: Points) -> Points:
         """Tilt, scale and shift into the frame."""
@@ -74,4 +88,7 @@ def draw_pose(rng: np.random.Generator, left_ear: bool, right_ear: bool) -> Pose
         tilt=float(np.clip(rng.normal(0, 0.07), -0.2, 0.2)),
         scale=float(rng.uniform(0.98, 1.09)),
         shift=(float(rng.normal(0, 0.008)), float(rng.normal(0, 0.008))),
+        width=float(rng.normal(1.1, 0.05)),
+        forehead=float(rng.normal(1.3, 0.12)),
+        chin=float(rng.normal(1.12, 0.1)),
     )

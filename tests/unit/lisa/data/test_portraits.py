@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lisa.data.portraits import backdrop, hats
+from lisa.data.portraits import backdrop, hats, occluders
 from lisa.data.portraits.camera import photograph
 from lisa.data.portraits.canvas import Canvas, ellipse
 from lisa.data.portraits.clothing import COLLARS, draw_cloth
@@ -15,8 +15,7 @@ from lisa.data.portraits.fabric import make_fabric
 from lisa.data.portraits.glasses import draw_glasses, draw_glasses_kind
 from lisa.data.portraits.haircut import draw_haircut
 from lisa.data.portraits.look import Look, draw_look
-from lisa.data.portraits.occluders import draw_occluder
-from lisa.data.portraits.pose import Pose
+from lisa.data.portraits.pose import EYE, MOUTH_Y, Pose
 from lisa.data.portraits.relief import light_face
 from lisa.data.portraits.strands import make_strands
 from lisa.data.portraits.traits import draw_traits
@@ -137,14 +136,45 @@ def test_eyes_are_told_from_lenses_unless_they_are_dark(canvas: Canvas):
     assert shown[False] > 10
 
 
-def test_hands_and_microphones_are_background(canvas: Canvas, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("lisa.data.portraits.occluders.SHARE", 1.0)
+@pytest.mark.parametrize("kind", occluders.KINDS, ids=name)
+def test_what_hides_a_part_of_the_face_is_background(kind: Callable[..., None], canvas: Canvas):
     for seed in range(8):
         canvas.mask[:] = IDS["skin"]
-        draw_occluder(canvas, AHEAD, canvas.picture.copy(), np.random.default_rng(seed))
+        kind(canvas, AHEAD, canvas.picture.copy(), np.random.default_rng(seed))
         hidden = canvas.mask == 0
-        assert 0.005 < hidden.mean() < 0.4
-        assert not hidden[: SIZE // 2].any()
+        assert 0.005 < hidden.mean() < 0.6
+        low = not hidden[: SIZE // 2 - 4].any()
+        assert low or kind is occluders._draw_thing  # pyright: ignore
+
+
+def test_a_mask_leaves_the_eyes_and_hides_the_mouth(canvas: Canvas, rng: np.random.Generator):
+    canvas.mask[:] = IDS["skin"]
+    occluders._draw_mask(canvas, AHEAD, canvas.picture.copy(), rng)  # pyright: ignore
+    for side in (-1, 1):
+        assert canvas.mask[_pixel(AHEAD.surface([(side * EYE[0], EYE[1])])[0])] == IDS["skin"]
+    assert canvas.mask[_pixel(AHEAD.surface([(0.0, MOUTH_Y)])[0])] == 0
+
+
+def _pixel(place: np.ndarray) -> tuple[int, int]:
+    """Row and column of a place in the frame."""
+    return int(place[1] * SIZE), int(place[0] * SIZE)
+
+
+def test_proportions_move_the_outline_and_no_feature():
+    built = replace(AHEAD, width=1.2, forehead=1.5, chin=1.3)
+    eyes = [(-EYE[0], EYE[1]), (EYE[0], EYE[1])]
+    np.testing.assert_array_equal(built.surface(eyes), AHEAD.surface(eyes))
+    ends = [(0.0, -0.4), (0.0, 0.29), (0.233, -0.1)]
+    moved = built.silhouette(ends) - AHEAD.silhouette(ends)
+    expected = [(0, 0.5 * -0.2), (0, 0.3 * (0.29 - MOUTH_Y)), (0.2 * 0.233, 0)]
+    np.testing.assert_allclose(moved, expected, atol=1e-12)
+
+
+def test_a_turn_moves_the_back_of_the_head_further_than_its_outline():
+    turned = replace(AHEAD, yaw=0.5)
+    outline, behind = turned.silhouette([(0.0, 0.0)])[0], turned.behind([(0.0, 0.0)])[0]
+    assert behind[0] < outline[0] < 0.5
+    np.testing.assert_array_equal(AHEAD.behind([(0.1, 0.0)]), AHEAD.silhouette([(0.1, 0.0)]))
 
 
 def test_the_camera_keeps_what_is_seen_at_its_place():
