@@ -130,10 +130,16 @@ class Photos:
         return seen is not None and bool(seen.points)  # none: it can't judge, or the face lies elsewhere
 
     def _settled(self, picture: Pixels, face: Face) -> Face | None:
+        return face if self._arrangement is None else self.judged(face, self.face_logits(picture, face))
+
+    def judged(self, face: Face, logits: Tensor) -> Face | None:
+        """Where the parsing network sees the face, by its ``logits`` (C,size,size) there; None for no face.
+
+        As it came if that network can't judge.
+        """
         if self._arrangement is None:
             return face
-        logits = self.face_logits(picture, face)
-        sane = largest_logits(logits[None])[0] <= SANE  # else it can't judge, and the parse will say so
+        sane = largest_logits(logits[None])[0] <= SANE  # else the parse will say so
         return settle(face, logits, self._arrangement) if sane else face
 
     @torch.inference_mode()

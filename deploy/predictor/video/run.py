@@ -145,7 +145,7 @@ def _drive(film: Film, tracker: Tracker, outputs: "_Outputs", report: Report, co
             with report.split.spent_on("network"):
                 parsed = tracker.parse(job, frame.pixels)
             with report.split.spent_on("encode"):
-                outputs.add(frame, parsed, tracker.tracks)
+                outputs.add(frame, parsed, tracker.shown)
             faces = None if parsed.faces is None else len(parsed.faces)
             outcome = Outcome(job, faces=faces, oblong=not is_square(frame.pixels), largest=parsed.largest)
             report.count(outcome, f"{printable(film.path)} at {frame.seconds:.2f} s")

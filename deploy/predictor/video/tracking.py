@@ -18,7 +18,8 @@ AGAIN, AGAIN_IF_EMPTY = 25, 5
 """Faces are searched for in each such frame, with faces to follow and without, and where one is missed."""
 
 PATIENCE = 5
-"""A missed face stays where it was for so many frames: something passed before it, or it turned away."""
+"""A missed face stays where it was for so many frames: something passed before it, or it turned away. And one
+in which the parsing network sees no face is followed for so many, without labels."""
 
 EXPLODED = 10 * SANE
 """Logits beyond it enter no average."""
@@ -36,12 +37,14 @@ class Track:
     face: Face
     missed: int = 0
     """Frames since it was seen."""
+    doubted: int = 0
+    """Frames since the parsing network saw a face in it."""
     logits: Tensor | None = None
     """(C,size,size): the moving average, if one is wanted."""
 
 
 class Tracker:
-    """Parses the frames of one video, which must come in their order.
+    """Parses the frames of one video, which must come in their order; ``shown`` are the last one's faces.
 
     ``steady``, 0 to below 1, is the weight of what a face's logits were before; 0 takes each frame alone.
     The average is one of aligned faces, so that it doesn't blur what moves.
@@ -50,13 +53,14 @@ class Tracker:
     def __init__(self, model: ExportedModel, photos: Photos | None, steady: float) -> None:
         self.model, self.photos, self.steady = model, photos, steady
         self.tracks: list[Track] = []
+        self.shown: list[Track] = []
         self._whole: Tensor | None = None
         self._seen = 0
         self._numbers = 0
 
     @torch.inference_mode()
     def parse(self, job: Job, picture: Pixels) -> Parsed:
-        """Labels the next frame (H,W,3); the faces are ``tracks``."""
+        """Labels the next frame (H,W,3)."""
         if self.photos is not None and self._seen == 0 and self.photos.faces(job, picture) is None:
             self.photos = None  # ``auto``, and a face fills the first frame
         parsed = self._frame(picture) if self.photos is None else self._faces(self.photos, picture)
@@ -73,11 +77,16 @@ class Tracker:
         self._follow(photos, picture)
         labelled, largest = Labelled(*picture.shape[:2]), [0.0]
         for track in self.tracks:
-            logits = self._averaged(track.logits, photos.face_logits(picture, track.face))
+            now = photos.face_logits(picture, track.face)
+            track.doubted = track.doubted + 1 if photos.judged(track.face, now) is None else 0
+            if track.doubted:
+                continue
+            logits = self._averaged(track.logits, now)
             track.logits = logits if self.steady else None
             largest += largest_logits(logits[None])
             labelled.add(logits, torch.tensor(track.face.frame))
-        faces = [track.face for track in self.tracks]
+        self.shown = [track for track in self.tracks if not track.doubted]
+        faces = [track.face for track in self.shown]
         return Parsed(labelled.ids, None, faces, labelled.owner, float(np.max(largest)))
 
     def _averaged(self, before: Tensor | None, now: Tensor) -> Tensor:
@@ -96,7 +105,7 @@ class Tracker:
         if None in moved or self._seen % (AGAIN if moved else AGAIN_IF_EMPTY) == 0:
             for face in photos.find(picture):
                 self._found(face)
-        self.tracks = [track for track in self.tracks if track.missed <= PATIENCE]
+        self.tracks = [track for track in self.tracks if max(track.missed, track.doubted) <= PATIENCE]
 
     def _found(self, face: Face) -> None:
         """A face of a search: one that was missed, a new one, or one that is followed anyway."""

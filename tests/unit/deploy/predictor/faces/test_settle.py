@@ -17,7 +17,7 @@ from deploy.predictor.faces.settle import settle
 from deploy.predictor.inputs import Job
 from deploy.predictor.model import ExportedModel
 from deploy.predictor.photos import Photos
-from deploy.predictor.video.tracking import Tracker
+from deploy.predictor.video.tracking import PATIENCE, Track, Tracker
 
 TRUE = (300.0, 210.0, 240.0, math.radians(20))
 PHOTO = scene(600, 420, (300, 210, 240, 20))
@@ -134,3 +134,33 @@ def test_a_video_takes_no_face_that_the_parsing_network_rejects(
     tracker = Tracker(made.model, made, 0.0)
     tracker.parse(Job(Path(), ""), PHOTO)
     assert [track.face.frame[2] for track in tracker.tracks] == [pytest.approx(240, rel=0.02)]
+
+
+def test_a_followed_face_that_the_parsing_network_rejects_has_no_labels_and_is_dropped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The finder goes on to see both."""
+    made = photos(tmp_path)
+    monkeypatch.setattr(Photos, "find", lambda *_: [])
+    monkeypatch.setattr(Finder, "follow", lambda _, __, faces: list(faces))
+    tracker = Tracker(made.model, made, 0.0)
+    tracker.tracks = [Track(1, FALSE), Track(2, OFF)]
+    for frame in range(PATIENCE + 1):
+        parsed = tracker.parse(Job(Path(), ""), PHOTO)
+        assert parsed.faces == [OFF]
+        assert [track.number for track in tracker.shown] == [2]
+        x, y, side, _ = (int(value) for value in FALSE.frame)
+        assert not parsed.labels[y - side // 4 : y + side // 4, x - side // 4 : x + side // 4].any()
+        assert len(tracker.tracks) == 2, frame
+    tracker.parse(Job(Path(), ""), PHOTO)
+    assert [track.number for track in tracker.tracks] == [2]
+
+
+def test_a_followed_face_that_is_seen_again_keeps_its_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    made = photos(tmp_path)
+    monkeypatch.setattr(Finder, "follow", lambda _, __, faces: list(faces))
+    tracker = Tracker(made.model, made, 0.0)
+    tracker.tracks = [Track(7, OFF, doubted=PATIENCE)]
+    tracker._seen = 1
+    tracker.parse(Job(Path(), ""), PHOTO)
+    assert [(track.number, track.doubted) for track in tracker.shown] == [(7, 0)]
