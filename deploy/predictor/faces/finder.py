@@ -29,6 +29,9 @@ FOLLOWING = 2
 DARK = 110
 """A photo whose brightest hundredth is darker than this, of 255, is stretched before it is searched."""
 
+STEEP = math.radians(40)
+"""A face that seems turned further is tried at the other quarter turns too: its parts may fit better."""
+
 SIDEWAYS = (0, 1, 3)
 """Quarter turns that are searched in this order, until one of them shows a face; panoramas stand upright."""
 
@@ -110,7 +113,7 @@ class Finder:
             frames = unturned(frames, turn, turned.shape[2:])
             frames = frames[kept(frames, scores, 0.25, 1.5, 2 * MOST)]
             found = self._align(work, frames)
-            found = found.take(accepted(found, work.factor))
+            found = self._turned_right(work, found.take(accepted(found, work.factor)))
             found = found.take(kept(found.frames, found.score, 0.4, most=MOST))
             faces = map(judge, self._faces(work, found.frames, found.score.tolist()))
             if certain := [face for face in faces if face is not None]:
@@ -166,6 +169,22 @@ class Finder:
         show = partial(cut, work.levels, size=self.size)
         return align(frames, show, self.network, self.arrangement, work.longest, rounds)
 
+    def _turned_right(self, work: Working, found: Aligned) -> Aligned:
+        """The same faces, those far from upright turned once more to where they score highest."""
+        steep = (found.frames[:, 3].abs() > STEEP).nonzero()[:, 0]
+        if not len(steep):
+            return found
+        best = Aligned(*(field.clone() for field in found))
+        for quarters in (1, 2, 3):
+            start = found.frames[steep] + torch.tensor([0.0, 0.0, 0.0, quarters * math.pi / 2])
+            other = self._align(work, start)
+            near = (other.frames[:, :2] - start[:, :2]).norm(dim=1) < 0.5 * start[:, 2]
+            wins = accepted(other, work.factor) & near & (other.score > best.score[steep])
+            for field, better in zip(best, other, strict=True):
+                field[steep[wins]] = better[wins]
+        best.frames[steep, 3] = wrapped(best.frames[steep, 3])
+        return best
+
     def _faces(self, work: Working, frames: Tensor, scores: Sequence[float]) -> list[Face]:
         if not len(frames):
             return []
@@ -193,5 +212,9 @@ def unturned(frames: Tensor, turn: int, shape: Sequence[int]) -> Tensor:
         x, y, side, angle = frames.unbind(1)
         frames = torch.stack([height - y, x, side, angle + math.pi / 2], 1)
         height, width = width, height
-    angle = torch.remainder(frames[:, 3] + math.pi, 2 * math.pi) - math.pi
-    return torch.cat([frames[:, :3], angle[:, None]], 1)
+    return torch.cat([frames[:, :3], wrapped(frames[:, 3:])], 1)
+
+
+def wrapped(angles: Tensor) -> Tensor:
+    """The same directions, from -pi to pi."""
+    return torch.remainder(angles + math.pi, 2 * math.pi) - math.pi

@@ -9,7 +9,8 @@ import pytest
 import torch
 from scene_helpers import finder, painted_face, scene
 
-from deploy.predictor.faces.finder import Face, Given
+from deploy.predictor.faces.align import Aligned
+from deploy.predictor.faces.finder import Face, Given, Working
 from deploy.predictor.faces.frames import cut_fine, reduced
 from deploy.predictor.photos import is_aligned
 
@@ -50,6 +51,21 @@ def test_a_sideways_photo(turn: int):
     faces = finder().find(scene(500, 400, where))
     assert len(faces) == 1
     assert near(faces[0], *where)
+
+
+@pytest.mark.parametrize("off", [90, 120, 180, -120])
+def test_a_face_that_was_found_turned_otherwise_is_turned_right(off: int):
+    x, y, side, degrees = 260.0, 200.0, 220.0, 60.0
+    photo = scene(500, 400, (x, y, side, degrees))
+    searcher = finder()
+    wrong = torch.tensor([[x, y, side, math.radians(degrees + off)], [40.0, 40.0, 60.0, 0.3]])
+    found = Aligned(wrong, torch.full((2,), 0.55), torch.full((2,), 0.5), torch.full((2,), 0.9))
+    turned = searcher._turned_right(Working.of(photo, 6 * searcher.size), found)  # pyright: ignore
+    frame = turned.frames[0].tolist()
+    assert near(Face((frame[0], frame[1], frame[2], frame[3]), 1.0, ()), x, y, side, degrees)
+    assert turned.score[0] > 0.6
+    assert torch.equal(turned.frames[1], wrong[1])
+    assert found.score.tolist() == pytest.approx([0.55, 0.55])
 
 
 def test_mirrored_faces_are_not_found():

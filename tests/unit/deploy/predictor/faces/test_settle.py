@@ -161,6 +161,6 @@ def test_a_followed_face_that_is_seen_again_keeps_its_number(tmp_path: Path, mon
     monkeypatch.setattr(Finder, "follow", lambda _, __, faces: list(faces))
     tracker = Tracker(made.model, made, 0.0)
     tracker.tracks = [Track(7, OFF, doubted=PATIENCE)]
-    tracker._seen = 1
+    tracker._seen = 1  # pyright: ignore
     tracker.parse(Job(Path(), ""), PHOTO)
     assert [(track.number, track.doubted) for track in tracker.shown] == [(7, 0)]
