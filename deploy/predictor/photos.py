@@ -135,11 +135,13 @@ class Photos:
     def judged(self, face: Face, logits: Tensor) -> Face | None:
         """Where the parsing network sees the face, by its ``logits`` (C,size,size) there; None for no face.
 
-        As it came if that network can't judge.
+        Unchanged if the network can't judge.
         """
         if self._arrangement is None:
             return face
-        sane = largest_logits(logits[None])[0] <= SANE  # else the parse will say so
+        sane = (
+            largest_logits(logits[None])[0] <= SANE
+        )  # exploded logits judge nothing; the parse reports them
         return settle(face, logits, self._arrangement) if sane else face
 
     @torch.inference_mode()

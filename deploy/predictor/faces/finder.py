@@ -178,8 +178,9 @@ class Finder:
         for quarters in (1, 2, 3):
             start = found.frames[steep] + torch.tensor([0.0, 0.0, 0.0, quarters * math.pi / 2])
             other = self._align(work, start)
-            near = (other.frames[:, :2] - start[:, :2]).norm(dim=1) < 0.5 * start[:, 2]
-            wins = accepted(other, work.factor) & near & (other.score > best.score[steep])
+            near = (other.frames[:, :2] - start[:, :2]).norm(dim=1) < 0.3 * start[:, 2]
+            alike = (other.frames[:, 2] / start[:, 2]).log().abs() < math.log(1.6)
+            wins = accepted(other, work.factor) & near & alike & (other.score > best.score[steep])
             for field, better in zip(best, other, strict=True):
                 field[steep[wins]] = better[wins]
         best.frames[steep, 3] = wrapped(best.frames[steep, 3])

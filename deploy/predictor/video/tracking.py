@@ -15,11 +15,11 @@ from ..photos import Parsed, Photos
 from ..pictures import Pixels
 
 AGAIN, AGAIN_IF_EMPTY = 25, 5
-"""Faces are searched for in each such frame, with faces to follow and without, and where one is missed."""
+"""Faces are searched for in each such frame, with seen faces and without, and where one is missed or lost."""
 
 PATIENCE = 5
-"""A missed face stays where it was for so many frames: something passed before it, or it turned away. And one
-in which the parsing network sees no face is followed for so many, without labels."""
+"""A missed face stays where it was for so many frames: something passed before it, or it turned away. What
+the finder takes for a face and the parsing network for none is followed for as many, without labels."""
 
 EXPLODED = 10 * SANE
 """Logits beyond it enter no average."""
@@ -38,7 +38,7 @@ class Track:
     missed: int = 0
     """Frames since it was seen."""
     doubted: int = 0
-    """Frames since the parsing network saw a face in it."""
+    """Frames since the parsing network saw a face in it, without those in which the finder missed it."""
     logits: Tensor | None = None
     """(C,size,size): the moving average, if one is wanted."""
 
@@ -78,7 +78,8 @@ class Tracker:
         labelled, largest = Labelled(*picture.shape[:2]), [0.0]
         for track in self.tracks:
             now = photos.face_logits(picture, track.face)
-            track.doubted = track.doubted + 1 if photos.judged(track.face, now) is None else 0
+            if not track.missed:
+                track.doubted = track.doubted + 1 if photos.judged(track.face, now) is None else 0
             if track.doubted:
                 continue
             logits = self._averaged(track.logits, now)
@@ -102,19 +103,21 @@ class Tracker:
         moved = photos.finder.follow(picture, [track.face for track in self.tracks])
         for track, face in zip(self.tracks, moved, strict=True):
             track.face, track.missed = (track.face, track.missed + 1) if face is None else (face, 0)
-        if None in moved or self._seen % (AGAIN if moved else AGAIN_IF_EMPTY) == 0:
+        given_up = any(track.doubted >= PATIENCE for track in self.tracks)
+        interval = AGAIN if any(not track.doubted for track in self.tracks) else AGAIN_IF_EMPTY
+        if None in moved or given_up or self._seen % interval == 0:
             for face in photos.find(picture):
                 self._found(face)
-        self.tracks = [track for track in self.tracks if max(track.missed, track.doubted) <= PATIENCE]
+        self.tracks = [each for each in self.tracks if each.missed <= PATIENCE and each.doubted < PATIENCE]
 
     def _found(self, face: Face) -> None:
-        """A face of a search: one that was missed, a new one, or one that is followed anyway."""
+        """A face of a search: one that was missed or doubted, a new one, or one that is followed anyway."""
         track = next((track for track in self.tracks if _same(face, track.face)), None)
         if track is None:
             self._numbers += 1
             self.tracks.append(Track(self._numbers, face))
-        elif track.missed:
-            track.face, track.missed = face, 0
+        elif track.missed or track.doubted:
+            track.face, track.missed, track.doubted, track.logits = face, 0, 0, None
 
 
 def _same(one: Face, other: Face) -> bool:

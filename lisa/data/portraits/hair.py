@@ -44,7 +44,7 @@ def draw_back(canvas: Canvas, pose: Pose, cut: Haircut, hair: Strands, rng: np.r
     for side in (1, -1):
         wide = SKULL + cut.side * rng.uniform(0.5, 1.6)
         swing = rng.normal(0, 0.04)
-        if rng.random() < 0.3:  # brought behind this shoulder, or before the other one
+        if rng.random() < 0.3:  # brought behind this shoulder
             swing -= rng.uniform(0.05, 0.2)
         flare = (cut.flare + rng.normal(0, 0.03)) * np.array((0, 0, 0.4, 1, 1))
         widths = wide * np.array((0.98, 1.04, 1, 1, 0.62)) + flare + swing * np.array((0, 0, 0.3, 1, 1))
@@ -100,7 +100,7 @@ def draw_front(
     wide, ends = SKULL + cut.side, -0.12
     shoulder, bend = -0.36 - cut.top * 0.35, -0.42 - cut.top * 0.8
     half = np.array([(wide, -0.22), (wide * 0.86, shoulder), (0.11, bend)])
-    back = np.array((-0.3 * DEPTH * pose.turn, 0.0))  # the far half of a turned head
+    back = np.array((-0.3 * DEPTH * pose.turn, 0.0))  # seen beyond the near side of a turned head
     lean = np.array([(0.0, 0.0), (0.5 * cut.lean, 0.0), (cut.lean, 0.0)])
     ears = [(wide - 0.004, ends), (-wide + 0.004, ends)]
     top = (cut.lean + 0.5 * back[0], -0.43 - cut.top)

@@ -1,8 +1,8 @@
 """From head coordinates to the frame: yaw and pitch over a rounded face, then tilt, scale and shift.
 
 Head coordinates have their origin between eyes and mouth and the frame's unit: eyes at y = -0.117, mouth at
-0.148, chin near 0.28, as CelebA-HQ's aligned crops have them. Positive x is the picture's right, the person's
-left.
+0.148, as CelebA-HQ's aligned crops have them; outlines are those of a head whose proportions are 1. Positive
+x is the picture's right, the person's left.
 """
 
 from dataclasses import dataclass

@@ -10,7 +10,7 @@ import torch
 from scene_helpers import finder, painted_face, scene
 
 from deploy.predictor.faces.align import Aligned
-from deploy.predictor.faces.finder import Face, Given, Working
+from deploy.predictor.faces.finder import Face, Finder, Given, Working
 from deploy.predictor.faces.frames import cut_fine, reduced
 from deploy.predictor.photos import is_aligned
 
@@ -66,6 +66,29 @@ def test_a_face_that_was_found_turned_otherwise_is_turned_right(off: int):
     assert turned.score[0] > 0.6
     assert torch.equal(turned.frames[1], wrong[1])
     assert found.score.tolist() == pytest.approx([0.55, 0.55])
+
+
+def test_a_search_turns_what_it_found_otherwise(monkeypatch: pytest.MonkeyPatch):
+    """The network's word for a frame 130 degrees off is made sure, as that of real ones sometimes is."""
+    where = (260.0, 200.0, 220.0, -70.0)
+    wrong = torch.tensor([[260.0, 200.0, 220.0, math.radians(60)]])
+    first = Aligned(wrong, torch.tensor([0.65]), torch.tensor([0.5]), torch.tensor([0.9]))
+    align, calls = Finder._align, iter([first])  # pyright: ignore
+    monkeypatch.setattr(Finder, "_align", lambda *given: next(calls, None) or align(*given))
+    (face,) = finder().find(scene(500, 400, where))
+    assert near(face, *where)
+
+
+def test_a_face_beside_is_not_the_same_one_turned():
+    places = [(150.0, 200.0, 220.0, 0.0), (420.0, 200.0, 220.0, 0.0)]
+    photo = scene(600, 400, *places)
+    searcher = finder()
+    between = torch.tensor([[230.0, 200.0, 220.0, math.radians(90)]])
+    found = Aligned(between, torch.full((1,), 0.55), torch.full((1,), 0.5), torch.full((1,), 0.9))
+    work = Working.of(photo, 6 * searcher.size)
+    torch.testing.assert_close(searcher._turned_right(work, found).frames, between)  # pyright: ignore
+    started = searcher._align(work, between - torch.tensor([0, 0, 0, math.pi / 2]))  # pyright: ignore
+    assert started.score[0] > 0.6  # it leads to one of them
 
 
 def test_mirrored_faces_are_not_found():

@@ -17,7 +17,7 @@ from deploy.predictor.faces.settle import settle
 from deploy.predictor.inputs import Job
 from deploy.predictor.model import ExportedModel
 from deploy.predictor.photos import Photos
-from deploy.predictor.video.tracking import PATIENCE, Track, Tracker
+from deploy.predictor.video.tracking import AGAIN_IF_EMPTY, PATIENCE, Track, Tracker
 
 TRUE = (300.0, 210.0, 240.0, math.radians(20))
 PHOTO = scene(600, 420, (300, 210, 240, 20))
@@ -136,31 +136,52 @@ def test_a_video_takes_no_face_that_the_parsing_network_rejects(
     assert [track.face.frame[2] for track in tracker.tracks] == [pytest.approx(240, rel=0.02)]
 
 
+def followed(monkeypatch: pytest.MonkeyPatch, made: Photos, *tracks: Track) -> Tracker:
+    """A tracker within a video: the finder sees every track where it was, and finds nothing else."""
+    monkeypatch.setattr(Finder, "follow", lambda _, __, faces: list(faces))
+    monkeypatch.setattr(Photos, "find", lambda *_: [])
+    tracker = Tracker(made.model, made, 0.0)
+    tracker.tracks, tracker._seen = list(tracks), 1  # pyright: ignore
+    return tracker
+
+
+WITHIN = Face((300.0, 210.0, 90.0, 0.3), 0.9, ())
+"""Shows the middle of the face alone, from which nobody can tell where the rest is."""
+
+
 def test_a_followed_face_that_the_parsing_network_rejects_has_no_labels_and_is_dropped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """The finder goes on to see both."""
-    made = photos(tmp_path)
-    monkeypatch.setattr(Photos, "find", lambda *_: [])
-    monkeypatch.setattr(Finder, "follow", lambda _, __, faces: list(faces))
-    tracker = Tracker(made.model, made, 0.0)
-    tracker.tracks = [Track(1, FALSE), Track(2, OFF)]
-    for frame in range(PATIENCE + 1):
+    tracker = followed(monkeypatch, photos(tmp_path), Track(1, WITHIN))
+    for _ in range(PATIENCE):
         parsed = tracker.parse(Job(Path(), ""), PHOTO)
-        assert parsed.faces == [OFF]
-        assert [track.number for track in tracker.shown] == [2]
-        x, y, side, _ = (int(value) for value in FALSE.frame)
-        assert not parsed.labels[y - side // 4 : y + side // 4, x - side // 4 : x + side // 4].any()
-        assert len(tracker.tracks) == 2, frame
+        assert (parsed.faces, tracker.shown) == ([], [])
+        assert not parsed.labels.any()
+        assert [track.number for track in tracker.tracks] == [1]
     tracker.parse(Job(Path(), ""), PHOTO)
-    assert [track.number for track in tracker.tracks] == [2]
+    assert tracker.tracks == []
 
 
 def test_a_followed_face_that_is_seen_again_keeps_its_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    made = photos(tmp_path)
-    monkeypatch.setattr(Finder, "follow", lambda _, __, faces: list(faces))
-    tracker = Tracker(made.model, made, 0.0)
-    tracker.tracks = [Track(7, OFF, doubted=PATIENCE)]
-    tracker._seen = 1  # pyright: ignore
-    tracker.parse(Job(Path(), ""), PHOTO)
+    tracker = followed(monkeypatch, photos(tmp_path), Track(7, OFF, doubted=PATIENCE - 1))
+    assert tracker.parse(Job(Path(), ""), PHOTO).labels.any()
     assert [(track.number, track.doubted) for track in tracker.shown] == [(7, 0)]
+
+
+def test_a_search_puts_a_rejected_frame_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Before it is given up, and where nobody else is seen in every fifth frame."""
+    tracker = followed(monkeypatch, photos(tmp_path), Track(3, WITHIN, doubted=PATIENCE))
+    monkeypatch.setattr(Photos, "find", lambda *_: [OFF])
+    parsed = tracker.parse(Job(Path(), ""), PHOTO)
+    assert parsed.faces == [OFF]
+    assert [(track.number, track.doubted) for track in tracker.tracks] == [(3, 0)]
+    tracker.tracks, tracker._seen = [Track(4, WITHIN, doubted=1)], AGAIN_IF_EMPTY  # pyright: ignore
+    assert tracker.parse(Job(Path(), ""), PHOTO).faces == [OFF]
+
+
+def test_a_missed_face_is_not_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Something passes before it: its frame keeps what labels there are."""
+    tracker = followed(monkeypatch, photos(tmp_path), Track(1, WITHIN))
+    monkeypatch.setattr(Finder, "follow", lambda _, __, faces: [None for _ in faces])
+    assert tracker.parse(Job(Path(), ""), PHOTO).labels.any()
+    assert [(track.missed, track.doubted) for track in tracker.tracks] == [(1, 0)]
