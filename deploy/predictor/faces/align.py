@@ -21,6 +21,9 @@ STILL = (0.02, 0.04, math.radians(2.5))
 DEAD_SCORE, LOST, LARGEST = 0.2, 12, 4
 """A frame is given up below this score, below so many pixels, above so many of the photo's longer sides."""
 
+HALF = 4
+"""So many of eyes, brows, nose and mouth show a face of which a mask or a door hides the rest."""
+
 BATCH = 16
 
 
@@ -33,6 +36,8 @@ class Aligned(NamedTuple):
     """The last move, in units of STILL: below 1 the frame stood still."""
     cover: Tensor
     """Share of the inner face that skin, eyes, nose and the like cover."""
+    parts: Tensor
+    """How many parts are at their places."""
 
     def take(self, index: Tensor | list[int]) -> "Aligned":
         """Some of them."""
@@ -45,6 +50,7 @@ class View(NamedTuple):
     moved: Tensor
     score: Tensor
     cover: Tensor
+    parts: Tensor
 
 
 def look(frames: Tensor, shown: Tensor, network: Network, arrangement: Arrangement) -> View:
@@ -58,7 +64,8 @@ def view_of(frames: Tensor, probabilities: Tensor, arrangement: Arrangement) -> 
     """Fits frames to the probabilities (N,C,size,size) of what they show."""
     places, masses = (each.cpu() for each in centres(part_maps(probabilities, arrangement), arrangement))
     found = fit(places, masses, arrangement)
-    return View(moved(frames, found.matrix), found.score, cover(probabilities, arrangement).cpu())
+    covered = cover(probabilities, arrangement).cpu()
+    return View(moved(frames, found.matrix), found.score, covered, found.parts)
 
 
 def align(
@@ -79,6 +86,7 @@ def align(
         torch.zeros(count),
         torch.full((count,), math.inf),
         torch.zeros(count),
+        torch.zeros(count, dtype=torch.long),
     )
     done = torch.zeros(count, dtype=torch.bool)
     for number in range(rounds):
@@ -92,7 +100,7 @@ def align(
         dead = (view.score < DEAD_SCORE) | (side < LOST) | (side > LARGEST * longest)
         result.frames[index] = torch.where(dead[:, None], before, view.moved)
         result.score[index] = torch.where(dead, 0.0, view.score)
-        result.move[index], result.cover[index] = move, view.cover
+        result.move[index], result.cover[index], result.parts[index] = move, view.cover, view.parts
         done[index] = dead | (move < 1)
         if number > 0:  # two that walked to one place: one goes on
             alone = torch.zeros(count, dtype=torch.bool)
@@ -114,5 +122,10 @@ def accepted(found: Aligned, pixels_per_unit: float) -> Tensor:
     """(N,) bool: whether it is a face; the photo has ``pixels_per_unit`` pixels per unit of the frames."""
     side = found.frames[:, 2] * pixels_per_unit
     sure = (found.score > 0.60) & (found.move < 3) & (found.cover > 0.6)
-    whole = (found.score > 0.50) & (found.move < 1) & (found.cover > 0.8)
-    return (sure | whole) & (side >= SMALLEST) & ((side >= 80) | (found.score > 0.75))
+    still = (found.score > 0.50) & (found.move < 1)
+    whole = found.cover > 0.8
+    hidden = (found.parts >= HALF) & (found.cover > 0.3)
+    least = torch.full_like(side, 80.0)  # small ones must be surer
+    least[found.score > 0.75] = SMALLEST
+    least[found.score > 0.9] = 0.85 * SMALLEST
+    return (sure | (still & (whole | hidden))) & (side >= least)

@@ -14,6 +14,9 @@ WIDTHS = (0.12, 0.12, 0.06, 0.06, 0.06)
 SMALLEST, LARGEST = 0.22, 2.2
 """Sides that a frame may have, in sides of the window that it was found in."""
 
+THERE = 0.55
+"""How much of a part, 0 to 1, is at its place if the part counts as seen."""
+
 FLOOR = 0.012
 """No part's place is surer than this, share of the side."""
 
@@ -25,6 +28,8 @@ class Fit(NamedTuple):
     """(B,4): scale * cos(angle), scale * sin(angle), shift x, shift y."""
     score: Tensor
     """(B,) 0 to 1: how much of a face there is, and how near its parts lie to their places."""
+    parts: Tensor
+    """(B,) how many parts are there and at their places; glasses are none."""
 
 
 def fit(places: Tensor, masses: Tensor, arrangement: Arrangement) -> Fit:
@@ -53,7 +58,8 @@ def fit(places: Tensor, masses: Tensor, arrangement: Arrangement) -> Fit:
     score = arrangement.without_eyes(right) + (right * arrangement.weight)[:, rest].sum(1)
     score = score / arrangement.total_weight
     possible = ((right > 0.3).sum(1) >= 3) & (scale > SMALLEST) & (scale < LARGEST)
-    return Fit(matrix, torch.where(possible, score, 0.3 * score))
+    count = (right[:, : rest.stop] > THERE).sum(1)
+    return Fit(matrix, torch.where(possible, score, 0.3 * score), count)
 
 
 def _enough(masses: Tensor, area: Tensor, scale: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from scene_helpers import finder, painted_face, scene
 
-from deploy.predictor.faces.align import Aligned
+from deploy.predictor.faces.align import Aligned, accepted
 from deploy.predictor.faces.finder import Face, Finder, Given, Working
 from deploy.predictor.faces.frames import cut_fine, reduced
 from deploy.predictor.photos import is_aligned
@@ -53,13 +53,19 @@ def test_a_sideways_photo(turn: int):
     assert near(faces[0], *where)
 
 
+def doubtful(count: int, score: float = 0.55) -> tuple[torch.Tensor, ...]:
+    """Score, move, cover and parts of frames that are just accepted."""
+    values = (torch.full((count,), value) for value in (score, 0.5, 0.9))
+    return (*values, torch.full((count,), 6))
+
+
 @pytest.mark.parametrize("off", [90, 120, 180, -120])
 def test_a_face_that_was_found_turned_otherwise_is_turned_right(off: int):
     x, y, side, degrees = 260.0, 200.0, 220.0, 60.0
     photo = scene(500, 400, (x, y, side, degrees))
     searcher = finder()
     wrong = torch.tensor([[x, y, side, math.radians(degrees + off)], [40.0, 40.0, 60.0, 0.3]])
-    found = Aligned(wrong, torch.full((2,), 0.55), torch.full((2,), 0.5), torch.full((2,), 0.9))
+    found = Aligned(wrong, *doubtful(2))
     turned = searcher._turned_right(Working.of(photo, 6 * searcher.size), found)  # pyright: ignore
     frame = turned.frames[0].tolist()
     assert near(Face((frame[0], frame[1], frame[2], frame[3]), 1.0, ()), x, y, side, degrees)
@@ -72,7 +78,7 @@ def test_a_search_turns_what_it_found_otherwise(monkeypatch: pytest.MonkeyPatch)
     """The network's word for a frame 130 degrees off is made sure, as that of real ones sometimes is."""
     where = (260.0, 200.0, 220.0, -70.0)
     wrong = torch.tensor([[260.0, 200.0, 220.0, math.radians(60)]])
-    first = Aligned(wrong, torch.tensor([0.65]), torch.tensor([0.5]), torch.tensor([0.9]))
+    first = Aligned(wrong, *doubtful(1, 0.65))
     align, calls = Finder._align, iter([first])  # pyright: ignore
     monkeypatch.setattr(Finder, "_align", lambda *given: next(calls, None) or align(*given))
     (face,) = finder().find(scene(500, 400, where))
@@ -84,11 +90,51 @@ def test_a_face_beside_is_not_the_same_one_turned():
     photo = scene(600, 400, *places)
     searcher = finder()
     between = torch.tensor([[230.0, 200.0, 220.0, math.radians(90)]])
-    found = Aligned(between, torch.full((1,), 0.55), torch.full((1,), 0.5), torch.full((1,), 0.9))
+    found = Aligned(between, *doubtful(1))
     work = Working.of(photo, 6 * searcher.size)
     torch.testing.assert_close(searcher._turned_right(work, found).frames, between)  # pyright: ignore
     started = searcher._align(work, between - torch.tensor([0, 0, 0, math.pi / 2]))  # pyright: ignore
     assert started.score[0] > 0.6  # it leads to one of them
+
+
+HIDDEN = {
+    "below the eyes": (0.0, 0.52, 1.0, 1.0),
+    "one side": (0.0, 0.0, 0.44, 1.0),
+}
+
+
+@pytest.mark.parametrize("part", HIDDEN)
+def test_a_face_half_of_which_is_hidden_is_found(part: str):
+    where = (300.0, 200.0, 240.0, 0.0)
+    photo = scene(600, 400, where).copy()
+    left, top, right, bottom = (round(240 * share) for share in HIDDEN[part])
+    photo[80 + top : 80 + bottom, 180 + left : 180 + right] = 0
+    (face,) = finder().find(photo)
+    assert near(face, *where)
+    assert face.confidence < 0.8
+    photo[80:200] = 0  # a mouth alone, or a half of it, is no face
+    assert finder().find(photo) == []
+
+
+def accepts(score: float, move: float, cover: float, parts: int, side: float = 100) -> bool:
+    frames = torch.tensor([[0.0, 0.0, side, 0.0]])
+    values = (torch.tensor([score]), torch.tensor([move]), torch.tensor([cover]))
+    return bool(accepted(Aligned(frames, *values, torch.tensor([parts])), 1))
+
+
+def test_what_is_accepted_as_a_face():
+    assert accepts(0.61, 2.9, 0.61, 3)
+    assert accepts(0.51, 0.9, 0.81, 3)
+    assert accepts(0.56, 0.9, 0.33, 4)
+    assert not accepts(0.56, 0.9, 0.33, 3)
+    assert not accepts(0.56, 1.1, 0.33, 4)
+    assert not accepts(0.56, 0.9, 0.29, 4)
+    assert [accepts(score, 0.5, 0.9, 6, side) for score, side in ((0.7, 79), (0.76, 48), (0.91, 41))] == [
+        0,
+        1,
+        1,
+    ]
+    assert [accepts(score, 0.5, 0.9, 6, side) for score, side in ((0.76, 47), (0.91, 40))] == [0, 0]
 
 
 def test_mirrored_faces_are_not_found():
