@@ -139,9 +139,7 @@ class Photos:
         """
         if self._arrangement is None:
             return face
-        sane = (
-            largest_logits(logits[None])[0] <= SANE
-        )  # exploded logits judge nothing; the parse reports them
+        sane = largest_logits(logits[None])[0] <= SANE  # exploded ones judge nothing; the parse tells of them
         return settle(face, logits, self._arrangement) if sane else face
 
     @torch.inference_mode()

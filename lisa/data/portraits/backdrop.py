@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image, ImageFilter
 
-from lisa.data.portraits.canvas import Array, Canvas, Points, ellipse, fractal, noise, stroke
+from lisa.data.portraits.canvas import Array, Canvas, Points, ellipse, fractal, noise, one_of, stroke
 
 Colors = tuple[Array, ...]
 """Colours of this portrait's skin and hair: backgrounds borrow them, so that colour alone decides nothing."""
@@ -14,9 +14,7 @@ Colors = tuple[Array, ...]
 def draw_background(canvas: Canvas, colors: Colors, rng: np.random.Generator) -> None:
     """Paints the whole frame; nothing of it has a label."""
     _draw_wall(canvas, colors, rng)
-    kinds = tuple(KINDS)
-    chances = np.array([KINDS[kind] for kind in kinds])
-    draw = kinds[rng.choice(len(kinds), p=chances / chances.sum())]
+    draw = one_of(KINDS, rng)
     draw(canvas, colors, rng)
     if rng.random() < 0.6:
         canvas.picture = _blurred(canvas.picture, float(rng.uniform(0.05, 0.2) ** 2) * canvas.size)

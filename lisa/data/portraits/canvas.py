@@ -5,9 +5,9 @@ numbers that depend on the size, so that a face keeps its geometry at every reso
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,6 +17,8 @@ from lisa.labels import IDS
 
 Array = NDArray[np.floating[Any]]
 Points = NDArray[np.float64]
+
+Kind = TypeVar("Kind")
 
 SUPERSAMPLING = 3
 
@@ -97,6 +99,12 @@ def _pixels(low: float, high: float, size: int) -> slice:
     """The pixels that an interval touches, at least one; what lies outside of the frame is cut."""
     start = min(max(math.floor(low), 0), size - 1)
     return slice(start, max(start + 1, min(math.ceil(high), size)))
+
+
+def one_of(chances: Mapping[Kind, float], rng: np.random.Generator) -> Kind:
+    """One of the kinds, as often as ``chances``, of any sum, say."""
+    weights = np.array(list(chances.values()))
+    return list(chances)[rng.choice(len(weights), p=weights / weights.sum())]
 
 
 def noise(rng: np.random.Generator, size: int, cells: tuple[int, int], channels: int = 1) -> Array:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from lisa.data.portraits.canvas import Array, Canvas, Points, moved, smooth, stroke
+from lisa.data.portraits.canvas import Array, Canvas, Points, moved, one_of, smooth, stroke
 from lisa.data.portraits.fabric import make_fabric
 from lisa.data.portraits.pose import Pose
 
@@ -69,9 +69,7 @@ class _Shape:
 
 def draw_cloth(canvas: Canvas, pose: Pose, skin: Array, rng: np.random.Generator, low: bool) -> None:
     """Shoulders and a collar; ``low`` keeps it off the neck so that a necklace shows."""
-    names = [name for name in COLLARS if not (low and name in COVERING)]
-    chances = np.array([COLLARS[name] for name in names])
-    kind = names[rng.choice(len(names), p=chances / chances.sum())]
+    kind = one_of({name: COLLARS[name] for name in COLLARS if not (low and name in COVERING)}, rng)
     fabric = make_fabric(canvas, rng)
     shape = _Shape(
         neck=float(rng.uniform(0.15, 0.21)),

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from lisa.data.portraits.canvas import Array, Canvas, Points, moved, smooth, stroke
+from lisa.data.portraits.canvas import Array, Canvas, Points, moved, one_of, smooth, stroke
 from lisa.data.portraits.fabric import make_fabric
 from lisa.data.portraits.look import Look
 from lisa.data.portraits.pose import Pose
@@ -15,9 +15,7 @@ def draw_hat(canvas: Canvas, pose: Pose, look: Look, top: float, rng: np.random.
     fabric = make_fabric(canvas, rng)
     center = pose.silhouette([(0.0, -0.35)])[0]
     fabric *= look.shading(canvas, (float(center[0]), float(center[1])), (0.36, 0.3))[..., None]
-    kinds = tuple(KINDS)
-    chances = np.array([KINDS[kind] for kind in kinds])
-    draw = kinds[rng.choice(len(kinds), p=chances / chances.sum())]
+    draw = one_of(KINDS, rng)
     draw(canvas, pose, np.clip(fabric, 0, 1), min(top, 0.1), rng)
 
 

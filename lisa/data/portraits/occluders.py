@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from lisa.data.portraits.canvas import Array, Canvas, Points, ellipse, moved, smooth, stroke
+from lisa.data.portraits.canvas import Array, Canvas, Points, ellipse, moved, one_of, smooth, stroke
 from lisa.data.portraits.fabric import make_fabric
 from lisa.data.portraits.pose import Pose
 
@@ -16,9 +16,7 @@ def draw_occluder(canvas: Canvas, pose: Pose, skin: Array, rng: np.random.Genera
     """One of KINDS, in some portraits."""
     if rng.random() > SHARE:
         return
-    kinds = tuple(KINDS)
-    chances = np.array([KINDS[kind] for kind in kinds])
-    draw = kinds[rng.choice(len(kinds), p=chances / chances.sum())]
+    draw = one_of(KINDS, rng)
     draw(canvas, pose, skin, rng)
 
 
@@ -62,7 +60,7 @@ def _draw_microphone(canvas: Canvas, pose: Pose, skin: Array, rng: np.random.Gen
 
 
 def _draw_mask(canvas: Canvas, pose: Pose, skin: Array, rng: np.random.Generator) -> None:
-    """A cloth from the bridge of the nose to below the chin, with pleats and loops around the ears."""
+    """A cloth from the bridge of the nose to about the chin, with pleats and loops around the ears."""
     high, wide, low = rng.uniform(-0.06, 0.03), rng.uniform(0.19, 0.225), rng.uniform(0.27, 0.33)
     fabric = make_fabric(canvas, rng) if rng.random() < 0.4 else rng.uniform(0.1, 1, 3) * rng.uniform(0.5, 1)
     right = [(0.09, high + 0.03), (wide, high + 0.08), (wide * 0.98, 0.14), (0.12, low - 0.03)]
