@@ -27,7 +27,7 @@ def report() -> Config:
 
 
 def best() -> Config:
-    """Ours: AdamW, warm-up and cosine, EMA, Lovasz, stronger geometry, noise, pasted accessories, bounds.
+    """Ours: Muon, warm-up and cosine, EMA, Lovasz, stronger geometry, noise, pasted accessories, bounds.
 
     docs/results.md has what was measured of its parts. LISA multiplies features in each block: without the
     noise it fails on photographs with a grain that the eye hardly sees, without bounds on one of hundreds.
@@ -36,7 +36,7 @@ def best() -> Config:
         model=ModelConfig(bound=8.0),
         augment=AugmentConfig(rotation=15, scale=0.2, shift=0.05, hue=0.05, noise=0.05, paste=0.5),
         loss=LossConfig(lovasz=1.0),
-        optim=OptimConfig(lr=4e-3),
+        optim=OptimConfig(name="muon", lr=4e-3),
         train=TrainConfig(epochs=300, batch_size=8, patience=60),
     )
 
@@ -79,7 +79,7 @@ def drawn() -> Config:
             rotation=12, scale=0.15, shift=0.04, hue=0.08, blur=1.0, noise=0.05, wide=0.3, negatives=0.04
         ),
         loss=LossConfig(lovasz=1.0),
-        optim=OptimConfig(lr=4e-3),
+        optim=OptimConfig(name="muon", lr=4e-3),
         train=TrainConfig(epochs=3, batch_size=8),
         output="runs/drawn",
     )

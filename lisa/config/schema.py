@@ -209,8 +209,8 @@ class LossConfig(Limited, section="loss"):
 class OptimConfig(Limited, section="optim"):
     """Optimizer and schedule, both timm's."""
 
-    name: Literal["adam", "adamw"] = "adamw"
-    """Optimizer."""
+    name: Literal["adam", "adamw", "muon"] = "adamw"
+    """Optimizer; muon is for matrices, the rest has AdamW, and one rate serves both."""
     lr: Annotated[float, Range(0, open_low=True), tyro.conf.arg(aliases=["--lr"])] = 2e-3
     """Learning rate after warm-up."""
     weight_decay: Annotated[float, Range(0)] = 1e-2

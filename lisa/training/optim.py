@@ -1,13 +1,15 @@
-"""Optimizer and learning rate: timm's groups, optimizers and schedules, torch's plateau."""
+"""Optimizer and learning rate: timm's groups, optimizers and schedules, our Muon, torch's plateau."""
 
 from typing import Any
 
 import torch
-from timm.optim import create_optimizer_v2
+from timm.optim import create_optimizer_v2, param_groups_weight_decay
 from timm.scheduler import create_scheduler_v2
 from torch import nn
 
 from lisa.config import OptimConfig
+from lisa.errors import InputError
+from lisa.training.muon import Muon
 
 WARMUP_START = 1e-6
 POLY_POWER = 0.9  # DeepLab's (https://arxiv.org/abs/1606.00915); timm's default of 0.1 hardly falls
@@ -15,8 +17,13 @@ PLATEAU_COUNTERS = ("best", "num_bad_epochs", "cooldown_counter", "last_epoch")
 PLATEAU_FACTOR, PLATEAU_PATIENCE = 0.1, 5  # the published training script's
 
 
-def make_optimizer(network: nn.Module, config: OptimConfig) -> torch.optim.Optimizer:
-    """Adam or AdamW; 1-D parameters (norms, biases, PReLU slopes) have no weight decay."""
+def make_optimizer(
+    network: nn.Module, config: OptimConfig, dtype: torch.dtype = torch.float32
+) -> torch.optim.Optimizer:
+    """1-D parameters (norms, biases, PReLU slopes) have no weight decay; Muon computes in ``dtype``."""
+    if config.name == "muon":
+        groups = param_groups_weight_decay(network, config.weight_decay)
+        return Muon(groups, config.lr, config.weight_decay, dtype)
     return create_optimizer_v2(
         network, config.name, lr=config.lr, weight_decay=config.weight_decay, fused=True
     )
@@ -27,7 +34,16 @@ def load_moments(optimizer: torch.optim.Optimizer, saved: dict[str, Any]) -> Non
 
     Adam and AdamW have the same moments. A rate that plateau has lowered stays as many times lower than the
     config's.
+
+    Raises:
+        InputError: the run began with Muon and should go on with Adam, or the other way round.
     """
+    with_muon = any("momentum" in moments for moments in saved["state"].values())
+    if saved["state"] and with_muon != isinstance(optimizer, Muon):
+        raise InputError(
+            f"optim.name: the run began with{'' if with_muon else 'out'} muon and can go on only so; "
+            "a new run may begin with its weights: --init best.pt"
+        )
     ours = [{key: each for key, each in group.items() if key != "params"} for group in optimizer.param_groups]
     optimizer.load_state_dict(saved)
     for group, own in zip(optimizer.param_groups, ours, strict=True):
