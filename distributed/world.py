@@ -141,19 +141,12 @@ class ProcessGroupWorld(World):
         if self.world_size == 1 or any(isinstance(module, nn.SyncBatchNorm) for module in network.modules()):
             return
         buffers = [buffer for name, buffer in network.named_buffers() if "running_" in name]
-
-        def average(flat: Tensor) -> None:
-            dist.all_reduce(flat)
-            flat /= self.world_size
-
-        _at_once(buffers, average)
-
-    @torch.no_grad()
-    def same_weights(self, network: nn.Module) -> None:
-        """Rank 0's weights on all ranks: machines of several makes round Muon's products each in its way."""
-        if self.world_size == 1:
-            return
-        _at_once(list(network.parameters()), lambda weights: dist.broadcast(weights, 0))
+        mean = torch.cat([buffer.flatten() for buffer in buffers])
+        dist.all_reduce(mean)
+        mean /= self.world_size
+        parts = mean.split([buffer.numel() for buffer in buffers])
+        views = [part.view_as(buffer) for part, buffer in zip(parts, buffers, strict=True)]
+        torch._foreach_copy_(buffers, views)  # pyright: ignore[reportPrivateUsage]
 
     def watch(self, log: TextIO | None) -> None:
         """Begins to watch for silence, or ends it; the stacks come before the others' collectives give up."""
@@ -165,15 +158,6 @@ class ProcessGroupWorld(World):
         """The watchdog begins to wait anew."""
         if self.watchdog is not None:
             self.watchdog.beat()
-
-
-def _at_once(tensors: list[Tensor], change: Callable[[Tensor], object]) -> None:
-    """Changes tensors by one collective: ``change`` gets all their numbers in a row, and changes these."""
-    flat = torch.cat([tensor.flatten() for tensor in tensors])
-    change(flat)
-    parts = flat.split([tensor.numel() for tensor in tensors])
-    views = [part.view_as(tensor) for part, tensor in zip(parts, tensors, strict=True)]
-    torch._foreach_copy_(tensors, views)  # pyright: ignore[reportPrivateUsage]
 
 
 def timeout() -> timedelta:

@@ -58,7 +58,7 @@ class World:
             self.interruptible = False
 
     def all_sum(self, tensor: Tensor) -> Tensor:
-        """The tensor summed over all ranks, in place; counts come here, never ratios."""
+        """The tensor summed over all ranks, in place: counts, never ratios, or what one rank alone has."""
         return tensor
 
     def all_max(self, value: int) -> int:
@@ -106,9 +106,6 @@ class World:
 
     def average_buffers(self, network: nn.Module) -> None:
         """BatchNorm's running statistics become the ranks' mean, so that all ranks hold the same."""
-
-    def same_weights(self, network: nn.Module) -> None:
-        """Rank 0's weights on all ranks: machines of several makes round Muon's products each in its way."""
 
     def watch(self, log: TextIO | None) -> None:
         """This rank's stacks go into ``log`` when it has been silent for too long; None ends it."""

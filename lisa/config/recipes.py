@@ -80,7 +80,7 @@ def drawn() -> Config:
         ),
         loss=LossConfig(lovasz=1.0),
         optim=OptimConfig(name="muon", lr=4e-3),
-        train=TrainConfig(epochs=3, batch_size=8),
+        train=TrainConfig(epochs=2, batch_size=8),
         output="runs/drawn",
     )
 

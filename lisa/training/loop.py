@@ -127,7 +127,6 @@ def train_epoch(step: Step, loader: Loader[Batch], batches: EpochBatches, run: R
     """
     state, world, clock = step.state, step.world, Clock()
     step.wrapped.train()
-    world.same_weights(state.network)
     batches.set_position(state.epoch, state.batch)
     batch, fault = clock.fetch(lambda: fetch(loader))
     order = propose(world, fault, save_due=False)()

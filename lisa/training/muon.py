@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lisa.world import World
+
 MOMENTUM = 0.95
 NEWTON_SCHULZ = (
     (4.0848, -6.8946, 2.9270),
@@ -26,17 +28,24 @@ LIKE_ADAMW = 0.2
 class Muon(torch.optim.AdamW):
     """Muon for matrices, as 1x1 and other full convolutions are; AdamW for the rest.
 
-    ``dtype`` is what the directions are computed in. As torch's fused optimizers do, it leaves everything as
-    it was in a step with ``found_inf`` 1.
+    ``dtype`` is what the directions are computed in, each by one of the world's ranks for all: their
+    weights stay the same to the bit, whatever their machines are. A step with ``found_inf`` 1 changes
+    nothing, as with torch's fused optimizers.
     """
 
     found_inf: Tensor | None = None
 
     def __init__(
-        self, params: Iterable[dict[str, Any]], lr: float, weight_decay: float, dtype: torch.dtype
+        self,
+        params: Iterable[dict[str, Any]],
+        lr: float,
+        weight_decay: float,
+        dtype: torch.dtype,
+        world: World,
     ) -> None:
         super().__init__(params, lr=lr, weight_decay=weight_decay, fused=True)
         self.dtype = dtype
+        self.world = world
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # pyright: ignore
@@ -51,23 +60,51 @@ class Muon(torch.optim.AdamW):
         for _, each, _ in matrices:
             each.grad = None  # AdamW passes over parameters without a gradient
         super().step()
-        for group, each, gradient in matrices:
+        taken = 1 if self.found_inf is None else 1 - self.found_inf
+        aheads = [self._ahead(each, gradient, taken) for _, each, gradient in matrices]
+        directions = self._directions(aheads)
+        for (group, each, gradient), direction in zip(matrices, directions, strict=True):
             each.grad = gradient
-            self._move(each, gradient, group["lr"], group["weight_decay"])
+            lr = group["lr"] * taken
+            length = LIKE_ADAMW * max(direction.shape) ** 0.5
+            each.mul_(1 - lr * group["weight_decay"]).sub_(direction.view_as(each) * (lr * length))
 
-    def _move(self, matrix: Tensor, gradient: Tensor, lr: float, weight_decay: float) -> None:
+    def _ahead(self, matrix: Tensor, gradient: Tensor, taken: Tensor | int) -> Tensor:
+        """Nesterov's momentum (rows,columns), after this gradient; as it was where no step is taken."""
         state = self.state[matrix]
         if not state:
             # AdamW looks for a step in each state that it loads.
             state.update(momentum=torch.zeros_like(matrix), step=torch.zeros((), device=matrix.device))
-        momentum = state["momentum"]
-        taken = torch.ones((), device=matrix.device) if self.found_inf is None else 1 - self.found_inf
-        gradient = torch.where(taken > 0, gradient, 0)
-        momentum.lerp_(gradient, (1 - MOMENTUM) * taken)
-        ahead = gradient.lerp(momentum, MOMENTUM).flatten(1)  # Nesterov's
-        direction = orthogonal(ahead, self.dtype).view_as(matrix)
-        length = LIKE_ADAMW * max(ahead.shape) ** 0.5
-        matrix.mul_(1 - lr * weight_decay * taken).sub_(direction * (lr * length * taken))
+        momentum, weight = state["momentum"], (1 - MOMENTUM) * taken
+        if isinstance(taken, Tensor):
+            gradient = torch.where(taken > 0, gradient, 0)
+        momentum.lerp_(gradient, weight)
+        return gradient.lerp(momentum, MOMENTUM).flatten(1)
+
+    def _directions(self, aheads: list[Tensor]) -> list[Tensor]:
+        """All ranks' shares of the matrices' directions, in the momentum's shapes."""
+        if not aheads:
+            return []
+        flat = aheads[0].new_zeros(sum(ahead.numel() for ahead in aheads), dtype=self.dtype)
+        found = [
+            part.view_as(ahead)
+            for ahead, part in zip(aheads, flat.split([ahead.numel() for ahead in aheads]), strict=True)
+        ]
+        ranks = shared_out([min(ahead.shape) * ahead.numel() for ahead in aheads], self.world.world_size)
+        for rank, ahead, direction in zip(ranks, aheads, found, strict=True):
+            if rank == self.world.rank:
+                direction.copy_(orthogonal(ahead, self.dtype))
+        self.world.all_sum(flat)
+        return found
+
+
+def shared_out(costs: list[int], ranks: int) -> list[int]:
+    """Which rank takes which task, so that none has much more to do: the most expensive ones first."""
+    loads, takes = [0] * ranks, [0] * len(costs)
+    for task in sorted(range(len(costs)), key=lambda task: -costs[task]):
+        takes[task] = loads.index(min(loads))
+        loads[takes[task]] += costs[task]
+    return takes
 
 
 def is_matrix(parameter: Tensor) -> bool:
@@ -76,7 +113,7 @@ def is_matrix(parameter: Tensor) -> bool:
 
 
 def orthogonal(matrix: Tensor, dtype: torch.dtype) -> Tensor:
-    """(rows,columns) with singular values near 1 in place of its own, in the matrix's dtype."""
+    """(rows,columns) of ``dtype``, with singular values near 1 in place of the matrix's own."""
     x = matrix.to(dtype)
     tall = x.shape[0] > x.shape[1]
     x = x.mT if tall else x
@@ -84,4 +121,4 @@ def orthogonal(matrix: Tensor, dtype: torch.dtype) -> Tensor:
     for a, b, c in NEWTON_SCHULZ:
         gram = x @ x.mT
         x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    return (x.mT if tall else x).to(matrix.dtype)
+    return x.mT if tall else x

@@ -10,6 +10,7 @@ from torch import nn
 from lisa.config import OptimConfig
 from lisa.errors import InputError
 from lisa.training.muon import Muon
+from lisa.world import World
 
 WARMUP_START = 1e-6
 POLY_POWER = 0.9  # DeepLab's (https://arxiv.org/abs/1606.00915); timm's default of 0.1 hardly falls
@@ -18,12 +19,18 @@ PLATEAU_FACTOR, PLATEAU_PATIENCE = 0.1, 5  # the published training script's
 
 
 def make_optimizer(
-    network: nn.Module, config: OptimConfig, dtype: torch.dtype = torch.float32
+    network: nn.Module,
+    config: OptimConfig,
+    dtype: torch.dtype = torch.float32,
+    world: World | None = None,
 ) -> torch.optim.Optimizer:
-    """1-D parameters (norms, biases, PReLU slopes) have no weight decay; Muon computes in ``dtype``."""
+    """1-D parameters (norms, biases, PReLU slopes) have no weight decay.
+
+    Muon computes in ``dtype``; the world's ranks share its work.
+    """
     if config.name == "muon":
         groups = param_groups_weight_decay(network, config.weight_decay)
-        return Muon(groups, config.lr, config.weight_decay, dtype)
+        return Muon(groups, config.lr, config.weight_decay, dtype, world or World())
     return create_optimizer_v2(
         network, config.name, lr=config.lr, weight_decay=config.weight_decay, fused=True
     )

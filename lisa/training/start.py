@@ -107,7 +107,7 @@ def begin(config: Config, world: World, faces: Faces, run: Run) -> tuple[Config,
     batches = EpochBatches(
         len(faces.train), train.batch_size, train.seed, world.rank, world.world_size, train.views
     )
-    state = TrainState(network, config, batches.steps)
+    state = TrainState(network, config, batches.steps, world)
     if saved is not None:
         world.fail_together(lambda: state.load_state_dict(saved["training"], str(run.folder.path), world))
     state.begun_with = state.begun_with or world.world_size

@@ -23,11 +23,12 @@ class TrainState:
     ``skipped_in_a_row`` () int64, steps without a finite gradient.
     """
 
-    def __init__(self, network: nn.Module, config: Config, steps_per_epoch: int) -> None:
+    def __init__(
+        self, network: nn.Module, config: Config, steps_per_epoch: int, world: World | None = None
+    ) -> None:
         self.network = network
-        # All ranks' devices have settled on this precision: their weights stay the same.
         dtype = torch.bfloat16 if config.train.precision == "bf16" else torch.float32
-        self.optimizer = make_optimizer(network, config.optim, dtype)
+        self.optimizer = make_optimizer(network, config.optim, dtype, world)
         self.schedule = Schedule(self.optimizer, config.optim, steps_per_epoch * config.train.epochs)
         decay = config.optim.ema_decay
         self.ema = ModelEmaV3(network, decay=decay, use_warmup=True) if decay > 0 else None

@@ -52,9 +52,6 @@ class WorldContract:
     def test_running_statistics_become_the_ranks_mean(self, told: Answers):
         assert {each["running_mean"] for each in told} == {(len(told) - 1) / 2}
 
-    def test_weights_become_rank_0s(self, told: Answers):
-        assert {each["weight"] for each in told} == {3.0}
-
     def test_a_rank_that_beats_in_time_leaves_no_stacks(self, told: Answers):
         assert {each["beaten"] for each in told} == {""}
         assert {each["ended"] for each in told} == {""}

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from equality_worker import UNEVEN, gradients, statistics
+from equality_worker import DTYPES, UNEVEN, gradients, moved, statistics
 from forked_ranks import run_ranks
 
 from lisa.world import World
@@ -19,7 +19,10 @@ def by_two_processes(output: Path) -> dict[str, Any]:
 
 @pytest.mark.slow
 def test_two_processes_with_four_pictures_have_the_gradients_of_one_with_eight(tmp_path: Path):
-    """Also in parts, of shares that differ: the ranks exchange gradients once, after the last part."""
+    """Also in parts, of shares that differ: the ranks exchange gradients once, after the last part.
+
+    Muon's steps are the same to the bit.
+    """
     found = by_two_processes(tmp_path / "two.pt")
     assert not [name for name in found["threads"] if "gloo" in name]  # one would abort the process at its end
     for by_two, alone in (
@@ -34,6 +37,9 @@ def test_two_processes_with_four_pictures_have_the_gradients_of_one_with_eight(t
         for name, gradient in alone.items():
             assert gradient.abs().max() > 0 or "bias" in name, name
             assert torch.allclose(by_two[name], gradient, rtol=1e-6, atol=1e-9), name
+    for dtype in DTYPES:  # a matrix's direction comes from one rank
+        alone = moved(World(), getattr(torch, dtype))
+        assert all(torch.equal(found["moved"][dtype][name], weight) for name, weight in alone.items())
 
 
 @pytest.mark.gpu(2)

@@ -12,14 +12,16 @@ from torch.nn.parallel import DistributedDataParallel
 
 from distributed.exit import finish
 from distributed.world import open_world
-from lisa.config import Config, DataConfig, LossConfig, ModelConfig, TrainConfig
+from lisa.config import Config, DataConfig, LossConfig, ModelConfig, OptimConfig, TrainConfig
 from lisa.data.faces import EpochBatches
 from lisa.models import build
+from lisa.training.optim import make_optimizer
 from lisa.training.state import TrainState
 from lisa.training.step import Step
 from lisa.world import World
 
 BATCH = 8
+DTYPES = ("float32", "bfloat16")
 UNEVEN = 7
 """Pictures of a batch of which two ranks have four and three."""
 
@@ -62,6 +64,21 @@ def gradients(world: World, pictures: int = BATCH, accumulate: int = 1) -> dict[
     return {**found, "exchanged": torch.tensor(sum(exchanged))}
 
 
+def moved(world: World, dtype: torch.dtype) -> dict[str, Tensor]:
+    """The weights after two of Muon's steps with the same gradients on all ranks."""
+    torch.manual_seed(0)
+    network = build(ModelConfig(widths=(4, 8, 12, 16, 24)))
+    optimizer = make_optimizer(network, OptimConfig(name="muon"), dtype, world)
+    for _ in range(2):
+        for parameter in network.parameters():
+            parameter.grad = torch.randn(parameter.shape)
+        optimizer.step()
+    weights = {name: each.detach() for name, each in network.named_parameters()}
+    sums = world.all_gather([each.double().sum().item() for each in weights.values()])
+    assert sums == [sums[0]] * world.world_size
+    return weights
+
+
 def statistics(world: World) -> dict[str, Tensor]:
     """BatchNorm's running statistics after a forward pass of eight pictures in train mode, on a GPU."""
     torch.manual_seed(0)
@@ -77,6 +94,7 @@ def main() -> int:
         found: dict[str, Any] = {
             "gradients": gradients(world) if world.device.type == "cpu" else {},
             "accumulated": gradients(world, UNEVEN, accumulate=4) if world.device.type == "cpu" else {},
+            "moved": {dtype: moved(world, getattr(torch, dtype)) for dtype in DTYPES},
             "statistics": statistics(world) if world.device.type == "cuda" else {},
         }
     found["threads"] = [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from lisa.config import OptimConfig, report
 from lisa.errors import InputError
 from lisa.models import build
-from lisa.training.muon import is_matrix, orthogonal
+from lisa.training.muon import is_matrix, orthogonal, shared_out
 from lisa.training.optim import Schedule, load_moments, make_optimizer
 
 CONFIG = OptimConfig(name="muon", lr=1e-2, weight_decay=0.1)
@@ -120,3 +120,13 @@ def test_moments_of_the_other_kind_are_refused(begun: str, goes_on: str):
 def test_lisas_matrices_are_most_of_its_parameters():
     network = build(report().model)
     assert sum(each.numel() for each in network.parameters() if is_matrix(each)) == 1_744_752
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 5])
+def test_no_rank_has_much_more_to_do(ranks: int):
+    costs = [5, 1, 9, 3, 3, 7]
+    takes = shared_out(costs, ranks)
+    loads = [
+        sum(cost for cost, rank in zip(costs, takes, strict=True) if rank == each) for each in range(ranks)
+    ]
+    assert max(loads) <= max(max(costs), sum(costs) / ranks + min(costs))
