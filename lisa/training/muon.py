@@ -65,9 +65,9 @@ class Muon(torch.optim.AdamW):
         directions = self._directions(aheads)
         for (group, each, gradient), direction in zip(matrices, directions, strict=True):
             each.grad = gradient
-            lr = group["lr"] * taken
-            length = LIKE_ADAMW * max(direction.shape) ** 0.5
-            each.mul_(1 - lr * group["weight_decay"]).sub_(direction.view_as(each) * (lr * length))
+            lr, length = group["lr"], LIKE_ADAMW * max(direction.shape) ** 0.5
+            each.mul_(1 - lr * group["weight_decay"] * taken)
+            each.sub_(direction.view_as(each).to(each.dtype) * (lr * length * taken))
 
     def _ahead(self, matrix: Tensor, gradient: Tensor, taken: Tensor | int) -> Tensor:
         """Nesterov's momentum (rows,columns), after this gradient; as it was where no step is taken."""
