@@ -8,7 +8,7 @@ x is the picture's right, the person's left.
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from lisa.data.portraits.canvas import Points
 
@@ -50,16 +50,12 @@ class Pose:
         nodded = y + (depth - _EYE_DEPTH) * np.sin(self.pitch)
         return self.place(np.stack([turned, nodded], axis=1))
 
-    def stretched(self, y: ArrayLike) -> NDArray[np.float64]:
-        """Where this head has what lies at ``y`` on a head whose proportions are 1."""
-        heights = np.asarray(y, np.float64)
-        above, below = np.minimum(heights - BROW_Y, 0), np.maximum(heights - MOUTH_Y, 0)
-        return heights + above * (self.forehead - 1) + below * (self.chin - 1)
-
     def silhouette(self, points: ArrayLike) -> Points:
         """Frame coordinates (N, 2) of points (N, 2) on the head's outline, which a turn hardly narrows."""
         outline = np.array(points, np.float64)
-        outline[:, 1] = self.stretched(outline[:, 1])
+        y = outline[:, 1]
+        above, below = np.minimum(y - BROW_Y, 0), np.maximum(y - MOUTH_Y, 0)
+        outline[:, 1] = y + above * (self.forehead - 1) + below * (self.chin - 1)
         outline[:, 0] = outline[:, 0] * self.width - _EYE_DEPTH * self.turn * 0.9
         return self.place(outline)
 
@@ -92,7 +88,7 @@ def draw_pose(rng: np.random.Generator, left_ear: bool, right_ear: bool) -> Pose
         tilt=float(np.clip(rng.normal(0, 0.07), -0.2, 0.2)),
         scale=float(rng.uniform(0.98, 1.09)),
         shift=(float(rng.normal(0, 0.008)), float(rng.normal(0, 0.008))),
-        width=float(rng.normal(1.16, 0.055)),
-        forehead=float(rng.normal(1.36, 0.14)),
-        chin=float(rng.normal(1.2, 0.1)),
+        width=float(rng.normal(1.1, 0.05)),
+        forehead=float(rng.normal(1.3, 0.12)),
+        chin=float(rng.normal(1.12, 0.1)),
     )
