@@ -51,7 +51,7 @@ def make_step(config: Config, device: torch.device) -> Step:
     world = World(device=device)
     torch.manual_seed(config.train.seed)
     network = build(config.model).to(device, memory_format=torch.channels_last)  # pyright: ignore
-    state = TrainState(network, config, STEPS)
+    state = TrainState(network, config, STEPS, world)
     step = Step(config, world, state, torch.ones(NUM_CLASSES, dtype=torch.int64))
     step.join_ranks(config.train.batch_size)
     step.wrapped.train()

@@ -207,10 +207,10 @@ class LossConfig(Limited, section="loss"):
 
 @dataclass(frozen=True)
 class OptimConfig(Limited, section="optim"):
-    """Optimizer and schedule, both timm's."""
+    """Optimizer and schedule: timm's, and our Muon."""
 
     name: Literal["adam", "adamw", "muon"] = "adamw"
-    """Optimizer; muon is for matrices, the rest has AdamW, and one rate serves both."""
+    """Optimizer; muon moves matrices, and leaves the rest to AdamW at the same rate."""
     lr: Annotated[float, Range(0, open_low=True), tyro.conf.arg(aliases=["--lr"])] = 2e-3
     """Learning rate after warm-up."""
     weight_decay: Annotated[float, Range(0)] = 1e-2

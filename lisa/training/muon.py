@@ -1,7 +1,8 @@
 """Muon: matrices move along their momentum's directions, all of the same length.
 
 From Jordan et al., 2024, https://kellerjordan.github.io/posts/muon/. torch's and timm's compute in bfloat16
-alone, for which a CPU without its instructions takes sixty times as long, and know no step that isn't taken.
+alone, 4.8 s a step of LISA on a CPU without its instructions, and know no step that isn't taken. Ours takes
+0.25 s there, in float32, and 0.07 s where there is bfloat16 (docs/performance.md).
 """
 
 from collections.abc import Callable, Iterable
@@ -28,9 +29,8 @@ LIKE_ADAMW = 0.2
 class Muon(torch.optim.AdamW):
     """Muon for matrices, as 1x1 and other full convolutions are; AdamW for the rest.
 
-    ``dtype`` is what the directions are computed in, each by one of the world's ranks for all: their
-    weights stay the same to the bit, whatever their machines are. A step with ``found_inf`` 1 changes
-    nothing, as with torch's fused optimizers.
+    ``dtype`` is what the directions are computed in, each by one of the world's ranks for all: all have the
+    same, to the bit. A step with ``found_inf`` 1 changes nothing, as with torch's fused optimizers.
     """
 
     found_inf: Tensor | None = None

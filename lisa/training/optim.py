@@ -9,7 +9,7 @@ from torch import nn
 
 from lisa.config import OptimConfig
 from lisa.errors import InputError
-from lisa.training.muon import Muon
+from lisa.training.muon import Muon, is_matrix
 from lisa.world import World
 
 WARMUP_START = 1e-6
@@ -24,7 +24,7 @@ def make_optimizer(
     dtype: torch.dtype = torch.float32,
     world: World | None = None,
 ) -> torch.optim.Optimizer:
-    """1-D parameters (norms, biases, PReLU slopes) have no weight decay.
+    """The config's optimizer; 1-D parameters (norms, biases, PReLU slopes) have no weight decay.
 
     Muon computes in ``dtype``; the world's ranks share its work.
     """
@@ -45,12 +45,12 @@ def load_moments(optimizer: torch.optim.Optimizer, saved: dict[str, Any]) -> Non
     Raises:
         InputError: the run began with Muon and should go on with Adam, or the other way round.
     """
-    with_muon = any("momentum" in moments for moments in saved["state"].values())
-    if saved["state"] and with_muon != isinstance(optimizer, Muon):
-        raise InputError(
-            f"optim.name: the run began with{'' if with_muon else 'out'} muon and can go on only so; "
-            "a new run may begin with its weights: --init best.pt"
-        )
+    began = any("momentum" in moments for moments in saved["state"].values())
+    has_matrices = any(is_matrix(each) for group in optimizer.param_groups for each in group["params"])
+    goes_on = has_matrices and isinstance(optimizer, Muon)
+    if saved["state"] and began != goes_on:
+        name = "muon" if began else "adamw (report and the author's recipe: adam)"
+        raise InputError(f"the run began with another optimizer: go on with --optim.name {name}")
     ours = [{key: each for key, each in group.items() if key != "params"} for group in optimizer.param_groups]
     optimizer.load_state_dict(saved)
     for group, own in zip(optimizer.param_groups, ours, strict=True):

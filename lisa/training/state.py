@@ -23,9 +23,7 @@ class TrainState:
     ``skipped_in_a_row`` () int64, steps without a finite gradient.
     """
 
-    def __init__(
-        self, network: nn.Module, config: Config, steps_per_epoch: int, world: World | None = None
-    ) -> None:
+    def __init__(self, network: nn.Module, config: Config, steps_per_epoch: int, world: World) -> None:
         self.network = network
         dtype = torch.bfloat16 if config.train.precision == "bf16" else torch.float32
         self.optimizer = make_optimizer(network, config.optim, dtype, world)

@@ -38,7 +38,7 @@ def test_a_run_on_the_gpu_that_the_cpu_goes_on_with(
         return Config(
             data=DataConfig(root=str(root), size=32, workers=1),
             model=ModelConfig(widths=(4, 8, 12, 16, 24)),
-            optim=OptimConfig(ema_decay=0.9),
+            optim=OptimConfig(name="muon", ema_decay=0.9),
             train=TrainConfig(epochs=epochs, batch_size=2, precision=precision),  # pyright: ignore[reportArgumentType]
             output=str(tmp_path / "run"),
         )

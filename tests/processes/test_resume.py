@@ -28,7 +28,7 @@ def small(root: Path, output: Path, every: str = "1steps", epochs: int = 2, batc
     return Config(
         data=DataConfig(root=str(root), size=32, workers=0),
         model=NARROW,
-        optim=OptimConfig(ema_decay=0.9),
+        optim=OptimConfig(name="muon", ema_decay=0.9),
         train=TrainConfig(epochs=epochs, batch_size=batch_size, checkpoint_every=every),
         output=str(output),
     )

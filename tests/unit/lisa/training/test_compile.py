@@ -60,7 +60,7 @@ def steps(config: Config, compiled: bool, shares: tuple[int, ...] = SHARES) -> S
     torch.compiler.reset()
     torch.manual_seed(0)
     network = build(config.model)
-    state = TrainState(network, config, steps_per_epoch=10)
+    state = TrainState(network, config, 10, World())
     step = Step(config, World(), state, torch.ones(19))
     step.parts = config.train.accumulate
     step.join_ranks(4)
@@ -172,7 +172,7 @@ def test_compiling_changes_no_names():
     names = [list(build(TINY).state_dict())]
     config = replace(BASE, train=replace(BASE.train, compile=True))
     network = build(TINY)
-    state = TrainState(network, config, 1)
+    state = TrainState(network, config, 1, World())
     Step(config, World(), state, torch.ones(19))
     assert state.ema is not None
     names += [list(network.state_dict()), list(state.ema.module.state_dict())]

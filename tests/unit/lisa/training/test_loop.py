@@ -148,7 +148,7 @@ def make_step(config: Config) -> Step:
     """A step with BatchNorm on fixed statistics, in float64."""
     torch.manual_seed(0)
     network = build(config.model).double()
-    made = Step(config, World(), TrainState(network, config, 1), torch.ones(19))
+    made = Step(config, World(), TrainState(network, config, 1, World()), torch.ones(19))
     made.parts = config.train.accumulate
     for module in made.state.network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
@@ -352,8 +352,8 @@ def test_a_run_that_diverges_leaves_its_last_good_weights(
 def test_an_average_that_begins_late_begins_with_the_weights_so_far(tmp_path: Path):
     without = Config(optim=OptimConfig(ema_decay=0))
     torch.manual_seed(0)
-    saved = TrainState(build(without.model), without, 1).state_dict(World())
-    state = TrainState(build(without.model), Config(), 1)
+    saved = TrainState(build(without.model), without, 1, World()).state_dict(World())
+    state = TrainState(build(without.model), Config(), 1, World())
     state.load_state_dict(saved, "last.pt", World())
     for name, value in state.averaged.state_dict().items():
         assert torch.equal(value, saved["network"][name]), name

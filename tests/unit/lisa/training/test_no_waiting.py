@@ -38,7 +38,7 @@ def test_a_step_reads_nothing_from_the_device(name: str):
     config = replace(config, model=NARROW, data=replace(config.data, size=32))
     torch.manual_seed(0)
     network = build(config.model)
-    state = TrainState(network, config, steps_per_epoch=10)
+    state = TrainState(network, config, 10, World())
     step = Step(config, World(), state, torch.ones(19))
     step.parts = config.train.accumulate
     images = torch.randint(0, 256, (PICTURES, 3, 32, 32), dtype=torch.uint8)
