@@ -1,5 +1,6 @@
 """Programs that a benchmark runs: their output, and the most memory that each had."""
 
+import math
 import os
 import subprocess
 import sys
@@ -15,7 +16,10 @@ class Ended(NamedTuple):
 
     output: str
     peak_mib: float
-    """The most resident memory that it had."""
+    """The most resident memory that it had; nan where it is hidden behind its parent's.
+
+    Linux counts for a program what the process had before it became this program: its parent's memory.
+    """
 
 
 def run_together(
@@ -35,6 +39,7 @@ def run_together(
         )
         for command in commands
     ]
+    own = _peak_kib()
     ended: list[Ended] = []
     for program in programs:
         assert program.stdout is not None
@@ -44,5 +49,11 @@ def run_together(
         program.returncode = os.waitstatus_to_exitcode(status)
         if program.returncode:
             raise subprocess.CalledProcessError(program.returncode, program.args, output)
-        ended.append(Ended(output, usage.ru_maxrss / 1024))
+        ended.append(Ended(output, usage.ru_maxrss / 1024 if usage.ru_maxrss > own else math.nan))
     return ended
+
+
+def _peak_kib() -> int:
+    """The most resident memory of this program; getrusage would count what its parent had, too."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0])

@@ -10,6 +10,7 @@ itself, without loading; the ratio is the median of the rounds'.
 
 import importlib.util
 import json
+import math
 import shutil
 import statistics
 import tempfile
@@ -26,7 +27,6 @@ from rich.progress import track
 from rich.table import Table
 
 from benchmarks.processes import Ended, run_together
-from deploy.export import export, export_as
 from deploy.predictor.machine import cpu_has_bf16
 from lisa.evaluation.metrics import Tally, figures
 
@@ -102,8 +102,10 @@ def miou(predictions: Path, masks: Path) -> float:
 
 def compare(settings: Settings, folder: Path) -> Table:
     """Runs all variants in turn, round by round."""
-    export(settings.checkpoint, folder / "lisa.ts")
-    export_as("onnx", settings.checkpoint, folder / "lisa.onnx")
+    exporting = ["-m", "deploy.export", "--checkpoint", str(settings.checkpoint.resolve()), "--also", "onnx"]
+    run_together(
+        [[*exporting, "--output", str(folder / "lisa.ts")]]
+    )  # in a process of its own, for its memory
     peers = ["plain"] + ["plain, compiled bf16"] * (cpu_has_bf16() and shutil.which("g++") is not None)
     rates: dict[str, list[float]] = defaultdict(list)
     peaks: dict[str, float] = defaultdict(float)
@@ -114,7 +116,7 @@ def compare(settings: Settings, folder: Path) -> Table:
             runs[name] = ours(settings, model, runtime, precision, folder / name)
         for name, (rate, ended) in runs.items():
             rates[name].append(rate)
-            peaks[name] = max(peaks[name], ended.peak_mib)
+            peaks[name] = max(peaks[name], 0.0 if math.isnan(ended.peak_mib) else ended.peak_mib)
     table = Table("variant", "pictures/s", "ratio", "ratios", "equal labels", "peak MiB", "mIoU")
     for name, values in rates.items():
         ratios = [rate / base for rate, base in zip(values, rates["plain"], strict=True)]
@@ -124,7 +126,7 @@ def compare(settings: Settings, folder: Path) -> Table:
             f"{statistics.median(ratios):.2f}",
             f"{min(ratios):.2f} to {max(ratios):.2f}",
             f"{100 * equal_labels(folder / 'plain', folder / name):.4f} %",
-            f"{peaks[name]:.0f}",
+            f"{peaks[name]:.0f}" if peaks[name] else "hidden",
             "" if settings.masks is None else f"{miou(folder / name, settings.masks):.3f}",
         )
     return table

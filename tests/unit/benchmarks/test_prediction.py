@@ -17,6 +17,6 @@ def test_comparison_with_the_plain_predictor(tmp_path: Path) -> None:
     assert {"plain", "fp32", "ONNX Runtime fp32", "OpenVINO fp32"} <= set(names)
     for name in ("fp32", "ONNX Runtime fp32", "OpenVINO fp32"):
         assert equal_labels(tmp_path / "plain", tmp_path / name) > 0.9995
-    assert all(float(str(cell)) > 0 for cell in table.columns[5].cells)
+    assert all(str(cell) == "hidden" or float(str(cell)) > 100 for cell in table.columns[5].cells)
     assert equal_labels(tmp_path / "plain", tmp_path / "plain") == 1
     assert miou(tmp_path / "plain", tmp_path / "plain") == 100
