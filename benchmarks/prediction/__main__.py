@@ -10,7 +10,6 @@ itself, without loading; the ratio is the median of the rounds'.
 
 import importlib.util
 import json
-import math
 import shutil
 import statistics
 import tempfile
@@ -102,10 +101,9 @@ def miou(predictions: Path, masks: Path) -> float:
 
 def compare(settings: Settings, folder: Path) -> Table:
     """Runs all variants in turn, round by round."""
-    exporting = ["-m", "deploy.export", "--checkpoint", str(settings.checkpoint.resolve()), "--also", "onnx"]
-    run_together(
-        [[*exporting, "--output", str(folder / "lisa.ts")]]
-    )  # in a process of its own, for its memory
+    # In a process of its own: this one's memory would hide that of the programs that it measures.
+    exporting = ["-m", "deploy.export", "--checkpoint", str(settings.checkpoint.resolve())]
+    run_together([[*exporting, "--output", str(folder / "lisa.ts"), "--also", "onnx"]])
     peers = ["plain"] + ["plain, compiled bf16"] * (cpu_has_bf16() and shutil.which("g++") is not None)
     rates: dict[str, list[float]] = defaultdict(list)
     peaks: dict[str, float] = defaultdict(float)
@@ -116,7 +114,8 @@ def compare(settings: Settings, folder: Path) -> Table:
             runs[name] = ours(settings, model, runtime, precision, folder / name)
         for name, (rate, ended) in runs.items():
             rates[name].append(rate)
-            peaks[name] = max(peaks[name], 0.0 if math.isnan(ended.peak_mib) else ended.peak_mib)
+            if ended.peak_mib > peaks[name]:  # never, if it is hidden
+                peaks[name] = ended.peak_mib
     table = Table("variant", "pictures/s", "ratio", "ratios", "equal labels", "peak MiB", "mIoU")
     for name, values in rates.items():
         ratios = [rate / base for rate, base in zip(values, rates["plain"], strict=True)]

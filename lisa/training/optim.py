@@ -49,7 +49,7 @@ def load_moments(optimizer: torch.optim.Optimizer, saved: dict[str, Any]) -> Non
     has_matrices = any(is_matrix(each) for group in optimizer.param_groups for each in group["params"])
     goes_on = has_matrices and isinstance(optimizer, Muon)
     if saved["state"] and began != goes_on:
-        name = "muon" if began else "adamw (report and the author's recipe: adam)"
+        name = "muon" if began else "adamw (or adam)"
         raise InputError(f"the run began with another optimizer: go on with --optim.name {name}")
     ours = [{key: each for key, each in group.items() if key != "params"} for group in optimizer.param_groups]
     optimizer.load_state_dict(saved)

@@ -155,9 +155,8 @@ def test_narrow_strips_come_back_in_bf16():
 def test_a_networks_fast_and_plain_gradients_agree(name: str, bf16: bool):
     """Loss to 1e-5 (bf16: 1e-2), gradients' cosine above 0.999, on the same weights and batch."""
     network = build(ModelConfig(name=name)).train().to(memory_format=torch.channels_last)  # pyright: ignore
-    side = (
-        128 if name == "lisa_fold4" else 64
-    )  # folded, 64 end as one pixel, whose BatchNorm knows no gradient
+    # Folded, 64 pixels end as one, whose BatchNorm knows no gradient.
+    side = 128 if name == "lisa_fold4" else 64
     pictures, masks = torch.randn(2, 3, side, side), torch.randint(0, 19, (2, side, side))
     losses: list[float] = []
     gradients: list[torch.Tensor] = []

@@ -129,12 +129,8 @@ def test_what_is_accepted_as_a_face():
     assert not accepts(0.56, 0.9, 0.33, 3)
     assert not accepts(0.56, 1.1, 0.33, 4)
     assert not accepts(0.56, 0.9, 0.29, 4)
-    assert [accepts(score, 0.5, 0.9, 6, side) for score, side in ((0.7, 79), (0.76, 48), (0.91, 41))] == [
-        0,
-        1,
-        1,
-    ]
-    assert [accepts(score, 0.5, 0.9, 6, side) for score, side in ((0.76, 47), (0.91, 40))] == [0, 0]
+    for score, side, expected in ((0.7, 79, 0), (0.76, 48, 1), (0.91, 41, 1), (0.76, 47, 0), (0.91, 40, 0)):
+        assert accepts(score, 0.5, 0.9, 6, side) == expected
 
 
 def test_mirrored_faces_are_not_found():
