@@ -14,7 +14,7 @@ import tyro
 
 from lisa.config import Config
 from lisa.config.command_line import Switch
-from lisa.config.from_plain import FORMER
+from lisa.config.from_plain import FORMER, off_and_gone
 from lisa.config.limits import Limited, Range
 from lisa.data.folders import find_pairs
 from lisa.errors import ExitCode, InputError, one_line_errors
@@ -113,11 +113,12 @@ def flatten(config: Config) -> dict[str, object]:
 
 
 def upgrade(recipe: Mapping[str, object], begun: Mapping[str, Any]) -> dict[str, Any]:
-    """What a search was begun with, in today's names: so it goes on under a version that has more options.
+    """What a search was begun with, in today's names: so it goes on under a version with other options.
 
     An option that an older version did not know had its default.
     """
     renamed = {old: f"{old.partition('.')[0]}.{new}" for old, new in FORMER.items()}
+    begun = {name: value for name, value in begun.items() if not off_and_gone(name, value)}
     unknown = {name: value for name, value in flatten(Config()).items() if name in recipe}
     return {**unknown, **{renamed.get(name, name): value for name, value in begun.items()}}
 

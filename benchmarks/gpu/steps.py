@@ -12,7 +12,6 @@ from lisa.config import Config
 from lisa.config.command_line import parse_training
 from lisa.data.faces import FaceDataset, collate_same_size
 from lisa.data.folders import find_pairs
-from lisa.labels import NUM_CLASSES
 from lisa.models import build
 from lisa.training.precision import settle_precision
 from lisa.training.state import TrainState
@@ -52,7 +51,7 @@ def make_step(config: Config, device: torch.device) -> Step:
     torch.manual_seed(config.train.seed)
     network = build(config.model).to(device, memory_format=torch.channels_last)  # pyright: ignore
     state = TrainState(network, config, STEPS, world)
-    step = Step(config, world, state, torch.ones(NUM_CLASSES, dtype=torch.int64))
+    step = Step(config, world, state)
     step.join_ranks(config.train.batch_size)
     step.wrapped.train()
     return step

@@ -11,12 +11,21 @@ from lisa.labels import LabelSet, read_label_set
 FORMER = {"data.label_order": "encoding"}
 """Fields that had another name: configs and checkpoints of then are still read."""
 
+GONE: dict[str, float | None] = {
+    "loss.focal": 0.0,
+    "loss.focal_gamma": None,
+    "loss.label_smoothing": 0.0,
+    "loss.class_balance": 0.0,
+}
+"""Options that brought nothing (docs/results.md), with the value that switched each off; None: by itself it
+did nothing. Configs and checkpoints of then are still read."""
+
 
 def from_plain(cls: type[Any], values: Mapping[str, Any], prefix: str = "") -> Any:
     """A dataclass from nested plain values, as ``dataclasses.asdict`` gives and JSON keeps them.
 
-    Missing fields keep their defaults. Raises InputError, with the field's dotted name, for an unknown field
-    and for a value of another type.
+    Missing fields keep their defaults. Raises InputError, with the field's dotted name, for an unknown field,
+    for a value of another type, and for an option that is gone where it was switched on.
     """
     types = get_type_hints(cls)
     hints = {each.name: types[each.name] for each in dataclasses.fields(cls)}
@@ -24,6 +33,10 @@ def from_plain(cls: type[Any], values: Mapping[str, Any], prefix: str = "") -> A
     for key, value in values.items():
         key = FORMER.get(f"{prefix}{key}", key)
         name = f"{prefix}{key}"
+        if name in GONE:
+            gone = "this option is gone (docs/results.md): leave it out"
+            require(off_and_gone(name, value), name, value, gone)
+            continue
         if key not in hints:
             raise InputError(f"{name} is no field of the config (known here: {', '.join(hints)})")
         if hints[key] is LabelSet:
@@ -34,6 +47,27 @@ def from_plain(cls: type[Any], values: Mapping[str, Any], prefix: str = "") -> A
         else:
             arguments[key] = _checked(hints[key], value, name)
     return cls(**arguments)
+
+
+def without_gone(config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A checkpoint's config without options that are gone, and those of them that were on, by dotted name.
+
+    What they did is in the weights: such a network is evaluated and exported as any other.
+    """
+    kept, on = dict[str, Any](), dict[str, Any]()
+    for section, fields in config.items():
+        if not isinstance(fields, Mapping):
+            kept[section] = fields
+            continue
+        kept[section] = {key: value for key, value in fields.items() if f"{section}.{key}" not in GONE}
+        gone = {f"{section}.{key}": value for key, value in fields.items() if key not in kept[section]}
+        on |= {name: value for name, value in gone.items() if not off_and_gone(name, value)}
+    return kept, on
+
+
+def off_and_gone(name: str, value: Any) -> bool:
+    """Whether the field is gone and did nothing at this value."""
+    return name in GONE and GONE[name] in (None, value)
 
 
 def _labels(value: Any) -> LabelSet:

@@ -186,22 +186,14 @@ class LossConfig(Limited, section="loss"):
     """Weight of the soft Dice loss (Eq. 2)."""
     lovasz: Annotated[float, Range(0)] = 0.0
     """Weight of the Lovasz-softmax loss (Berman et al., CVPR 2018)."""
-    focal: Annotated[float, Range(0)] = 0.0
-    """Weight of the focal loss (Lin et al., ICCV 2017)."""
     dice_lambda: Annotated[float, Range(0, open_low=True)] = 1e-4
     """Eq. 2's lambda, added to its denominator."""
-    focal_gamma: Annotated[float, Range(0)] = 2.0
-    """The focal loss's exponent."""
-    label_smoothing: Annotated[float, Range(0, 1, open_high=True)] = 0.0
-    """Share of the cross entropy's target that is spread over all classes."""
-    class_balance: Annotated[float, Range(0, 1)] = 0.0
-    """Cross entropy weights classes by their frequency in the training masks to the power of minus this."""
     auxiliary: Annotated[float, Range(0)] = 0.4
     """Weight of the mean loss of the auxiliary classifiers, where model.auxiliary has them."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        total = self.cross_entropy + self.dice + self.lovasz + self.focal
+        total = self.cross_entropy + self.dice + self.lovasz
         require(total > 0, "loss", "all weights 0", "one must be above 0")
 
 

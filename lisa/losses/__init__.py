@@ -2,11 +2,9 @@
 
 from lisa.losses.terms import (
     SegmentationLoss,
-    class_weights,
     cross_entropy,
     dice,
-    focal,
     lovasz,
 )
 
-__all__ = ["SegmentationLoss", "class_weights", "cross_entropy", "dice", "focal", "lovasz"]
+__all__ = ["SegmentationLoss", "cross_entropy", "dice", "lovasz"]

@@ -26,22 +26,19 @@ BLOCK = 2**14
 
 def serves(config: LossConfig, logits: Tensor) -> bool:
     """Whether these terms of these logits can be computed here, and faster: cross entropy alone is not."""
-    known = config.label_smoothing == 0 and config.focal == 0 and config.dice + config.lovasz > 0
-    return known and logits.dtype == torch.float32 and eager_on_cpu(logits)
+    return config.dice + config.lovasz > 0 and logits.dtype == torch.float32 and eager_on_cpu(logits)
 
 
-def fused_loss(logits: Tensor, target: Tensor, config: LossConfig, weights: Tensor | None) -> Tensor:
-    """The weighted sum of the terms; (B,C,H,W) float32, (B,H,W) ids, weights (C,) of cross entropy."""
-    return _FusedLoss.apply(logits, target, config, weights)  # pyright: ignore[reportReturnType]
+def fused_loss(logits: Tensor, target: Tensor, config: LossConfig) -> Tensor:
+    """The weighted sum of the terms; (B,C,H,W) float32, (B,H,W) ids."""
+    return _FusedLoss.apply(logits, target, config)  # pyright: ignore[reportReturnType]
 
 
 class _FusedLoss(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, logits: Tensor, target: Tensor, config: LossConfig, weights: Tensor | None
-    ) -> Tensor:
+    def forward(ctx: Any, logits: Tensor, target: Tensor, config: LossConfig) -> Tensor:
         batch = _Batch(logits.detach(), target)
-        cross_entropy, share = batch.cross_entropy(config.cross_entropy, weights)
+        cross_entropy, share = batch.cross_entropy(config.cross_entropy)
         probabilities = batch.probabilities()
         dice, everywhere, own = batch.dice(probabilities, config.dice, config.dice_lambda)
         lovasz, gradient = 0.0, None
@@ -56,11 +53,11 @@ class _FusedLoss(torch.autograd.Function):
         return cross_entropy + dice + lovasz
 
     @staticmethod
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None, None]:
         (gradient,) = ctx.saved_tensors
         count, classes, height, width = ctx.shape
         pixels = (gradient * grad_outputs[0]).view(count, height, width, classes)
-        return pixels.movedim(-1, 1), None, None, None
+        return pixels.movedim(-1, 1), None, None
 
 
 class _Batch:
@@ -77,10 +74,10 @@ class _Batch:
         """(N,): each pixel's value in its own class's row."""
         return self.rows.gather(0, self.known[None])[0]
 
-    def cross_entropy(self, factor: float, weights: Tensor | None) -> tuple[Tensor, Tensor]:
+    def cross_entropy(self, factor: float) -> tuple[Tensor, Tensor]:
         """The term, and each pixel's share of it, (N,), 0 where ignored."""
-        share = self.valid.float() if weights is None else torch.where(self.valid, weights[self.known], 0)
-        share *= factor / share.sum().clamp(min=1 if weights is None else 1e-6)
+        share = self.valid.float()
+        share *= factor / share.sum().clamp(min=1)
         return -(share * self._of_truth()).sum(), share
 
     def probabilities(self) -> Tensor:

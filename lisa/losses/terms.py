@@ -1,4 +1,4 @@
-"""Cross entropy and soft Dice (the report's Section 2.3), Lovasz-softmax, focal, and their weighted sum.
+"""Cross entropy and soft Dice (the report's Section 2.3), Lovasz-softmax, and their weighted sum.
 
 Logits are (B,C,H,W); targets (B,H,W) integer ids, of which ``IGNORE_INDEX`` neither trains nor counts. All
 terms are computed in float32 at least, whatever autocast says. No term waits for a GPU, and none has a shape
@@ -21,16 +21,9 @@ from lisa.losses.on_cpu import fused_loss, serves
 from lisa.models.kernels.fast_path import eager_on_cpu
 
 
-def cross_entropy(
-    logits: Tensor, target: Tensor, label_smoothing: float = 0.0, weights: Tensor | None = None
-) -> Tensor:
-    """Eq. 1, the mean over counted pixels (by class weighted with ``weights`` (C,) if given); or 0."""
-    return _Pixels(logits, target).cross_entropy(label_smoothing, weights)
-
-
-def focal(logits: Tensor, target: Tensor, gamma: float) -> Tensor:
-    """Cross entropy times (1 - p)^gamma, p the true class's probability (https://arxiv.org/abs/1708.02002)."""
-    return _Pixels(logits, target).focal(gamma)
+def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
+    """Eq. 1, the mean over counted pixels; or 0."""
+    return _Pixels(logits, target).cross_entropy()
 
 
 def dice(logits: Tensor, target: Tensor, smoothing: float) -> Tensor:
@@ -61,29 +54,10 @@ class _Pixels:
             self._probabilities = self.log_probabilities.exp()
         return self._probabilities
 
-    def cross_entropy(self, label_smoothing: float, weights: Tensor | None) -> Tensor:
-        losses = self._of_truth(weights)
-        if label_smoothing > 0:
-            everywhere = self.log_probabilities if weights is None else self.log_probabilities * weights
-            spread = torch.where(self.valid, -everywhere.mean(dim=1), 0)
-            losses = (1 - label_smoothing) * losses + label_smoothing * spread
-        if weights is None:
-            return losses.sum() / self.valid.sum().clamp(min=1)
-        known = torch.where(self.valid, self.target, 0)
-        return losses.sum() / torch.where(self.valid, weights[known], 0).sum().clamp(min=1e-6)
-
-    def _of_truth(self, weights: Tensor | None = None) -> Tensor:
-        """(N,) minus the true class's log probability; 0 where ignored."""
-        # Summed by the caller: with reduction="sum" CUDA gives all pixels to one thread block.
-        return F.nll_loss(
-            self.log_probabilities, self.target, weights, ignore_index=IGNORE_INDEX, reduction="none"
-        )
-
-    def focal(self, gamma: float) -> Tensor:
-        losses = self._of_truth()
-        # p just below 1 keeps the power's gradient finite for gamma < 1.
-        total = ((1 - (-losses).exp()).clamp(min=1e-7) ** gamma * losses).sum()
-        return total / self.valid.sum().clamp(min=1)
+    def cross_entropy(self) -> Tensor:
+        # Summed here: with reduction="sum" CUDA gives all pixels to one thread block.
+        losses = F.nll_loss(self.log_probabilities, self.target, ignore_index=IGNORE_INDEX, reduction="none")
+        return losses.sum() / self.valid.sum().clamp(min=1)
 
     def dice(self, smoothing: float) -> Tensor:
         counted = torch.where(self.valid[:, None], self.probabilities, 0)
@@ -113,27 +87,12 @@ def _class_sums(probabilities: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     return torch.where(own, probabilities, 0).sum(0), own.sum(0)
 
 
-def class_weights(counts: Tensor, power: float) -> Tensor | None:
-    """Weights (C,) float32 that fall with a class's pixels (C,) to this power; their pixel-wise mean is 1.
-
-    None for power 0. Classes that never occur weigh 0.
-    """
-    if power == 0:
-        return None
-    frequency = counts.double() / counts.sum()
-    weights = torch.where(counts > 0, frequency.clamp(min=1e-12) ** -power, 0.0)
-    return (weights / (weights * frequency).sum()).float()
-
-
 class SegmentationLoss(nn.Module):
     """The config's weighted sum of the terms; a term of weight 0 is not computed."""
 
-    weights: Tensor | None
-
-    def __init__(self, config: LossConfig, weights: Tensor | None = None) -> None:
+    def __init__(self, config: LossConfig) -> None:
         super().__init__()
         self.config = config
-        self.register_buffer("weights", weights, persistent=False)
 
     def forward(self, logits: Tensor | Sequence[Tensor], target: Tensor) -> Tensor:
         """Scalar loss; of a sequence of logits the first counts in full, the auxiliary ones by their mean."""
@@ -146,15 +105,13 @@ class SegmentationLoss(nn.Module):
         config = self.config
         logits = logits if logits.dtype == torch.float64 else logits.float()
         if serves(config, logits):
-            return fused_loss(logits, target, config, self.weights)
+            return fused_loss(logits, target, config)
         pixels = _Pixels(logits, target)
         terms: list[Tensor] = []
         if config.cross_entropy > 0:
-            terms.append(config.cross_entropy * pixels.cross_entropy(config.label_smoothing, self.weights))
+            terms.append(config.cross_entropy * pixels.cross_entropy())
         if config.dice > 0:
             terms.append(config.dice * pixels.dice(config.dice_lambda))
         if config.lovasz > 0:
             terms.append(config.lovasz * pixels.lovasz())
-        if config.focal > 0:
-            terms.append(config.focal * pixels.focal(config.focal_gamma))
         return torch.stack(terms).sum()

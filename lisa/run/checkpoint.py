@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 from lisa.config import Config, DataConfig, report
+from lisa.config.from_plain import without_gone
 from lisa.errors import InputError
 from lisa.face_parser import FaceParser
 from lisa.files import whole_file
@@ -141,10 +142,11 @@ def _checked(checkpoint: dict[str, Any], path: Path) -> dict[str, Any]:
             f"{path}: checkpoint format {checkpoint['format']}, this version reads 1 to {FORMAT}: "
             "use the version of LISA that wrote it, or a newer one"
         )
+    checkpoint = _upgrade(checkpoint)
     names = list(Config.from_dict(checkpoint["config"]).labels.names)
     if checkpoint["labels"] != names:
         raise InputError(f"{path}: its labels {checkpoint['labels']} are not those of its config, {names}")
-    return _upgrade(checkpoint)
+    return checkpoint
 
 
 def _check_sums(path: Path) -> None:
@@ -169,7 +171,9 @@ def _as_checkpoint(state: Mapping[str, torch.Tensor], path: Path) -> dict[str, A
 
 
 def _upgrade(checkpoint: dict[str, Any]) -> dict[str, Any]:
-    """A checkpoint of an older format as this version writes it."""
+    """A checkpoint of an older version as this one writes it; ``gone`` has its options that are gone."""
+    config, gone = without_gone(checkpoint["config"])
+    checkpoint = {**checkpoint, "config": config, **({"gone": gone} if gone else {})}
     training: dict[str, Any] | None = checkpoint.get("training")
     if training is not None:
         training = {"begun_with": len(training["loss_sums"]), **training}  # format 1 did not know it

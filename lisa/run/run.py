@@ -99,6 +99,12 @@ class Run:
         self._refuse_different((training.get("epoch", 0), training.get("batch", 0)))
         if saved is None:
             return None, notes
+        gone = ", ".join(f"{name} = {value}" for name, value in saved.get("gone", {}).items())
+        if gone:
+            raise InputError(
+                f"{self.folder.path}: trained with {gone}, which is gone: go on with the version of LISA "
+                f"that began it, or begin a new run with --init {self.folder.path}/last.pt"
+            )
         before = Config.from_dict(saved["config"])
         if before.model != self._config.model:
             raise InputError(

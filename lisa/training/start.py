@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from lisa.config import Config
 from lisa.data.arrangement import measure_arrangement
@@ -37,11 +37,10 @@ MOST_WORKERS = 12
 
 
 class Faces(NamedTuple):
-    """What a run reads: pairs, and the training masks' pixels per class, (C,) int64."""
+    """What a run reads."""
 
     train: list[Pair]
     val: list[Pair]
-    class_counts: Tensor
     notes: list[str]
     """How masks were read, where that is no matter of course."""
 
@@ -82,7 +81,11 @@ def load_faces(config: Config, world: World) -> Faces:
     also = check_pairs(val, world.all_gather, world.rank, world.world_size)
     notes += [f"train: {note}" for note in checked.notes] + [f"val: {note}" for note in also.notes]
     notes += encoding_notes(config.encoding)
-    return Faces(train, val, torch.from_numpy(checked.class_counts), notes)
+    named = zip(config.labels.names, checked.class_counts, strict=True)
+    absent = [name for name, count in named if count == 0 and name not in config.encoding.missing]
+    if absent:
+        notes.append(f"no training mask has {', '.join(absent)}: they can't be learned")
+    return Faces(train, val, notes)
 
 
 def encoding_notes(encoding: Encoding) -> list[str]:
@@ -111,7 +114,7 @@ def begin(config: Config, world: World, faces: Faces, run: Run) -> tuple[Config,
     if saved is not None:
         world.fail_together(lambda: state.load_state_dict(saved["training"], str(run.folder.path), world))
     state.begun_with = state.begun_with or world.world_size
-    step = Step(config, world, state, faces.class_counts)
+    step = Step(config, world, state)
     config = settle_parts(config, step, batches)
     if saved is not None:
         notes += [*changes(Config.from_dict(saved["config"]), config), *moved(step)]

@@ -11,7 +11,7 @@ from lisa.augment.augmentation import Augmentation
 from lisa.augment.mixing import Mixing, Target
 from lisa.config import Config
 from lisa.errors import DivergedError
-from lisa.losses import SegmentationLoss, class_weights
+from lisa.losses import SegmentationLoss
 from lisa.models.recompute import recompute_blocks
 from lisa.training.accumulation import Logits, as_list, cached_gradients
 from lisa.training.buffers import read_buffers, write_buffers
@@ -35,12 +35,11 @@ class Step:
     wrapped it: its backward pass exchanges gradients.
     """
 
-    def __init__(self, config: Config, world: World, state: TrainState, class_counts: Tensor) -> None:
+    def __init__(self, config: Config, world: World, state: TrainState) -> None:
         self.config, self.world, self.state = config, world, state
         self.augment = Augmentation(config.augment, config.data.size, config.labels).to(world.device)
         self.mix = Mixing(config.augment, config.labels).to(world.device)
-        weights = class_weights(class_counts, config.loss.class_balance)
-        self.loss = SegmentationLoss(config.loss, weights).to(world.device)
+        self.loss = SegmentationLoss(config.loss)
         self.parts = 1
         self.own_seconds = 0.0
         self._skipped_in_a_row = Late(world.device)

@@ -114,16 +114,6 @@ class TestCrossEntropy(LossContract):
         return -scores.log_softmax(1)[range(len(truth)), truth].mean()
 
 
-class TestFocal(LossContract):
-    config = LossConfig(cross_entropy=0, dice=0, focal=1, focal_gamma=2)
-    of_means = True
-
-    def definition(self, logits: Tensor, target: Tensor) -> Tensor:
-        scores, truth = pixels(logits, target)
-        probability = scores.softmax(1)[range(len(truth)), truth]
-        return -((1 - probability) ** 2 * probability.log()).mean()
-
-
 class TestDice(LossContract):
     config = LossConfig(cross_entropy=0, dice=1, dice_lambda=1e-4)
 

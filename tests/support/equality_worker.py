@@ -45,7 +45,7 @@ def gradients(world: World, pictures: int = BATCH, accumulate: int = 1) -> dict[
     network = build(config.model).double()
     batches = EpochBatches(pictures, pictures, 0, world.rank, world.world_size)
     state = TrainState(network, config, batches.steps, world)
-    step = Step(config, world, state, torch.ones(19))
+    step = Step(config, world, state)
     step.parts = accumulate
     step.join_ranks(pictures // world.world_size)
     step.wrapped.eval()

@@ -20,7 +20,7 @@ STEPS = 3
 
 VARIANTS = (
     *("report", "best", "best --augment.mixup 1", "best --augment.cutmix 1"),
-    *("best --loss.class-balance 0.5", "best --loss.focal 1", "best --train.accumulate 2"),
+    *("best --train.accumulate 2",),
 )
 
 

@@ -40,11 +40,10 @@ def both(loss: SegmentationLoss, logits: Tensor, target: Tensor) -> tuple[Tensor
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-@pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("channels_last", [False, True])
-def test_loss_and_gradient_are_those_of_the_terms(name: str, weighted: bool, channels_last: bool) -> None:
+def test_loss_and_gradient_are_those_of_the_terms(name: str, channels_last: bool) -> None:
     config = LossConfig(**CONFIGS[name])
-    loss = SegmentationLoss(config, torch.rand(7) + 0.5 if weighted else None)
+    loss = SegmentationLoss(config)
     logits, target = make()
     if channels_last:
         logits = logits.contiguous(memory_format=torch.channels_last)
@@ -120,6 +119,5 @@ def test_logits_that_are_no_numbers_give_a_loss_that_is_none(spoil: Callable[[Te
     assert not gradient.isfinite().all()
 
 
-@pytest.mark.parametrize("changed", [{"label_smoothing": 0.1}, {"focal": 1.0}, {"dice": 0.0}])
-def test_other_terms_go_one_by_one(changed: dict[str, float]) -> None:
-    assert not serves(LossConfig(**changed), torch.zeros(1, 3, 4, 4))
+def test_cross_entropy_alone_goes_by_torchs_own_kernels() -> None:
+    assert not serves(LossConfig(dice=0.0), torch.zeros(1, 3, 4, 4))

@@ -55,11 +55,11 @@ def test_a_folder_with_trials_stays_claimed(tmp_path: Path):
 
 @pytest.mark.parametrize("kind", ["folder", "url"])
 def test_a_search_of_an_older_version_goes_on(kind: str, tmp_path: Path):
-    """Begun when there were no label sets, no --data.repair, and an encoding had another name."""
+    """Begun when there were no label sets, no --data.repair, a focal loss, and an encoding of another name."""
     recipe = SearchArguments(config=Config()).recipe()
     before = {name: value for name, value in recipe.items() if not name.startswith("labels.")}
     del before["data.repair"], before["data.encoding"]
-    before |= {"data.label_order": ""}
+    before |= {"data.label_order": "", "loss.focal": 0.0}
     results = str(tmp_path / "s") if kind == "folder" else f"file://{tmp_path}/s"
     (tmp_path / "s").mkdir()
     (tmp_path / "s" / MARKER).write_text(json.dumps(before))

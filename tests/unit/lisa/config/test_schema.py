@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from lisa.config import RECIPES, Config, DataConfig, OptimConfig, TrainConfig, report
 from lisa.config.command_line import parse_training
+from lisa.config.from_plain import GONE
 from lisa.errors import InputError
 from lisa.labels import Label, LabelSet, read_label_set
 
@@ -61,12 +62,24 @@ def test_report_recipe_is_the_reports():
     assert (config.train.batch_size, config.train.epochs, config.train.patience) == (40, 100, 20)
     assert config.train.views == 30_000 / 5_000
     loss, augment = config.loss, config.augment
-    assert (loss.cross_entropy, loss.dice, loss.lovasz, loss.focal, loss.class_balance) == (1, 1, 0, 0, 0)
+    assert (loss.cross_entropy, loss.dice, loss.lovasz) == (1, 1, 0)
     assert (augment.flip, augment.rotation) == (0.5, 10)
     jitter = (augment.brightness, augment.contrast, augment.saturation, augment.hue)
     assert jitter == (0.2, 0.2, 0.2, 0.1)
     others = ("scale", "shift", "crop", "blur", "noise", "jpeg", "erase", "mixup", "cutmix", "paste")
     assert {getattr(augment, name) for name in others} == {0}
+
+
+def test_options_that_are_gone_are_read_where_they_were_off():
+    """Configs written by earlier versions hold them all."""
+    written = json.loads(Config().to_json())
+    for name, value in GONE.items():
+        section, _, field = name.partition(".")
+        written[section][field] = 3.0 if value is None else value
+    assert Config.from_dict(written) == Config()
+    message = r"loss\.focal = 1\.0: this option is gone \(docs/results\.md\): leave it out"
+    with pytest.raises(InputError, match=message):
+        Config.from_dict({"loss": {"focal": 1.0}})
 
 
 @pytest.mark.parametrize(

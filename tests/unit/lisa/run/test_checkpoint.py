@@ -27,6 +27,14 @@ def test_round_trip(tmp_path: Path):
     assert torch.equal(trained.network(picture), network(picture))
 
 
+def test_a_network_is_read_whatever_option_is_gone_that_trained_it(tmp_path: Path):
+    content = checkpoint.payload(LISA().state_dict(), Config(), {})
+    content["config"]["loss"] |= {"focal": 1.0, "focal_gamma": 2.0}
+    checkpoint.save(content, tmp_path / "x.pt")
+    assert checkpoint.load_network(tmp_path / "x.pt").config == Config()
+    assert checkpoint.load(tmp_path / "x.pt")["gone"] == {"loss.focal": 1.0}
+
+
 def test_a_failed_save_keeps_the_former_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     saved(tmp_path / "best.pt")
     before = (tmp_path / "best.pt").read_bytes()

@@ -61,7 +61,7 @@ def steps(config: Config, compiled: bool, shares: tuple[int, ...] = SHARES) -> S
     torch.manual_seed(0)
     network = build(config.model)
     state = TrainState(network, config, 10, World())
-    step = Step(config, World(), state, torch.ones(19))
+    step = Step(config, World(), state)
     step.parts = config.train.accumulate
     step.join_ranks(4)
     step.wrapped.train()
@@ -173,7 +173,7 @@ def test_compiling_changes_no_names():
     config = replace(BASE, train=replace(BASE.train, compile=True))
     network = build(TINY)
     state = TrainState(network, config, 1, World())
-    Step(config, World(), state, torch.ones(19))
+    Step(config, World(), state)
     assert state.ema is not None
     names += [list(network.state_dict()), list(state.ema.module.state_dict())]
     assert names[1:] == names[:1] * 2

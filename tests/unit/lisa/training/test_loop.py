@@ -148,7 +148,7 @@ def make_step(config: Config) -> Step:
     """A step with BatchNorm on fixed statistics, in float64."""
     torch.manual_seed(0)
     network = build(config.model).double()
-    made = Step(config, World(), TrainState(network, config, 1, World()), torch.ones(19))
+    made = Step(config, World(), TrainState(network, config, 1, World()))
     made.parts = config.train.accumulate
     for module in made.state.network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
@@ -170,7 +170,7 @@ def gradients(config: Config, images: torch.Tensor, masks: torch.Tensor) -> list
 def test_accumulation_equals_the_large_batch(parts: int, auxiliary: bool):
     """Also for losses of a whole batch, pixels without a label in one part more than in another, heads."""
     narrow = ModelConfig(widths=(4, 8, 12, 16, 24), auxiliary=auxiliary)
-    loss = LossConfig(cross_entropy=1, dice=1, lovasz=1, focal=1)
+    loss = LossConfig(cross_entropy=1, dice=1, lovasz=1)
     whole = Config(model=narrow, loss=loss, train=TrainConfig(batch_size=4))
     split = dataclasses.replace(whole, train=TrainConfig(batch_size=4, accumulate=parts))
     images, masks = torch.rand(4, 3, 32, 32).double(), torch.randint(0, 19, (4, 32, 32), dtype=torch.uint8)

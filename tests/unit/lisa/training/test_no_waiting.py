@@ -6,7 +6,7 @@ import pytest
 import torch
 from sync_helpers import HostSyncs
 
-from lisa.config import RECIPES, AugmentConfig, Config, LossConfig, ModelConfig, TrainConfig
+from lisa.config import RECIPES, AugmentConfig, Config, ModelConfig, TrainConfig
 from lisa.models import build
 from lisa.training.state import TrainState
 from lisa.training.step import Step
@@ -24,7 +24,6 @@ def configs() -> dict[str, Config]:
     return {
         **{name: recipe() for name, recipe in RECIPES.items()},
         "all augmentation but JPEG": replace(best, augment=everything),
-        "all losses, balanced": replace(best, loss=LossConfig(lovasz=1, focal=1, class_balance=0.5)),
         "in parts": replace(best, train=TrainConfig(accumulate=2, batch_size=PICTURES)),
         "clipped": replace(best, optim=replace(best.optim, clip_norm=0.01)),
         "without average": replace(best, optim=replace(best.optim, ema_decay=0)),
@@ -39,7 +38,7 @@ def test_a_step_reads_nothing_from_the_device(name: str):
     torch.manual_seed(0)
     network = build(config.model)
     state = TrainState(network, config, 10, World())
-    step = Step(config, World(), state, torch.ones(19))
+    step = Step(config, World(), state)
     step.parts = config.train.accumulate
     images = torch.randint(0, 256, (PICTURES, 3, 32, 32), dtype=torch.uint8)
     masks = torch.randint(0, 19, (PICTURES, 32, 32), dtype=torch.uint8)
@@ -48,7 +47,7 @@ def test_a_step_reads_nothing_from_the_device(name: str):
         state.batch = number
         on_device = [images, masks, *network.parameters(), *network.buffers(), *state.averaged.parameters()]
         on_device += [*state.averaged.buffers(), *step.augment.buffers(), *step.mix.buffers()]
-        on_device += [*step.loss.buffers(), state.skipped, state.skipped_in_a_row, state.loss_sum]
+        on_device += [state.skipped, state.skipped_in_a_row, state.loss_sum]
         with HostSyncs(on_device) as syncs:
             loss = step(images, masks, PICTURES)
             state.count_step(loss, PICTURES)

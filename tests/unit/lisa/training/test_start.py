@@ -1,16 +1,21 @@
 """What a run settles when it begins, and what it says of a run that goes on with other options."""
 
 import dataclasses
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from lisa.config import Config, DataConfig, ModelConfig, OptimConfig, TrainConfig
 from lisa.data import shared_memory
+from lisa.errors import InputError
 from lisa.evaluation.metrics import figures
+from lisa.labels.celebamask import IDS
 from lisa.models import build
 from lisa.run import checkpoint
 from lisa.training import loop, precision, start
@@ -85,6 +90,33 @@ def test_auto_is_settled_anew_where_a_run_goes_on_and_that_is_said(
         Config.from_dict(checkpoint.load(tmp_path / "run/last.pt")["config"]),
     ):
         assert settled.train.precision == "fp32"
+
+
+def test_a_run_does_not_go_on_without_an_option_that_is_gone(make_faces: Callable[..., Path], tmp_path: Path):
+    config = small(make_faces(), tmp_path / "run")
+    fit(config, World())
+    last = checkpoint.load(tmp_path / "run/last.pt")
+    last["config"]["loss"]["focal"] = 1.0
+    checkpoint.save(last, tmp_path / "run/last.pt")
+    longer = dataclasses.replace(config, train=dataclasses.replace(config.train, epochs=2))
+    with pytest.raises(
+        InputError, match=r"trained with loss\.focal = 1\.0, which is gone: .* --init .*last\.pt"
+    ):
+        fit(longer, World(), resume=True)
+    anew = dataclasses.replace(config.train, init=f"{tmp_path}/run/last.pt")
+    assert fit(dataclasses.replace(config, train=anew, output=str(tmp_path / "anew")), World()).finished
+
+
+def test_labels_that_no_training_mask_has_are_named(
+    make_faces: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    root = make_faces()
+    for path in (root / "train/masks").iterdir():
+        ids = np.asarray(Image.open(path))
+        Image.fromarray(np.where((ids == IDS["nose"]) | (ids == IDS["u_lip"]), IDS["skin"], ids)).save(path)
+    fit(small(root, tmp_path / "run"), World())
+    said = " ".join(capsys.readouterr().out.split())
+    assert re.search(r"no training mask has [^:]*\bnose\b[^:]*\bu_lip\b[^:]*: they can't be learned", said)
 
 
 def test_a_metric_that_is_no_number_is_said_after_the_first_epoch(
