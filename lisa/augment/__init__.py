@@ -1,1 +1,1 @@
-"""Augmentation on the batch's device: geometry and appearance by Kornia, mixing of pictures."""
+"""Augmentation on the batch's device: geometry and appearance by Kornia, pasted accessories."""

@@ -154,10 +154,6 @@ class AugmentConfig(Limited, section="augment"):
     """JPEG artefacts: the largest loss of quality, 50 draws qualities from 50 to 100; for three in ten."""
     erase: Annotated[float, Range(0, 1, open_high=True)] = 0.0
     """Largest share of the picture that one erased rectangle covers; for three in ten. Labels stay."""
-    mixup: Annotated[float, Range(0, 1)] = 0.0
-    """Probability that a batch is blended with itself in another order (Zhang et al., ICLR 2018)."""
-    cutmix: Annotated[float, Range(0, 1)] = 0.0
-    """Probability that a picture gets a rectangle of another one (Yun et al., ICCV 2019)."""
     paste: Annotated[float, Range(0, 1)] = 0.0
     """Probability that a picture puts on the hat, glasses, earrings and necklace of another one."""
     wide: Annotated[float, Range(0, 1)] = 0.0

@@ -18,6 +18,7 @@ from lisa.errors import DivergedError, InputError, StopAskedError
 from lisa.evaluation.evaluate import evaluate_all
 from lisa.evaluation.metrics import figures
 from lisa.face_parser import FaceParser
+from lisa.losses import SegmentationLoss
 from lisa.models import deployable
 from lisa.run.run import Run
 from lisa.training.lockstep import Order, propose, raise_first
@@ -171,7 +172,8 @@ def evaluate_epoch(step: Step, pairs: list[Pair], trained: Trained) -> Scores:
     networks = {"raw": deployable(state.network)}
     if state.ema is not None:
         networks["ema"] = deployable(state.ema.module)
-    results = evaluate_all(networks, config.data.size, pairs, step.world, step.loss, config.data.workers)
+    loss = SegmentationLoss(config.loss)
+    results = evaluate_all(networks, config.data.size, pairs, step.world, loss, config.data.workers)
     records = {
         name: {
             "loss": result.losses.mean().item(),

@@ -4,7 +4,6 @@ Checkpoints hold the network inside, and evaluation runs it as it is: compiling 
 """
 
 import subprocess
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -19,41 +18,27 @@ BACKEND = "inductor"
 """What torch.compile writes a graph's kernels with: Triton's on a GPU, C++ on a CPU."""
 
 MOST_GRAPHS = 64
-"""Each shape is a graph of its own: a full batch and an epoch's last one, their parts, one or two targets."""
+"""Each shape is a graph of its own: a full batch and an epoch's last one, and their parts."""
 
 ON_CPU = "--train.compile on the CPU takes torch's kernels in place of this project's, which are faster there"
 
 
-class Losses(nn.Module):
-    """The loss of one batch's logits for each of several targets."""
-
-    def __init__(self, loss: nn.Module) -> None:
-        super().__init__()
-        self.loss = loss
-
-    def forward(self, logits: Logits, masks: Sequence[Tensor]) -> Tensor:
-        """Logits and T masks (B,H,W) of integer ids to losses (T,)."""
-        return torch.stack([self.loss(logits, mask) for mask in masks])
-
-
 class Passes(nn.Module):
-    """Pictures and masks to losses, in the run's precision; without masks, pictures to logits."""
+    """Pictures and masks to their loss, in the run's precision; without masks, pictures to logits."""
 
-    def __init__(
-        self, network: nn.Module, loss: SegmentationLoss, config: Config, device: torch.device
-    ) -> None:
+    def __init__(self, network: nn.Module, config: Config, device: torch.device) -> None:
         super().__init__()
         self.network = network
-        self.losses = Losses(loss)
+        self.loss = SegmentationLoss(config.loss)
         self.normalise = FaceParser(nn.Identity(), config.data.size).to(device).normalise
         self.device_type = device.type
         self.bf16 = config.train.precision == "bf16"
 
-    def forward(self, images: Tensor, masks: Sequence[Tensor] | None = None) -> Logits:
-        """(B,3,H,W) RGB in 0..255 and T masks (B,H,W) to losses (T,); without masks to logits."""
+    def forward(self, images: Tensor, masks: Tensor | None = None) -> Logits:
+        """(B,3,H,W) RGB in 0..255 and (B,H,W) integer ids to the loss (); without masks to logits."""
         with torch.autocast(self.device_type, torch.bfloat16, enabled=self.bf16):
             logits: Logits = self.network(self.normalise(images))
-        return logits if masks is None else self.losses(logits, masks)
+        return logits if masks is None else self.loss(logits, masks)
 
 
 def compile_passes(passes: Passes, backend: str | None = None) -> None:
@@ -70,7 +55,7 @@ def compile_passes(passes: Passes, backend: str | None = None) -> None:
     # Random numbers as eager steps draw them: the two forward passes of a part must draw the same.
     backend = backend or BACKEND
     options = {"fallback_random": True} if backend == "inductor" else None
-    for module in (passes, passes.losses):
+    for module in (passes, passes.loss):
         module.compile(fullgraph=True, dynamic=False, backend=backend, options=options)
 
 

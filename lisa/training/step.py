@@ -8,10 +8,9 @@ from torch import Tensor, nn
 from torch.profiler import record_function
 
 from lisa.augment.augmentation import Augmentation
-from lisa.augment.mixing import Mixing, Target
+from lisa.augment.pasting import Pasting
 from lisa.config import Config
 from lisa.errors import DivergedError
-from lisa.losses import SegmentationLoss
 from lisa.models.recompute import recompute_blocks
 from lisa.training.accumulation import Logits, as_list, cached_gradients
 from lisa.training.buffers import read_buffers, write_buffers
@@ -38,14 +37,13 @@ class Step:
     def __init__(self, config: Config, world: World, state: TrainState) -> None:
         self.config, self.world, self.state = config, world, state
         self.augment = Augmentation(config.augment, config.data.size, config.labels).to(world.device)
-        self.mix = Mixing(config.augment, config.labels).to(world.device)
-        self.loss = SegmentationLoss(config.loss)
+        self.paste = Pasting(config.augment, config.labels).to(world.device)
         self.parts = 1
         self.own_seconds = 0.0
         self._skipped_in_a_row = Late(world.device)
         if config.train.activation_checkpointing:
             recompute_blocks(state.network)
-        self.passes = Passes(state.network, self.loss, config, world.device)
+        self.passes = Passes(state.network, config, world.device)
         if config.train.compile:
             compile_passes(self.passes)
         self.wrapped: nn.Module = self.passes
@@ -69,11 +67,11 @@ class Step:
             images = images.to(world.device, non_blocking=True)
             masks = masks.to(world.device, non_blocking=True)
         with record_function("augmentation"):
-            images, targets = self.mix(*self.augment(images, masks))
+            images, masks = self.paste(*self.augment(images, masks))
         state.schedule.before_step(state.step)
         # BatchNorm's statistics change in the forward pass, before anybody knows whether the step counts.
         statistics = read_buffers(state.network)
-        loss = self._gradient(images, targets, pictures, started)
+        loss = self._gradient(images, masks, pictures, started)
         self._update(statistics)
         return loss
 
@@ -90,26 +88,26 @@ class Step:
             0, len(self.config.labels), (pictures, size, size), dtype=torch.uint8, device=device
         )
         try:
-            images, targets = self.mix(*self.augment(images, masks))
-            self._backward(self.passes, images, targets, parts, 1, time.perf_counter())
+            images, masks = self.paste(*self.augment(images, masks))
+            self._backward(self.passes, images, masks, parts, 1, time.perf_counter())
         finally:
             self.state.optimizer.zero_grad(set_to_none=True)
             write_buffers(network, statistics)
 
-    def _gradient(self, images: Tensor, targets: list[Target], pictures: int, started: float) -> Tensor:
+    def _gradient(self, images: Tensor, masks: Tensor, pictures: int, started: float) -> Tensor:
         """Leaves the batch's gradient in the parameters, averaged over ranks; returns this rank's loss."""
         self.state.optimizer.zero_grad(set_to_none=True)
         # As many on all ranks, for SyncBatchNorm's collectives: no more than the smallest share has pictures.
         parts = min(self.parts, pictures // self.world.world_size)
         # DDP averages over ranks; their shares may differ by one picture, so each counts by its size.
         scale = len(images) * self.world.world_size / pictures
-        return self._backward(self.wrapped, images, targets, parts, scale, started)
+        return self._backward(self.wrapped, images, masks, parts, scale, started)
 
     def _backward(
         self,
         passes: nn.Module,
         images: Tensor,
-        targets: list[Target],
+        masks: Tensor,
         parts: int,
         scale: float,
         started: float,
@@ -117,14 +115,14 @@ class Step:
         """Adds ``scale`` times the gradient of this rank's loss, which it returns; its images in parts."""
         if parts == 1:
             with record_function("forward"):
-                loss = weighted(passes(images, [mask for mask, _ in targets]), targets)
+                loss = passes(images, masks)
             self.own_seconds = time.perf_counter() - started
             with record_function("backward"):
                 (loss * scale).backward()
             return loss.detach()
         pieces = images.tensor_split(parts)
         loss, gradients = cached_gradients(
-            self.state.network, self._logits, pieces, lambda logits: self._loss(logits, targets)
+            self.state.network, self._logits, pieces, lambda logits: self._loss(logits, masks)
         )
         for number, (piece, gradient) in enumerate(zip(pieces, gradients, strict=True), start=1):
             last = number == parts
@@ -143,9 +141,9 @@ class Step:
         with record_function("forward"):
             return self.passes(images)
 
-    def _loss(self, logits: Logits, targets: list[Target]) -> Tensor:
+    def _loss(self, logits: Logits, masks: Tensor) -> Tensor:
         with record_function("forward"):
-            return weighted(self.passes.losses(logits, [mask for mask, _ in targets]), targets)
+            return self.passes.loss(logits, masks)
 
     def _update(self, statistics: list[Tensor]) -> None:
         """Takes the step if its gradient is finite; else all stays as it was, with these statistics."""
@@ -178,13 +176,6 @@ class Step:
                 f"{state.epoch + 1}: lower --lr, or look at the data; the last good checkpoint is "
                 f"{self.config.output}/last.pt"
             )
-
-
-def weighted(losses: Tensor, targets: list[Target]) -> Tensor:
-    """Losses (T,) times their targets' shares, summed. Shares change each step: no graph holds them."""
-    return torch.stack(
-        [loss * share for loss, (_, share) in zip(losses.unbind(), targets, strict=True)]
-    ).sum()
 
 
 class Late:

@@ -61,7 +61,7 @@ def gradients(world: World, pictures: int = BATCH, accumulate: int = 1) -> dict[
     images = torch.rand(pictures, 3, 32, 32, generator=generator, dtype=torch.float64)
     masks = torch.randint(0, 19, (pictures, 32, 32), generator=generator, dtype=torch.uint8)
     own = torch.arange(pictures).tensor_split(world.world_size)[world.rank]
-    step._gradient(images[own], [(masks[own], 1.0)], pictures, 0.0)  # pyright: ignore[reportPrivateUsage]
+    step._gradient(images[own], masks[own], pictures, 0.0)  # pyright: ignore[reportPrivateUsage]
     found = {name: each.grad for name, each in network.named_parameters() if each.grad is not None}
     return {**found, "exchanged": torch.tensor(sum(exchanged))}
 

@@ -23,7 +23,7 @@ VARIANTS = (
     *("best --train.precision fp32", "best --train.precision tf32", "best --train.precision bf16"),
     *("best --train.accumulate 2", "best --auto-batch", "best --train.activation-checkpointing"),
     *("best --train.deterministic", "best --train.gradients bf16", "report --train.views 2"),
-    *("best --augment.mixup 1", "best --augment.cutmix 1", "best --augment.crop 0.3"),
+    "best --augment.crop 0.3",
     *("best --augment.blur 2", "best --augment.jpeg 50", "best --augment.erase 0.2"),
     *("best --augment.border background",),
     *("best --optim.schedule poly", "best --optim.clip-norm 0"),
@@ -33,7 +33,7 @@ VARIANTS = (
 )
 """Command lines as people write them; CACHE is a folder."""
 
-IN_REHEARSAL = ("report", "best --augment.mixup 1")
+IN_REHEARSAL = ("report", "best")
 
 
 def run(bench: Bench) -> None:

@@ -18,10 +18,7 @@ MESSAGE = "called a synchronizing"
 
 STEPS = 3
 
-VARIANTS = (
-    *("report", "best", "best --augment.mixup 1", "best --augment.cutmix 1"),
-    *("best --train.accumulate 2",),
-)
+VARIANTS = ("report", "best", "best --train.accumulate 2")
 
 
 def run(bench: Bench) -> None:

@@ -55,7 +55,7 @@ def test_a_folder_with_trials_stays_claimed(tmp_path: Path):
 
 @pytest.mark.parametrize("kind", ["folder", "url"])
 def test_a_search_of_an_older_version_goes_on(kind: str, tmp_path: Path):
-    """Begun when there were no label sets, no --data.repair, a focal loss, and an encoding of another name."""
+    """Begun when there were no label sets, no --data.repair, a focal loss, an encoding of another name."""
     recipe = SearchArguments(config=Config()).recipe()
     before = {name: value for name, value in recipe.items() if not name.startswith("labels.")}
     del before["data.repair"], before["data.encoding"]

@@ -131,7 +131,7 @@ def test_border_is_ignored_or_background(border: Literal["ignore", "background"]
 
 def test_sheet(make_faces: Callable[..., Path], tmp_path: Path):
     pairs = find_pairs(make_faces(), "train")
-    draw_sheet(AugmentConfig(paste=1, cutmix=1), pairs, tmp_path / "sheet.png", 32)
+    draw_sheet(AugmentConfig(paste=1), pairs, tmp_path / "sheet.png", 32)
     with Image.open(tmp_path / "sheet.png") as sheet:
         assert sheet.size == ((1 + SHEET_VIEWS) * 32, 4 * 32)
 

@@ -12,7 +12,7 @@ import torch
 from resume_helpers import assert_same_run, records
 from torch import Tensor
 
-from lisa.config import AugmentConfig, Config, DataConfig, ModelConfig, OptimConfig, TrainConfig
+from lisa.config import Config, DataConfig, ModelConfig, OptimConfig, TrainConfig
 from lisa.errors import InputError
 from lisa.models import build
 from lisa.run import checkpoint
@@ -29,11 +29,10 @@ SHARES = (4, 4, 3)
 """Pictures of each step: an epoch's last batch is smaller."""
 
 VARIANTS = {
-    "MixUp, blocks computed again, auxiliary classifiers": replace(
+    "Blocks computed again, auxiliary classifiers": replace(
         BASE,
         model=replace(TINY, auxiliary=True, hamburger="nmf"),
         train=replace(BASE.train, activation_checkpointing=True),
-        augment=AugmentConfig(mixup=1),
     ),
     "in parts, within bounds": replace(
         BASE, model=replace(TINY, bound=0.5), train=replace(BASE.train, accumulate=2)

@@ -159,7 +159,7 @@ def make_step(config: Config) -> Step:
 def gradients(config: Config, images: torch.Tensor, masks: torch.Tensor) -> list[torch.Tensor]:
     made = make_step(config)
     made.passes.normalise = lambda pictures: pictures  # pyright: ignore[reportAttributeAccessIssue]
-    made._gradient(images, [(masks, 1.0)], PICTURES, 0.0)  # pyright: ignore[reportPrivateUsage]
+    made._gradient(images, masks, PICTURES, 0.0)  # pyright: ignore[reportPrivateUsage]
     found = [parameter.grad for parameter in made.state.network.parameters() if parameter.grad is not None]
     assert len(found) == len(list(made.state.network.parameters()))
     return found
@@ -238,8 +238,8 @@ def test_steps_and_ranks_draw_from_seeds_of_their_own():
     assert step_seed(0, 3, 1) == step_seed(0, 3, 1)
 
 
-def not_finite(logits: torch.Tensor, masks: list[torch.Tensor]) -> torch.Tensor:
-    return logits.sum().expand(len(masks)) * float("nan")
+def not_finite(logits: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
+    return logits.sum() * float("nan")
 
 
 def test_ten_steps_without_finite_gradient_change_nothing_and_stop(monkeypatch: pytest.MonkeyPatch):
@@ -251,7 +251,7 @@ def test_ten_steps_without_finite_gradient_change_nothing_and_stop(monkeypatch: 
     average = {name: value.clone() for name, value in state.averaged.state_dict().items()}
     images = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
     masks = torch.randint(0, 19, (4, 32, 32), dtype=torch.uint8)
-    monkeypatch.setattr(made.passes.losses, "forward", not_finite)
+    monkeypatch.setattr(made.passes.loss, "forward", not_finite)
     for _ in range(MAX_SKIPPED - 1):
         made(images, masks, PICTURES)
     made.require_progress()
@@ -285,7 +285,7 @@ def test_a_skipped_step_leaves_what_the_steps_before_it_made(monkeypatch: pytest
             made.state.batch = number
             if spoiled:
                 with monkeypatch.context() as patch:
-                    patch.setattr(made.passes.losses, "forward", not_finite)
+                    patch.setattr(made.passes.loss, "forward", not_finite)
                     made(images, masks, PICTURES)
             made(images, masks, PICTURES)
         moments = made.state.optimizer.state_dict()["state"]

@@ -18,9 +18,7 @@ PICTURES = 4
 
 def configs() -> dict[str, Config]:
     best = RECIPES["best"]()
-    everything = AugmentConfig(
-        scale=0.2, shift=0.1, crop=0.2, blur=1.0, noise=0.05, erase=0.2, mixup=1.0, cutmix=1.0, paste=1.0
-    )
+    everything = AugmentConfig(scale=0.2, shift=0.1, crop=0.2, blur=1.0, noise=0.05, erase=0.2, paste=1.0)
     return {
         **{name: recipe() for name, recipe in RECIPES.items()},
         "all augmentation but JPEG": replace(best, augment=everything),
@@ -46,7 +44,7 @@ def test_a_step_reads_nothing_from_the_device(name: str):
     for number in range(3):  # the first ones make what later ones have: moments, schedules, an average
         state.batch = number
         on_device = [images, masks, *network.parameters(), *network.buffers(), *state.averaged.parameters()]
-        on_device += [*state.averaged.buffers(), *step.augment.buffers(), *step.mix.buffers()]
+        on_device += [*state.averaged.buffers(), *step.augment.buffers(), *step.paste.buffers()]
         on_device += [state.skipped, state.skipped_in_a_row, state.loss_sum]
         with HostSyncs(on_device) as syncs:
             loss = step(images, masks, PICTURES)

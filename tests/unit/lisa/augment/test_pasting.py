@@ -1,0 +1,40 @@
+"""Copy-paste across a batch: what is worn moves with its pixels."""
+
+import torch
+
+from lisa.augment.pasting import Pasting, accessory_ids
+from lisa.config import AugmentConfig
+from lisa.labels.celebamask import CELEBAMASK, IDS
+
+
+def batch(count: int = 8) -> tuple[torch.Tensor, torch.Tensor]:
+    """Each picture is flat in its own grey; each mask is skin with one hat pixel in a place of its own."""
+    images = torch.arange(count).float().view(-1, 1, 1, 1).expand(-1, 3, 16, 16).clone()
+    masks = torch.full((count, 16, 16), IDS["skin"], dtype=torch.uint8)
+    for number in range(count):
+        masks[number, number, number] = IDS["hat"]
+    return images, masks
+
+
+def test_off_is_off():
+    images, masks = batch()
+    pasted, moved = Pasting(AugmentConfig(paste=0))(images, masks)
+    assert torch.equal(pasted, images)
+    assert torch.equal(moved, masks)
+
+
+def test_accessories_alone_are_taken_with_their_pixels():
+    images, masks = batch()
+    pasted, moved = Pasting(AugmentConfig(paste=1.0))(images, masks)
+    changed = pasted[:, 0] != images[:, 0]
+    accessories = torch.tensor(accessory_ids(CELEBAMASK), dtype=torch.uint8)
+    assert changed.any()
+    assert torch.isin(moved[changed], accessories).all()
+    assert torch.equal(moved[~changed], masks[~changed])
+
+
+def test_so_many_pictures_put_something_on():
+    images = torch.arange(400).float().view(-1, 1, 1, 1).expand(-1, 3, 2, 2)
+    pasted, _ = Pasting(AugmentConfig(paste=0.3))(images, torch.full((400, 2, 2), IDS["hat"]))
+    changed = (pasted != images).flatten(1).any(1).float().mean().item()
+    assert abs(changed - 0.3) < 3 * (0.3 * 0.7 / 400) ** 0.5 + 1 / 400
