@@ -18,14 +18,14 @@ from lisa.labels import IGNORE_INDEX, LabelSet
 from lisa.labels.celebamask import CELEBAMASK
 
 SOMETIMES = 0.3
-"""Probability of blur, noise, JPEG artefacts and erasing, where they are switched on."""
+"""Probability of blur, noise and JPEG artefacts, where they are switched on."""
 
 
 class Augmentation(nn.Module):
     """Geometry for picture and mask alike, then appearance for the picture alone.
 
-    Geometry: wide placement on clutter, flip with the swap of left and right labels, one affine, random
-    resized crop. Appearance: textures around the face, colour jitter, blur, noise, JPEG artefacts, erasing.
+    Geometry: wide placement on clutter, flip with the swap of left and right labels, one affine.
+    Appearance: textures around the face, colour jitter, blur, noise, JPEG artefacts.
     Draws from torch's global CPU generator: seed it for batches that can be repeated. Runs outside autocast,
     which would corrupt the masks.
     """
@@ -33,10 +33,10 @@ class Augmentation(nn.Module):
     flipped_ids: Tensor
     border: Tensor
 
-    def __init__(self, config: AugmentConfig, size: int, labels: LabelSet = CELEBAMASK) -> None:
+    def __init__(self, config: AugmentConfig, labels: LabelSet = CELEBAMASK) -> None:
         super().__init__()
         self.wide = WideGeometry(config, labels) if max(config.wide, config.negatives) > 0 else None
-        geometry = _geometry(config, size)
+        geometry = _geometry(config)
         mask_arguments: dict[str, Any] = {"resample": Resample.NEAREST, "align_corners": None}
         if config.border == "ignore":
             mask_arguments["padding_mode"] = SamplePadding.FILL
@@ -49,7 +49,6 @@ class Augmentation(nn.Module):
             else None
         )
         self.textures = Textures(config.texture, labels) if config.texture > 0 else None
-        # Not in the same sequence: Kornia would erase the mask to 0, which is a class here.
         self.appearance = nn.ModuleList(_appearance(config))
         table = torch.arange(256, dtype=torch.uint8)
         table[: len(labels)] = torch.tensor(labels.flipped_ids, dtype=torch.uint8)
@@ -93,7 +92,7 @@ class Augmentation(nn.Module):
         return masks
 
 
-def _geometry(config: AugmentConfig, size: int) -> list[_AugmentationBase]:
+def _geometry(config: AugmentConfig) -> list[_AugmentationBase]:
     operations: list[_AugmentationBase] = []
     if config.flip > 0:
         operations.append(K.RandomHorizontalFlip(p=config.flip))
@@ -106,10 +105,6 @@ def _geometry(config: AugmentConfig, size: int) -> list[_AugmentationBase]:
                 p=1.0,
             )
         )
-    if config.crop > 0:
-        # Kornia's default way of cropping places a mask's pixels up to half a pixel beside its picture's.
-        area = (1 - config.crop, 1.0)
-        operations.append(K.RandomResizedCrop((size, size), scale=area, p=1.0, cropping_mode="resample"))
     return operations
 
 
@@ -126,6 +121,4 @@ def _appearance(config: AugmentConfig) -> list[_AugmentationBase]:
         operations.append(K.RandomGaussianNoise(std=config.noise, p=SOMETIMES))
     if config.jpeg > 0:
         operations.append(K.RandomJPEG((100 - config.jpeg, 100.0), p=SOMETIMES))
-    if config.erase > 0:
-        operations.append(K.RandomErasing((min(0.02, config.erase), config.erase), value=0.5, p=SOMETIMES))
     return operations

@@ -12,6 +12,8 @@ FORMER = {"data.label_order": "encoding"}
 """Fields that had another name: configs and checkpoints of then are still read."""
 
 GONE: dict[str, float | None] = {
+    "augment.crop": 0.0,
+    "augment.erase": 0.0,
     "augment.mixup": 0.0,
     "augment.cutmix": 0.0,
     "loss.focal": 0.0,

@@ -133,8 +133,6 @@ class AugmentConfig(Limited, section="augment"):
     """Largest shift, as a fraction of the side."""
     border: Literal["ignore", "background"] = "ignore"
     """Label of the pixels that rotation, scale and shift move in from outside."""
-    crop: Annotated[float, Range(0, 1, open_high=True)] = 0.0
-    """Random resized crop: the largest share of the area that is cut away."""
     brightness: Annotated[float, Range(0, 1, open_high=True)] = 0.2
     """Factors from 1 - b to 1 + b."""
     contrast: Annotated[float, Range(0, 1, open_high=True)] = 0.2
@@ -152,8 +150,6 @@ class AugmentConfig(Limited, section="augment"):
     """Standard deviation of Gaussian noise, for pictures in 0..1; for three pictures in ten."""
     jpeg: Annotated[float, Range(0, 99)] = 0.0
     """JPEG artefacts: the largest loss of quality, 50 draws qualities from 50 to 100; for three in ten."""
-    erase: Annotated[float, Range(0, 1, open_high=True)] = 0.0
-    """Largest share of the picture that one erased rectangle covers; for three in ten. Labels stay."""
     paste: Annotated[float, Range(0, 1)] = 0.0
     """Probability that a picture puts on the hat, glasses, earrings and necklace of another one."""
     wide: Annotated[float, Range(0, 1)] = 0.0

@@ -26,7 +26,7 @@ def draw_sheet(config: AugmentConfig, pairs: Sequence[Pair], output: Path, size:
     dataset = FaceDataset(chosen, size)
     images, masks = collate_same_size([dataset[index] for index in range(len(chosen))])
     labels = chosen[0].encoding.labels
-    augment, paste = Augmentation(config, size, labels), Pasting(config, labels)
+    augment, paste = Augmentation(config, labels), Pasting(config, labels)
     columns = [images.float()]
     for view in range(SHEET_VIEWS):
         changed, moved = paste(*augment(images, masks))

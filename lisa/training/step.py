@@ -36,7 +36,7 @@ class Step:
 
     def __init__(self, config: Config, world: World, state: TrainState) -> None:
         self.config, self.world, self.state = config, world, state
-        self.augment = Augmentation(config.augment, config.data.size, config.labels).to(world.device)
+        self.augment = Augmentation(config.augment, config.labels).to(world.device)
         self.paste = Pasting(config.augment, config.labels).to(world.device)
         self.parts = 1
         self.own_seconds = 0.0

@@ -15,8 +15,7 @@ from lisa.models.kernels.fast_path import plain_kernels
 
 EVERYTHING = Config(
     augment=AugmentConfig(
-        rotation=15, scale=0.2, shift=0.1, crop=0.2, texture=1, blur=2, noise=0.1, jpeg=50, erase=0.2,
-        paste=1,
+        rotation=15, scale=0.2, shift=0.1, texture=1, blur=2, noise=0.1, jpeg=50, paste=1
     ),
     loss=LossConfig(lovasz=1),
 )  # fmt: skip
@@ -34,7 +33,7 @@ def make_batch(device: str = "cpu") -> tuple[Tensor, Tensor]:
 def test_a_batch_is_changed_and_judged_without_waiting(name: str, fast: bool):
     """Kornia reads its own draws, which stay on the host; nothing reads what was computed from pictures."""
     config, (images, masks) = CONFIGS[name], make_batch()
-    augment, paste = Augmentation(config.augment, 32), Pasting(config.augment)
+    augment, paste = Augmentation(config.augment), Pasting(config.augment)
     loss = SegmentationLoss(config.loss)
     scores = torch.randn(3, 19, requires_grad=True)
 
@@ -62,7 +61,7 @@ def test_draws_stay_on_the_host_when_pictures_lie_elsewhere(name: str, monkeypat
     """
     monkeypatch.setattr("torch.autocast", lambda *_, **__: nullcontext())  # there is none for this device
     config = CONFIGS[name].augment
-    augment, paste = Augmentation(config, 32).to("meta"), Pasting(config).to("meta")
+    augment, paste = Augmentation(config).to("meta"), Pasting(config).to("meta")
     with HostSyncs() as syncs:
         images, masks = paste(*augment(*make_batch("meta")))
     assert images.device.type == masks.device.type == "meta"

@@ -72,7 +72,7 @@ def test_as_many_as_asked_are_changed_and_the_others_are_not():
 
 def test_the_seed_says_it_all():
     images, masks = discs(4, 32)
-    augment = Augmentation(finder().augment, 32)
+    augment = Augmentation(finder().augment)
     drawn = []
     for seed in (5, 5, 6):
         torch.manual_seed(seed)
@@ -98,8 +98,8 @@ def test_clutter_is_a_picture_of_many_kinds():
 
 
 def test_off_by_default_and_refused_beside_pasted_accessories():
-    assert Augmentation(AugmentConfig(), 32).wide is None
-    assert Augmentation(finder().augment, 96).wide is not None
+    assert Augmentation(AugmentConfig()).wide is None
+    assert Augmentation(finder().augment).wide is not None
     with pytest.raises(InputError, match=r"augment.paste = 0.5: 0 beside augment.wide"):
         dataclasses.replace(AugmentConfig(), wide=0.5, paste=0.5)
     assert Config.from_json(finder().to_json()) == finder()

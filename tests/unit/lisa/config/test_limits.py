@@ -39,7 +39,7 @@ def test_a_range_tells_what_is_in_it(
     [
         (lambda: AugmentConfig(rotation=181), "augment.rotation = 181: 0 to 180 degrees"),
         (lambda: AugmentConfig(hue=0.6), "augment.hue = 0.6: 0 to 0.5 of a turn"),
-        (lambda: AugmentConfig(erase=1.0), "augment.erase = 1.0: 0 to below 1"),
+        (lambda: AugmentConfig(noise=1.0), "augment.noise = 1.0: 0 to below 1"),
         (
             lambda: ModelConfig(depths=(1, 2, 0, 3, 1)),
             "model.depths = (1, 2, 0, 3, 1): at least 1 block each",

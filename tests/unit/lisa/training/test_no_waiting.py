@@ -18,7 +18,7 @@ PICTURES = 4
 
 def configs() -> dict[str, Config]:
     best = RECIPES["best"]()
-    everything = AugmentConfig(scale=0.2, shift=0.1, crop=0.2, blur=1.0, noise=0.05, erase=0.2, paste=1.0)
+    everything = AugmentConfig(scale=0.2, shift=0.1, blur=1.0, noise=0.05, paste=1.0)
     return {
         **{name: recipe() for name, recipe in RECIPES.items()},
         "all augmentation but JPEG": replace(best, augment=everything),
