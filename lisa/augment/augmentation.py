@@ -37,10 +37,12 @@ class Augmentation(nn.Module):
         super().__init__()
         self.wide = WideGeometry(config, labels) if max(config.wide, config.negatives) > 0 else None
         geometry = _geometry(config)
-        mask_arguments: dict[str, Any] = {"resample": Resample.NEAREST, "align_corners": None}
-        if config.border == "ignore":
-            mask_arguments["padding_mode"] = SamplePadding.FILL
-            mask_arguments["fill_value"] = torch.tensor([float(IGNORE_INDEX)])
+        mask_arguments: dict[str, Any] = {
+            "resample": Resample.NEAREST,
+            "align_corners": None,
+            "padding_mode": SamplePadding.FILL,
+            "fill_value": torch.tensor([float(IGNORE_INDEX)]),
+        }
         self.geometry = (
             K.AugmentationSequential(
                 *geometry, data_keys=["input", "mask"], extra_args={DataKey.MASK: mask_arguments}
@@ -60,7 +62,7 @@ class Augmentation(nn.Module):
         super()._apply(fn, recurse=False)
         if self.textures is not None:
             self.textures._apply(fn)
-        if self.geometry is not None and "fill_value" in self.geometry.extra_args[DataKey.MASK]:
+        if self.geometry is not None:
             # Kornia would copy it from the host in each step, and wait.
             self.geometry.extra_args[DataKey.MASK]["fill_value"] = self.border
         return self

@@ -11,7 +11,8 @@ from lisa.labels import LabelSet, read_label_set
 FORMER = {"data.label_order": "encoding"}
 """Fields that had another name: configs and checkpoints of then are still read."""
 
-GONE: dict[str, float | None] = {
+GONE: dict[str, float | str | None] = {
+    "augment.border": "ignore",
     "augment.crop": 0.0,
     "augment.erase": 0.0,
     "augment.mixup": 0.0,
@@ -21,8 +22,8 @@ GONE: dict[str, float | None] = {
     "loss.label_smoothing": 0.0,
     "loss.class_balance": 0.0,
 }
-"""Options that brought nothing (docs/results.md), with the value that switched each off; None: by itself it
-did nothing. Configs and checkpoints of then are still read."""
+"""Options that brought nothing (docs/results.md), or that nobody measured, with the value that switched each
+off; None: by itself it did nothing. Configs and checkpoints of then are still read."""
 
 
 def from_plain(cls: type[Any], values: Mapping[str, Any], prefix: str = "") -> Any:

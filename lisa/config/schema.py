@@ -126,13 +126,11 @@ class AugmentConfig(Limited, section="augment"):
     flip: Annotated[float, Range(0, 1)] = 0.5
     """Probability of a mirrored picture (left and right labels change places)."""
     rotation: Annotated[float, Range(0, 180, "degrees")] = 10.0
-    """Largest rotation either way, in degrees."""
+    """Largest rotation either way, in degrees. Pixels from outside of the picture are ignored."""
     scale: Annotated[float, Range(0, 1, open_high=True)] = 0.0
     """Largest relative change of size: 0.25 draws factors from 0.75 to 1.25."""
     shift: Annotated[float, Range(0, 1, open_high=True)] = 0.0
     """Largest shift, as a fraction of the side."""
-    border: Literal["ignore", "background"] = "ignore"
-    """Label of the pixels that rotation, scale and shift move in from outside."""
     brightness: Annotated[float, Range(0, 1, open_high=True)] = 0.2
     """Factors from 1 - b to 1 + b."""
     contrast: Annotated[float, Range(0, 1, open_high=True)] = 0.2

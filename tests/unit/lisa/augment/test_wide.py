@@ -14,10 +14,7 @@ from lisa.errors import InputError
 from lisa.labels import read_label_set
 from lisa.labels.celebamask import CELEBAMASK
 
-OFF = dataclasses.replace(
-    AugmentConfig(),
-    **{field.name: 0.0 for field in dataclasses.fields(AugmentConfig) if field.name != "border"},
-)
+OFF = AugmentConfig(**{field.name: 0.0 for field in dataclasses.fields(AugmentConfig)})
 
 
 def discs(batch: int, side: int = 64) -> tuple[Tensor, Tensor]:
