@@ -32,7 +32,7 @@ def config_of(words: str, bench: Bench, **data: str | int) -> Config:
     """The config of a training command line, "auto" settled for the device; a small LISA in a rehearsal."""
     config = parse_training(words.split()).config
     config = replace(config, data=replace(config.data, root=bench.data, **data))
-    if bench.tiny and config.model.name == "lisa" and not config.model.auxiliary:
+    if bench.tiny and config.model.name == "lisa":
         config = replace(config, model=replace(config.model, widths=TINY_WIDTHS, depths=(1, 1, 1, 1, 1)))
     return settle_precision(config, World(device=bench.device))
 

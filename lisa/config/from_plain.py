@@ -17,6 +17,8 @@ GONE: dict[str, float | str | None] = {
     "augment.erase": 0.0,
     "augment.mixup": 0.0,
     "augment.cutmix": 0.0,
+    "model.auxiliary": False,
+    "loss.auxiliary": None,
     "loss.focal": 0.0,
     "loss.focal_gamma": None,
     "loss.label_smoothing": 0.0,

@@ -11,11 +11,10 @@ def count_lisa(
     depths: Sequence[int],
     hamburger_ratio: float = 0.5,
     prelu: bool = True,
-    auxiliary: bool = False,
     classes: int = NUM_CLASSES,
     fold: int = 1,
 ) -> int:
-    """The exact count of :class:`lisa.models.LISA` (Table 1), with ``auxiliary`` classifiers if asked for.
+    """The exact count of :class:`lisa.models.LISA` (Table 1).
 
     ``widths`` and ``depths`` are the five stages' channels and blocks; ``prelu`` tells whether the activation
     has a slope per channel, ``fold`` the side of the squares of pixels that are folded into channels.
@@ -24,8 +23,6 @@ def count_lisa(
     for (before, width), depth in zip(pairwise((3 * fold**2, *widths)), depths, strict=True):
         total += _unit(before, width, prelu) + (depth - 1) * _unit(width, width, prelu) + depth * _msca(width)
     total += sum(_unit(below + skip, skip, prelu) for skip, below in pairwise(widths))
-    if auxiliary:  # on dec4, dec3 and dec2; dec1 has the classifier itself
-        total += sum(classes * (width + 1) for width in widths[1:4])
     inner = hamburger_width(widths[-1], hamburger_ratio)
     total += inner * (2 * widths[-1] + inner + 2) + widths[-1]
     return total + classes * fold**2 * (widths[0] + 1)

@@ -82,16 +82,12 @@ class ModelConfig(Limited, section="model"):
     bound: Annotated[float, Range(0)] = 0.0
     """Largest absolute value of both factors of the product in each of LISA's attentions, so that no
     photograph explodes; 0: none, as published. Other networks have none."""
-    auxiliary: bool = False
-    """Train LISA with a classifier on each decoder stage too. They count against the cap (lower the widths)
-    and are gone in the exported file."""
     max_parameters: Annotated[int, Range(0, open_low=True)] = 2_000_000
     """Networks with this many trainable parameters or more are refused."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         lisa = self.name in SHAPES
-        require(lisa or not self.auxiliary, "model.auxiliary", self.auxiliary, f"for {' and '.join(SHAPES)}")
         if not lisa:
             object.__setattr__(self, "bound", 0.0)  # the recipe best has one, which is LISA's
         if lisa and (self.widths, self.depths) == SHAPES["lisa"][1:]:
@@ -102,9 +98,7 @@ class ModelConfig(Limited, section="model"):
     def count(self, classes: int) -> int:
         """Trainable parameters of a LISA of any shape, without building it."""
         prelu, fold = self.activation == "prelu", SHAPES[self.name].fold
-        return count_lisa(
-            self.widths, self.depths, self.hamburger_ratio, prelu, self.auxiliary, classes, fold
-        )
+        return count_lisa(self.widths, self.depths, self.hamburger_ratio, prelu, classes, fold)
 
     def require_under_cap(self, classes: int) -> None:
         """LISA is counted before it is built: a config over the cap can't be written (contract 6)."""
@@ -113,9 +107,9 @@ class ModelConfig(Limited, section="model"):
         count = self.count(classes)
         if count >= self.max_parameters:
             raise InputError(
-                f"model: widths {self.widths}, depths {self.depths}, hamburger_ratio {self.hamburger_ratio}"
-                f"{', auxiliary classifiers' if self.auxiliary else ''} have {count:,} trainable parameters, "
-                f"the cap is {self.max_parameters:,}: make it smaller or raise model.max_parameters"
+                f"model: widths {self.widths}, depths {self.depths}, hamburger_ratio {self.hamburger_ratio} "
+                f"have {count:,} trainable parameters, the cap is {self.max_parameters:,}: "
+                "make it smaller or raise model.max_parameters"
             )
 
 
@@ -178,8 +172,6 @@ class LossConfig(Limited, section="loss"):
     """Weight of the Lovasz-softmax loss (Berman et al., CVPR 2018)."""
     dice_lambda: Annotated[float, Range(0, open_low=True)] = 1e-4
     """Eq. 2's lambda, added to its denominator."""
-    auxiliary: Annotated[float, Range(0)] = 0.4
-    """Weight of the mean loss of the auxiliary classifiers, where model.auxiliary has them."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

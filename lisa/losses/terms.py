@@ -8,8 +8,6 @@ Kornia's and segmentation_models.pytorch's losses do not serve: Eq. 2's lambda, 
 and absent ones left out, ignored pixels, no one-hot target.
 """
 
-from collections.abc import Sequence
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -94,14 +92,8 @@ class SegmentationLoss(nn.Module):
         super().__init__()
         self.config = config
 
-    def forward(self, logits: Tensor | Sequence[Tensor], target: Tensor) -> Tensor:
-        """Scalar loss; of a sequence of logits the first counts in full, the auxiliary ones by their mean."""
-        if isinstance(logits, Tensor):
-            return self._one(logits, target)
-        main, *auxiliary = (self._one(each, target) for each in logits)
-        return main + self.config.auxiliary * torch.stack(auxiliary).mean()
-
-    def _one(self, logits: Tensor, target: Tensor) -> Tensor:
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        """(B,C,H,W) logits and (B,H,W) integer ids to the loss ()."""
         config = self.config
         logits = logits if logits.dtype == torch.float64 else logits.float()
         if serves(config, logits):

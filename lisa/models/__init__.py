@@ -1,6 +1,5 @@
 """Networks, one file each, built through timm's registry under the parameter cap."""
 
-from lisa.models.auxiliary import deployable
 from lisa.models.lisa import LISA
 from lisa.models.published import from_published
 from lisa.models.registry import NETWORKS, build, count_parameters
@@ -14,6 +13,5 @@ __all__ = [
     "UNet",
     "build",
     "count_parameters",
-    "deployable",
     "from_published",
 ]

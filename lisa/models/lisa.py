@@ -131,7 +131,6 @@ class LISA(nn.Module):
             raise ValueError(f"hamburger {hamburger!r} is not one of {', '.join(HAMBURGERS)}")
         w1, w2, w3, w4, w5 = widths
         d1, d2, d3, d4, d5 = depths
-        self.num_classes = num_classes
         self.fold = fold
         self.stride = 16 * fold
         self.enc1 = _stage(3 * fold**2, w1, d1, activation, bound)
@@ -149,11 +148,7 @@ class LISA(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B,3,H,W) to logits (B,num_classes,H,W), of padded pictures cropped back."""
         height, width = x.shape[-2:]
-        features = self.decode(pad_to_multiple(x, self.stride))
-        return self.classify(features[-1])[..., :height, :width]
-
-    def decode(self, x: Tensor) -> list[Tensor]:
-        """The decoder's features from the lowest resolution to the highest: dec4, dec3, dec2, dec1."""
+        x = pad_to_multiple(x, self.stride)
         if self.fold > 1:
             x = F.pixel_unshuffle(x, self.fold)
         e1 = self.enc1(x)
@@ -164,12 +159,10 @@ class LISA(nn.Module):
         d4 = self.dec4(e5, e4)
         d3 = self.dec3(d4, e3)
         d2 = self.dec2(d3, e2)
-        return [d4, d3, d2, self.dec1(d2, e1)]
-
-    def classify(self, features: Tensor) -> Tensor:
-        """dec1's features (B,w1,H/fold,W/fold) to logits (B,num_classes,H,W)."""
-        logits = self.final(features)
-        return F.pixel_shuffle(logits, self.fold) if self.fold > 1 else logits
+        logits = self.final(self.dec1(d2, e1))
+        if self.fold > 1:
+            logits = F.pixel_shuffle(logits, self.fold)
+        return logits[..., :height, :width]
 
 
 def _stage(in_channels: int, out_channels: int, depth: int, activation: str, bound: float) -> nn.Sequential:

@@ -11,7 +11,6 @@ from lisa.config import ModelConfig
 from lisa.config.shapes import SHAPES
 from lisa.errors import InputError
 from lisa.labels import NUM_CLASSES
-from lisa.models.auxiliary import AuxiliaryHeads
 from lisa.models.classifier import CLASSIFIER
 from lisa.models.lisa import LISA
 from lisa.models.segnext import SegNeXt
@@ -89,9 +88,6 @@ def build(config: ModelConfig, num_classes: int = NUM_CLASSES) -> nn.Module:
         arguments |= {name: getattr(config, name) for name in shape}
         arguments["bound"] = config.bound or math.inf
     network: nn.Module = timm.create_model(config.name, **arguments)
-    if config.auxiliary:
-        assert isinstance(network, LISA)
-        network = AuxiliaryHeads(network)
     count = count_parameters(network)
     if count >= config.max_parameters:
         raise InputError(

@@ -186,7 +186,7 @@ def load_network(path: str | Path) -> Trained:
     """The checkpoint's network with its evaluated weights, in eval mode, on the CPU."""
     checkpoint = load(path)
     config = Config.from_dict(checkpoint["config"])
-    network = build(replace(config.model, auxiliary=False), len(config.labels))
+    network = build(config.model, len(config.labels))
     load_weights(network, checkpoint["weights"], path)
     origin, arrangement = checkpoint.get("origin", ""), checkpoint.get("arrangement")
     return Trained(network.eval(), config, checkpoint["metrics"], origin, arrangement)

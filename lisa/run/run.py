@@ -15,7 +15,6 @@ from lisa.config import Config
 from lisa.config.checkpoint_every import Cadence
 from lisa.errors import InputError
 from lisa.files import write_whole
-from lisa.models import deployable
 from lisa.run import checkpoint
 from lisa.run.folder import RunFolder
 from lisa.run.log import RunLog
@@ -164,7 +163,7 @@ class Run:
         training = state.state_dict(self._world)
         if self._world.is_main:
             self.log.flush()
-            weights = deployable(state.averaged).state_dict()
+            weights = state.averaged.state_dict()
             content = checkpoint.payload(weights, self._config, {"best_miou": state.best}, self._arrangement)
             fault = self.folder.save_last(
                 {**content, "training": {**training, "log_offset": self.log.offset}}

@@ -14,16 +14,13 @@ from torch import Tensor, nn
 
 from lisa.training.buffers import read_buffers, write_buffers
 
-Logits = Tensor | Sequence[Tensor]
-"""(B,C,H,W), or several: the auxiliary classifiers' come behind the network's own."""
-
 
 def cached_gradients(
     network: nn.Module,
-    forward: Callable[[Tensor], Logits],
+    forward: Callable[[Tensor], Tensor],
     parts: Sequence[Tensor],
-    loss: Callable[[Logits], Tensor],
-) -> tuple[Tensor, list[list[Tensor]]]:
+    loss: Callable[[Tensor], Tensor],
+) -> tuple[Tensor, list[Tensor]]:
     """The loss of all parts' logits together, and for each part its gradient with regard to its logits.
 
     ``forward`` runs ``network`` on a part. Random numbers and statistics (BatchNorm's) are put back, so that
@@ -34,15 +31,8 @@ def cached_gradients(
     with torch.no_grad(), torch.random.fork_rng([device] if device.type == "cuda" else []):
         found = [forward(part) for part in parts]
     write_buffers(network, statistics)
-    alone = isinstance(found[0], Tensor)
-    heads = [torch.cat(each).requires_grad_() for each in zip(*map(as_list, found), strict=True)]
+    logits = torch.cat(found).requires_grad_()
     del found  # the loss needs the memory
-    total = loss(heads[0] if alone else heads)
-    sizes = [len(part) for part in parts]
-    gradients = [each.split(sizes) for each in torch.autograd.grad(total, heads)]
-    return total.detach(), [list(part) for part in zip(*gradients, strict=True)]
-
-
-def as_list(logits: Logits) -> list[Tensor]:
-    """The one tensor, or all of them."""
-    return [logits] if isinstance(logits, Tensor) else list(logits)
+    total = loss(logits)
+    (gradient,) = torch.autograd.grad(total, logits)
+    return total.detach(), list(gradient.split([len(part) for part in parts]))

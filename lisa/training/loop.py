@@ -19,7 +19,6 @@ from lisa.evaluation.evaluate import evaluate_all
 from lisa.evaluation.metrics import figures
 from lisa.face_parser import FaceParser
 from lisa.losses import SegmentationLoss
-from lisa.models import deployable
 from lisa.run.run import Run
 from lisa.training.lockstep import Order, propose, raise_first
 from lisa.training.precision import arithmetic, settle_precision
@@ -169,9 +168,9 @@ def fetch(loader: Loader[Batch]) -> tuple[Batch | None, InputError | None]:
 def evaluate_epoch(step: Step, pairs: list[Pair], trained: Trained) -> Scores:
     """The epoch's record, and the network that it speaks of: averaged or raw, the better one."""
     config, state, started = step.config, step.state, time.monotonic()
-    networks = {"raw": deployable(state.network)}
+    networks = {"raw": state.network}
     if state.ema is not None:
-        networks["ema"] = deployable(state.ema.module)
+        networks["ema"] = state.ema.module
     loss = SegmentationLoss(config.loss)
     results = evaluate_all(networks, config.data.size, pairs, step.world, loss, config.data.workers)
     records = {

@@ -12,7 +12,6 @@ from lisa.config import Config
 from lisa.errors import InputError
 from lisa.face_parser import FaceParser
 from lisa.losses import SegmentationLoss
-from lisa.training.accumulation import Logits
 
 BACKEND = "inductor"
 """What torch.compile writes a graph's kernels with: Triton's on a GPU, C++ on a CPU."""
@@ -34,10 +33,10 @@ class Passes(nn.Module):
         self.device_type = device.type
         self.bf16 = config.train.precision == "bf16"
 
-    def forward(self, images: Tensor, masks: Tensor | None = None) -> Logits:
+    def forward(self, images: Tensor, masks: Tensor | None = None) -> Tensor:
         """(B,3,H,W) RGB in 0..255 and (B,H,W) integer ids to the loss (); without masks to logits."""
         with torch.autocast(self.device_type, torch.bfloat16, enabled=self.bf16):
-            logits: Logits = self.network(self.normalise(images))
+            logits: Tensor = self.network(self.normalise(images))
         return logits if masks is None else self.loss(logits, masks)
 
 

@@ -18,7 +18,7 @@ from lisa.data.shared_memory import FEW_WORKERS, batch_bytes, most_workers, requ
 from lisa.errors import InputError
 from lisa.evaluation.evaluate import require_room
 from lisa.labels.encoding import Encoding
-from lisa.models import build, count_parameters, deployable
+from lisa.models import build, count_parameters
 from lisa.models.classifier import CLASSIFIER, carry_over
 from lisa.run import checkpoint
 from lisa.run.run import Run
@@ -163,12 +163,12 @@ def start_network(config: Config, going_on: bool) -> tuple[nn.Module, list[str]]
     if not config.train.init or going_on:
         return network, []
     initial = checkpoint.load(config.train.init)
-    before, bare = Config.from_dict(initial["config"]), deployable(network)
+    before = Config.from_dict(initial["config"])
     theirs = before.labels
     if not all(key in initial["weights"] for key in CLASSIFIER):
         raise InputError(f"{config.train.init}: weights of another network (no {CLASSIFIER[0]})")
-    weights, rows = carry_over(initial["weights"], bare, theirs, config.labels)
-    checkpoint.load_weights(bare, weights, config.train.init)
+    weights, rows = carry_over(initial["weights"], network, theirs, config.labels)
+    checkpoint.load_weights(network, weights, config.train.init)
     bounds = ""
     if before.model.bound != config.model.bound:
         bounds = f"model.bound is {config.model.bound}, the weights were trained with {before.model.bound}"

@@ -12,7 +12,7 @@ from lisa.augment.pasting import Pasting
 from lisa.config import Config
 from lisa.errors import DivergedError
 from lisa.models.recompute import recompute_blocks
-from lisa.training.accumulation import Logits, as_list, cached_gradients
+from lisa.training.accumulation import cached_gradients
 from lisa.training.buffers import read_buffers, write_buffers
 from lisa.training.passes import Passes, compile_passes
 from lisa.training.state import TrainState, step_seed
@@ -133,15 +133,15 @@ class Step:
                 if last:
                     self.own_seconds = time.perf_counter() - started
                 with record_function("backward"):
-                    torch.autograd.backward(as_list(logits), [each * scale for each in gradient])
+                    logits.backward(gradient * scale)
         return loss
 
-    def _logits(self, images: Tensor) -> Logits:
+    def _logits(self, images: Tensor) -> Tensor:
         """Without the wrapper, which would expect a backward pass."""
         with record_function("forward"):
             return self.passes(images)
 
-    def _loss(self, logits: Logits, masks: Tensor) -> Tensor:
+    def _loss(self, logits: Tensor, masks: Tensor) -> Tensor:
         with record_function("forward"):
             return self.passes.loss(logits, masks)
 

@@ -19,7 +19,6 @@ VARIANTS = (
     *("report --model.name unet", "report --model.name segnext"),
     "best --model.name lisa_fold4",
     *("best --model.activation relu", "best --model.activation gelu", "best --model.hamburger nmf"),
-    "best --model.auxiliary --model.widths 32 64 140 320 508",
     *("best --train.precision fp32", "best --train.precision tf32", "best --train.precision bf16"),
     *("best --train.accumulate 2", "best --auto-batch", "best --train.activation-checkpointing"),
     *("best --train.deterministic", "best --train.gradients bf16", "report --train.views 2"),

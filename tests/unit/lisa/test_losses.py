@@ -129,13 +129,6 @@ def test_gradcheck_in_float64(loss: Callable[[torch.Tensor, torch.Tensor], torch
     assert torch.autograd.gradcheck(loss, (leaf, target[:1, 2:4, :3]))
 
 
-def test_auxiliary_logits_count_by_their_mean():
-    logits, target = batch()
-    module = SegmentationLoss(LossConfig(auxiliary=0.4))
-    one = module(logits, target)
-    assert torch.allclose(module([logits, logits, logits], target), 1.4 * one)
-
-
 def test_all_terms_are_finite_for_extreme_bf16_logits():
     logits = torch.zeros(1, 19, 2, 2, dtype=torch.bfloat16)
     logits[:, 3] = 300

@@ -31,9 +31,6 @@ def points(space: Space) -> st.SearchStrategy[Point]:
 
 SHAPES = Space(RECIPES["best"](), architecture=True)
 FOLDED = Space(replace(RECIPES["best"](), model=ModelConfig(name="lisa_fold4")), architecture=True)
-AUXILIARY = Space(
-    Config(model=ModelConfig(auxiliary=True, widths=(16, 32, 64, 128, 256), activation="relu")), True
-)
 
 
 @pytest.mark.parametrize("name", list(RECIPES))
@@ -80,11 +77,6 @@ def test_the_space_is_wide_and_reaches_the_cap():
 
     assert count(0.25) < 0.3 * CAP
     assert count(1.0) > 0.99 * CAP
-
-
-@given(points(AUXILIARY))
-def test_all_points_of_an_auxiliary_recipe_fit_too(point: Point):
-    assert AUXILIARY.config(point).model.auxiliary  # ModelConfig refuses what is over the cap
 
 
 def test_strength_multiplies_the_augmentation_within_its_limits():

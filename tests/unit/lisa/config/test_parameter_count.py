@@ -41,17 +41,11 @@ def test_closed_form_is_the_built_networks(
     assert count_parameters(network) == counted
 
 
-def test_auxiliary_classifiers_count():
-    narrow = ModelConfig(auxiliary=True, widths=(8, 16, 24, 32, 48))
-    assert count_parameters(build(narrow)) == count_lisa(narrow.widths, narrow.depths, auxiliary=True)
-
-
 def test_a_network_over_the_cap_is_refused_with_its_count():
     with pytest.raises(InputError, match=r"widths \(40, .*have 2,\d\d\d,\d\d\d trainable.*cap is 2,000,000"):
         Config.from_dict({"model": {"widths": [40, 64, 142, 320, 512], "depths": [1, 2, 2, 3, 2]}})
-    with pytest.raises(InputError, match="auxiliary classifiers have"):
-        Config(model=ModelConfig(auxiliary=True))
-    assert Config(model=ModelConfig(auxiliary=True, max_parameters=3_000_000)).model.auxiliary
+    larger = ModelConfig(depths=(1, 2, 2, 3, 2), max_parameters=3_000_000)
+    assert Config(model=larger).model == larger
     with pytest.raises(InputError, match=r"model\.hamburger_ratio = 0"):
         ModelConfig(hamburger_ratio=0)
     with pytest.raises(InputError, match=r"model\.depths = "):

@@ -12,8 +12,7 @@ from lisa.config import RECIPES, Config, ModelConfig
 from lisa.config.shapes import SHAPES
 from lisa.errors import InputError
 from lisa.labels import Label, LabelSet, read_label_set
-from lisa.models import LISA, build, count_parameters
-from lisa.models.auxiliary import AuxiliaryHeads
+from lisa.models import LISA, build
 from lisa.models.classifier import carry_over
 
 FOLDED = ModelConfig(name="lisa_fold4", widths=(8, 8, 12, 12, 16), depths=(1, 1, 1, 1, 1))
@@ -59,20 +58,9 @@ def test_lisas_own_shape_stands_for_the_networks_own():
     assert ModelConfig().widths == SHAPES["lisa"].widths
 
 
-def test_over_the_cap_or_with_heads_that_it_has_not():
+def test_over_the_cap():
     with pytest.raises(InputError, match=r"widths \(64, 128, 256, 384, 512\).* trainable parameters"):
         Config(model=ModelConfig(name="lisa_fold4", widths=(64, 128, 256, 384, 512)))
-    with pytest.raises(InputError, match="auxiliary = True: for lisa and lisa_fold4"):
-        ModelConfig(name="unet", auxiliary=True)
-
-
-def test_auxiliary_classifiers_have_a_row_per_class():
-    config = replace(FOLDED, auxiliary=True)
-    network = build(config, 7).train()
-    assert isinstance(network, AuxiliaryHeads)
-    assert count_parameters(network) == config.count(7)
-    outputs = network(torch.rand(2, 3, 70, 66))
-    assert [tuple(logits.shape) for logits in outputs] == [(2, 7, 70, 66)] * 4
 
 
 def test_a_label_takes_its_whole_block_of_rows_along():

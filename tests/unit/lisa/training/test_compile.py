@@ -29,9 +29,9 @@ SHARES = (4, 4, 3)
 """Pictures of each step: an epoch's last batch is smaller."""
 
 VARIANTS = {
-    "Blocks computed again, auxiliary classifiers": replace(
+    "blocks computed again": replace(
         BASE,
-        model=replace(TINY, auxiliary=True, hamburger="nmf"),
+        model=replace(TINY, hamburger="nmf"),
         train=replace(BASE.train, activation_checkpointing=True),
     ),
     "in parts, within bounds": replace(

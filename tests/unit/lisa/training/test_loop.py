@@ -15,7 +15,7 @@ from lisa.errors import DivergedError, InputError
 from lisa.evaluation.evaluate import evaluate
 from lisa.evaluation.metrics import figures
 from lisa.losses import SegmentationLoss
-from lisa.models import LISA, build, from_published
+from lisa.models import build, from_published
 from lisa.run import checkpoint
 from lisa.training.loop import Result, fit
 from lisa.training.precision import settle_precision
@@ -152,7 +152,7 @@ def make_step(config: Config) -> Step:
     made.parts = config.train.accumulate
     for module in made.state.network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
-            module.eval()  # alone: auxiliary classifiers are for training
+            module.eval()
     return made
 
 
@@ -166,10 +166,9 @@ def gradients(config: Config, images: torch.Tensor, masks: torch.Tensor) -> list
 
 
 @pytest.mark.parametrize("parts", [2, 3, 4])
-@pytest.mark.parametrize("auxiliary", [False, True])
-def test_accumulation_equals_the_large_batch(parts: int, auxiliary: bool):
-    """Also for losses of a whole batch, pixels without a label in one part more than in another, heads."""
-    narrow = ModelConfig(widths=(4, 8, 12, 16, 24), auxiliary=auxiliary)
+def test_accumulation_equals_the_large_batch(parts: int):
+    """Also for losses of a whole batch, and pixels without a label in one part more than in another."""
+    narrow = ModelConfig(widths=(4, 8, 12, 16, 24))
     loss = LossConfig(cross_entropy=1, dice=1, lovasz=1)
     whole = Config(model=narrow, loss=loss, train=TrainConfig(batch_size=4))
     split = dataclasses.replace(whole, train=TrainConfig(batch_size=4, accumulate=parts))
@@ -307,17 +306,6 @@ def test_views_show_each_picture_so_many_times(make_faces: Callable[..., Path], 
     three = dataclasses.replace(config, train=TrainConfig(epochs=1, batch_size=2, views=3))
     fit(three, World(), on_epoch=heard.append)
     assert heard[0]["step"] == 6
-
-
-def test_auxiliary_heads_train_count_and_stay_behind(make_faces: Callable[..., Path], tmp_path: Path):
-    config = small(make_faces(), tmp_path / "run", epochs=1)
-    with pytest.raises(InputError, match=r"2,0\d\d,\d{3} trainable parameters, the cap is 2,000,000"):
-        build(ModelConfig(auxiliary=True))
-    narrow = ModelConfig(auxiliary=True, widths=(8, 16, 24, 32, 48))
-    fit(dataclasses.replace(config, model=narrow), World())
-    trained = checkpoint.load_network(tmp_path / "run/best.pt")
-    assert isinstance(trained.network, LISA)
-    assert trained.network.final.in_channels == 8
 
 
 def test_the_better_of_raw_and_averaged_weights_is_kept(make_faces: Callable[..., Path], tmp_path: Path):
