@@ -15,6 +15,7 @@ REGIONS = (
     {"background"},
     {"clothing", "neck", "necklace"},
     {"left_ear", "right_ear", "earrings"},
+    {"hair", "hat"},
 )
 """What one texture may cover, by the first role of a label; each of these with a chance of half."""
 
