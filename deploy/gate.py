@@ -206,5 +206,6 @@ def metadata_of(trained: Trained) -> dict[str, Any]:
         "config": trained.config.to_dict(),
         "metrics": trained.metrics,
         **({"origin": trained.origin} if trained.origin else {}),
+        **({"gone": dict(trained.gone)} if trained.gone else {}),
         "versions": {"lisa": version("lisa-face-parser"), "torch": str(torch.__version__)},
     }

@@ -14,7 +14,7 @@ import tyro
 
 from lisa.config import Config
 from lisa.config.command_line import Switch
-from lisa.config.from_plain import FORMER, off_and_gone
+from lisa.config.from_plain import FORMER, GONE, off_and_gone
 from lisa.config.limits import Limited, Range
 from lisa.data.folders import find_pairs
 from lisa.errors import ExitCode, InputError, one_line_errors
@@ -115,10 +115,17 @@ def flatten(config: Config) -> dict[str, object]:
 def upgrade(recipe: Mapping[str, object], begun: Mapping[str, Any]) -> dict[str, Any]:
     """What a search was begun with, in today's names: so it goes on under a version with other options.
 
-    An option that an older version did not know had its default.
+    An option that an older version did not know had its default. Raises InputError for one that was on and
+    is removed: its trials can't go on.
     """
+    gone = {name: value for name, value in begun.items() if name in GONE and not off_and_gone(name, value)}
+    if gone:
+        told = ", ".join(f"{name} = {value}" for name, value in gone.items())
+        raise InputError(
+            f"the search was begun with {told}, which this version has not: choose another --output"
+        )
     renamed = {old: f"{old.partition('.')[0]}.{new}" for old, new in FORMER.items()}
-    begun = {name: value for name, value in begun.items() if not off_and_gone(name, value)}
+    begun = {name: value for name, value in begun.items() if name not in GONE}
     unknown = {name: value for name, value in flatten(Config()).items() if name in recipe}
     return {**unknown, **{renamed.get(name, name): value for name, value in begun.items()}}
 

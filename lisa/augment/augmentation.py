@@ -37,11 +37,12 @@ class Augmentation(nn.Module):
         super().__init__()
         self.wide = WideGeometry(config, labels) if max(config.wide, config.negatives) > 0 else None
         geometry = _geometry(config)
+        self.register_buffer("border", torch.tensor([float(IGNORE_INDEX)]), persistent=False)
         mask_arguments: dict[str, Any] = {
             "resample": Resample.NEAREST,
             "align_corners": None,
             "padding_mode": SamplePadding.FILL,
-            "fill_value": torch.tensor([float(IGNORE_INDEX)]),
+            "fill_value": self.border,
         }
         self.geometry = (
             K.AugmentationSequential(
@@ -55,7 +56,6 @@ class Augmentation(nn.Module):
         table = torch.arange(256, dtype=torch.uint8)
         table[: len(labels)] = torch.tensor(labels.flipped_ids, dtype=torch.uint8)
         self.register_buffer("flipped_ids", table, persistent=False)
-        self.register_buffer("border", torch.tensor([float(IGNORE_INDEX)]), persistent=False)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Moves own tensors alone: Kornia's samplers would draw on the GPU, and the host wait for them."""

@@ -24,8 +24,10 @@ GONE: dict[str, float | str | None] = {
     "loss.label_smoothing": 0.0,
     "loss.class_balance": 0.0,
 }
-"""Options that brought nothing (docs/results.md), or that nobody measured, with the value that switched each
-off; None: by itself it did nothing. Configs and checkpoints of then are still read."""
+"""Maps each removed option to the value that switched it off; None: it only tuned another option.
+
+Configs that have them at this value are read as ever, and so are all checkpoints. docs/results.md has the
+figures."""
 
 
 def from_plain(cls: type[Any], values: Mapping[str, Any], prefix: str = "") -> Any:
@@ -57,7 +59,7 @@ def from_plain(cls: type[Any], values: Mapping[str, Any], prefix: str = "") -> A
 
 
 def without_gone(config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A checkpoint's config without options that are gone, and those of them that were on, by dotted name.
+    """A checkpoint's config without removed options, and those of them that were on, by dotted name.
 
     What they did is in the weights: such a network is evaluated and exported as any other.
     """
@@ -69,6 +71,9 @@ def without_gone(config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, A
         kept[section] = {key: value for key, value in fields.items() if f"{section}.{key}" not in GONE}
         gone = {f"{section}.{key}": value for key, value in fields.items() if key not in kept[section]}
         on |= {name: value for name, value in gone.items() if not off_and_gone(name, value)}
+    terms = ("cross_entropy", "dice", "lovasz")
+    if "loss.focal" in on and not any(kept["loss"].get(term, True) for term in terms):
+        kept["loss"] = {}  # it was the only term, and a config must have one
     return kept, on
 
 

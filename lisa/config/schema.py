@@ -120,7 +120,7 @@ class AugmentConfig(Limited, section="augment"):
     flip: Annotated[float, Range(0, 1)] = 0.5
     """Probability of a mirrored picture (left and right labels change places)."""
     rotation: Annotated[float, Range(0, 180, "degrees")] = 10.0
-    """Largest rotation either way, in degrees. Pixels from outside of the picture are ignored."""
+    """Largest rotation either way, in degrees. What rotation, scale and shift move in is ignored."""
     scale: Annotated[float, Range(0, 1, open_high=True)] = 0.0
     """Largest relative change of size: 0.25 draws factors from 0.75 to 1.25."""
     shift: Annotated[float, Range(0, 1, open_high=True)] = 0.0
@@ -135,7 +135,7 @@ class AugmentConfig(Limited, section="augment"):
     """Largest change of hue, as a fraction of a full turn."""
     texture: Annotated[float, Range(0, 1)] = 0.0
     """Share of the pictures that get a texture: stripes, checks, dots or print over background, clothes,
-    ears or hair, each of these with a chance of half."""
+    ears or hair and hats, each of these with a chance of half."""
     blur: Annotated[float, Range(0, 10, "pixels")] = 0.0
     """Largest sigma of a Gaussian blur, in pixels; for three pictures in ten."""
     noise: Annotated[float, Range(0, 1, open_high=True)] = 0.0

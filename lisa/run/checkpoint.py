@@ -12,6 +12,7 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import timm
@@ -56,6 +57,8 @@ class Trained(NamedTuple):
     """Who trained it, if no run of ours did; empty for ours."""
     arrangement: dict[str, Any] | None = None
     """Where parts of its training faces lie, or why nobody knows (lisa.data.arrangement); None if unsaid."""
+    gone: Mapping[str, Any] = MappingProxyType({})
+    """Options that trained it and were removed since, by dotted name."""
 
     def parser(self, device: torch.device | str = "cpu") -> FaceParser:
         """The network with everything around it, at the size that it was trained at, ready to predict."""
@@ -171,9 +174,9 @@ def _as_checkpoint(state: Mapping[str, torch.Tensor], path: Path) -> dict[str, A
 
 
 def _upgrade(checkpoint: dict[str, Any]) -> dict[str, Any]:
-    """A checkpoint of an older version as this one writes it; ``gone`` has its options that are gone."""
+    """An older version's checkpoint in this one's form; ``gone`` tells removed options that were on."""
     config, gone = without_gone(checkpoint["config"])
-    checkpoint = {**checkpoint, "config": config, **({"gone": gone} if gone else {})}
+    checkpoint = {**checkpoint, "config": config, "gone": {**checkpoint.get("gone", {}), **gone}}
     training: dict[str, Any] | None = checkpoint.get("training")
     if training is not None:
         training = {"begun_with": len(training["loss_sums"]), **training}  # format 1 did not know it
@@ -189,7 +192,8 @@ def load_network(path: str | Path) -> Trained:
     network = build(config.model, len(config.labels))
     load_weights(network, checkpoint["weights"], path)
     origin, arrangement = checkpoint.get("origin", ""), checkpoint.get("arrangement")
-    return Trained(network.eval(), config, checkpoint["metrics"], origin, arrangement)
+    gone = checkpoint.get("gone", {})
+    return Trained(network.eval(), config, checkpoint["metrics"], origin, arrangement, gone)
 
 
 def load_weights(network: nn.Module, weights: dict[str, Any], path: str | Path) -> None:

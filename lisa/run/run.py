@@ -98,10 +98,10 @@ class Run:
         self._refuse_different((training.get("epoch", 0), training.get("batch", 0)))
         if saved is None:
             return None, notes
-        gone = ", ".join(f"{name} = {value}" for name, value in saved.get("gone", {}).items())
-        if gone:
+        if saved["gone"]:
+            gone = ", ".join(f"{name} = {value}" for name, value in saved["gone"].items())
             raise InputError(
-                f"{self.folder.path}: trained with {gone}, which is gone: go on with the version of LISA "
+                f"{self.folder.path}: trained with {gone}, which this version has not: go on with the one "
                 f"that began it, or begin a new run with --init {self.folder.path}/last.pt"
             )
         before = Config.from_dict(saved["config"])

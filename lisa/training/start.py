@@ -3,7 +3,9 @@
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from lisa.config import Config
@@ -42,7 +44,7 @@ class Faces(NamedTuple):
     train: list[Pair]
     val: list[Pair]
     notes: list[str]
-    """How masks were read, where that is no matter of course."""
+    """What the user should know of the masks."""
 
 
 def settle_workers(config: Config, world: World) -> Config:
@@ -81,10 +83,7 @@ def load_faces(config: Config, world: World) -> Faces:
     also = check_pairs(val, world.all_gather, world.rank, world.world_size)
     notes += [f"train: {note}" for note in checked.notes] + [f"val: {note}" for note in also.notes]
     notes += encoding_notes(config.encoding)
-    named = zip(config.labels.names, checked.class_counts, strict=True)
-    absent = [name for name, count in named if count == 0 and name not in config.encoding.missing]
-    if absent:
-        notes.append(f"no training mask has {', '.join(absent)}: they can't be learned")
+    notes += absent_notes(config, checked.class_counts)
     return Faces(train, val, notes)
 
 
@@ -96,6 +95,15 @@ def encoding_notes(encoding: Encoding) -> list[str]:
     if encoding.missing:
         notes.append(f"no id of the encoding is {', '.join(encoding.missing)}: they can't be learned")
     return notes
+
+
+def absent_notes(config: Config, counts: NDArray[np.int64]) -> list[str]:
+    """Which labels no training mask has; ``counts`` are their pixels, (C,). A flip makes left of right."""
+    labels, encoding = config.labels, config.encoding
+    seen = counts + (counts[list(labels.flipped_ids)] if config.augment.flip > 0 else 0)
+    named = zip(labels.names, seen, strict=True)
+    absent = [name for name, count in named if count == 0 and name not in encoding.missing]
+    return [f"no training mask has {', '.join(absent)}: nothing to learn from"] if absent else []
 
 
 def begin(config: Config, world: World, faces: Faces, run: Run) -> tuple[Config, Step, EpochBatches]:

@@ -19,7 +19,8 @@ SUFFIX = ".safetensors"
 KEY = "lisa"
 """The one entry of the file's metadata: several would come in another order each time."""
 FIELDS = ("format", "config", "labels", "metrics", "versions")
-"""What of a checkpoint the metadata hold, as JSON, beside the weights; ``arrangement`` too where known."""
+"""What of a checkpoint the metadata hold, as JSON, beside the weights; OPTIONAL too where it is known."""
+OPTIONAL = ("arrangement", "gone")
 
 
 def write_packed(checkpoint: dict[str, Any], path: Path) -> None:
@@ -30,7 +31,8 @@ def write_packed(checkpoint: dict[str, Any], path: Path) -> None:
         OSError: no room; the file is then as it was.
     """
     weights = {name: _packed(name, value) for name, value in checkpoint["weights"].items()}
-    content = {field: checkpoint[field] for field in (*FIELDS, "arrangement") if field in checkpoint}
+    known = [*FIELDS, *(field for field in OPTIONAL if checkpoint.get(field))]
+    content = {field: checkpoint[field] for field in known}
     # A second training gives the same weights and figures, in other seconds.
     content["metrics"] = {name: value for name, value in content["metrics"].items() if name != "timing"}
     write_whole(path, safetensors.torch.save(weights, {KEY: json.dumps(content, sort_keys=True)}))

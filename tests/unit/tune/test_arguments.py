@@ -73,6 +73,19 @@ def test_a_search_of_an_older_version_goes_on(kind: str, tmp_path: Path):
         pass
 
 
+@pytest.mark.parametrize("kind", ["folder", "url"])
+def test_a_search_does_not_go_on_without_an_option_that_it_had(kind: str, tmp_path: Path):
+    recipe = SearchArguments(config=Config()).recipe()
+    results = str(tmp_path / "s") if kind == "folder" else f"file://{tmp_path}/s"
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / MARKER).write_text(json.dumps(recipe | {"augment.mixup": 0.3}))
+    with (
+        pytest.raises(InputError, match=r"begun with augment\.mixup = 0\.3, .*: choose another --output"),
+        claim(results, json.loads(json.dumps(recipe)), resume=True),
+    ):
+        pass
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

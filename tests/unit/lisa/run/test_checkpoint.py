@@ -1,15 +1,18 @@
 """Checkpoints: atomic, weights-only, refused when they are not ours."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
+from deploy.gate import metadata_of
 from lisa.config import Config
 from lisa.errors import InputError
 from lisa.models import LISA
 from lisa.run import checkpoint
+from lisa.weights.packed import write_packed
 
 
 def saved(path: Path) -> LISA:
@@ -27,12 +30,33 @@ def test_round_trip(tmp_path: Path):
     assert torch.equal(trained.network(picture), network(picture))
 
 
-def test_a_network_is_read_whatever_option_is_gone_that_trained_it(tmp_path: Path):
+@pytest.mark.parametrize(
+    ("before", "gone"),
+    [
+        ({"loss": {"focal": 1.0, "focal_gamma": 3.0}}, {"loss.focal": 1.0}),
+        ({"loss": {"cross_entropy": 0.0, "dice": 0.0, "lovasz": 0.0, "focal": 1.0}}, {"loss.focal": 1.0}),
+        (
+            {"model": {"auxiliary": True}, "loss": {"auxiliary": 0.2}, "augment": {"mixup": 0.3}},
+            {"model.auxiliary": True, "augment.mixup": 0.3},
+        ),
+        ({"augment": {"border": "background", "erase": 0.0}}, {"augment.border": "background"}),
+        ({"augment": {"border": "ignore", "cutmix": 0.0}}, {}),
+    ],
+)
+def test_networks_trained_with_removed_options_are_read(
+    before: dict[str, dict[str, Any]], gone: dict[str, Any], tmp_path: Path
+):
+    """And packed: what trained them is told by every file."""
     content = checkpoint.payload(LISA().state_dict(), Config(), {})
-    content["config"]["loss"] |= {"focal": 1.0, "focal_gamma": 2.0}
+    for section, fields in before.items():
+        content["config"][section] |= fields
     checkpoint.save(content, tmp_path / "x.pt")
-    assert checkpoint.load_network(tmp_path / "x.pt").config == Config()
-    assert checkpoint.load(tmp_path / "x.pt")["gone"] == {"loss.focal": 1.0}
+    write_packed(checkpoint.load(tmp_path / "x.pt"), tmp_path / "x.safetensors")
+    for name in ("x.pt", "x.safetensors"):
+        trained = checkpoint.load_network(tmp_path / name)
+        assert trained.config == Config()
+        assert trained.gone == gone
+        assert metadata_of(trained).get("gone", {}) == gone
 
 
 def test_a_failed_save_keeps_the_former_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

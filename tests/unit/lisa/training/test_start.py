@@ -1,7 +1,6 @@
 """What a run settles when it begins, and what it says of a run that goes on with other options."""
 
 import dataclasses
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,9 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
-from lisa.config import Config, DataConfig, ModelConfig, OptimConfig, TrainConfig
+from lisa.config import AugmentConfig, Config, DataConfig, ModelConfig, OptimConfig, TrainConfig
 from lisa.data import shared_memory
 from lisa.errors import InputError
 from lisa.evaluation.metrics import figures
@@ -20,7 +18,7 @@ from lisa.models import build
 from lisa.run import checkpoint
 from lisa.training import loop, precision, start
 from lisa.training.loop import fit
-from lisa.training.start import changes, settle_workers, start_network
+from lisa.training.start import absent_notes, changes, settle_workers, start_network
 from lisa.world import World
 
 
@@ -100,23 +98,26 @@ def test_a_run_does_not_go_on_without_an_option_that_is_gone(make_faces: Callabl
     checkpoint.save(last, tmp_path / "run/last.pt")
     longer = dataclasses.replace(config, train=dataclasses.replace(config.train, epochs=2))
     with pytest.raises(
-        InputError, match=r"trained with loss\.focal = 1\.0, which is gone: .* --init .*last\.pt"
+        InputError, match=r"trained with loss\.focal = 1\.0, which this version has not: .* --init .*last\.pt"
     ):
         fit(longer, World(), resume=True)
     anew = dataclasses.replace(config.train, init=f"{tmp_path}/run/last.pt")
     assert fit(dataclasses.replace(config, train=anew, output=str(tmp_path / "anew")), World()).finished
 
 
-def test_labels_that_no_training_mask_has_are_named(
-    make_faces: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
-    root = make_faces()
-    for path in (root / "train/masks").iterdir():
-        ids = np.asarray(Image.open(path))
-        Image.fromarray(np.where((ids == IDS["nose"]) | (ids == IDS["u_lip"]), IDS["skin"], ids)).save(path)
-    fit(small(root, tmp_path / "run"), World())
-    said = " ".join(capsys.readouterr().out.split())
-    assert re.search(r"no training mask has [^:]*\bnose\b[^:]*\bu_lip\b[^:]*: they can't be learned", said)
+def test_labels_that_no_training_mask_has_are_named():
+    counts = np.ones(19, np.int64)
+    assert absent_notes(Config(), counts) == []
+    counts[[IDS["nose"], IDS["l_ear"]]] = 0
+    assert absent_notes(Config(), counts) == ["no training mask has nose: nothing to learn from"]
+    upright = Config(augment=AugmentConfig(flip=0))
+    assert absent_notes(upright, counts) == ["no training mask has nose, l_ear: nothing to learn from"]
+    counts[IDS["r_ear"]] = 0
+    assert absent_notes(Config(), counts) == [
+        "no training mask has nose, l_ear, r_ear: nothing to learn from"
+    ]
+    unknown = Config(data=DataConfig(encoding="background,skin"))
+    assert absent_notes(unknown, np.array([5, 5] + [0] * 17)) == []  # the encoding's own note tells of these
 
 
 def test_a_metric_that_is_no_number_is_said_after_the_first_epoch(
