@@ -79,8 +79,8 @@ def drawn() -> Config:
             rotation=12, scale=0.15, shift=0.04, hue=0.08, blur=1.0, noise=0.05, wide=0.3, negatives=0.04
         ),
         loss=LossConfig(lovasz=1.0),
-        optim=OptimConfig(lr=4e-3),
-        train=TrainConfig(epochs=3, batch_size=8),
+        optim=OptimConfig(name="muon", lr=4e-3),
+        train=TrainConfig(epochs=2, batch_size=8),
         output="runs/drawn",
     )
 

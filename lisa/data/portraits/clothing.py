@@ -10,11 +10,11 @@ from lisa.data.portraits.fabric import make_fabric
 from lisa.data.portraits.pose import Pose
 
 COLLARS = {
-    "crew": 0.2, "vee": 0.14, "shirt": 0.15, "suit": 0.16, "high": 0.08, "straps": 0.12, "scarf": 0.05,
+    "crew": 0.22, "vee": 0.15, "shirt": 0.17, "suit": 0.16, "high": 0.05, "straps": 0.12, "scarf": 0.03,
     "hood": 0.04, "wide": 0.06,
 }  # fmt: skip
 """Kinds of clothes and how often each comes."""
-DIPS = {"crew": 0.04, "vee": 0.16, "shirt": 0.13, "suit": 0.2, "high": -0.05, "scarf": 0.0, "hood": 0.05}
+DIPS = {"crew": 0.1, "vee": 0.19, "shirt": 0.16, "suit": 0.23, "high": -0.03, "scarf": 0.03, "hood": 0.1}
 """How far below the sides of the neck each opening reaches."""
 COVERING = ("high", "scarf")
 """Clothes that leave no room for a necklace."""
@@ -70,12 +70,14 @@ class _Shape:
 def draw_cloth(canvas: Canvas, pose: Pose, skin: Array, rng: np.random.Generator, low: bool) -> None:
     """Shoulders and a collar; ``low`` keeps it off the neck so that a necklace shows."""
     kind = one_of({name: COLLARS[name] for name in COLLARS if not (low and name in COVERING)}, rng)
-    fabric = make_fabric(canvas, rng)
+    below = canvas.picture[int(0.75 * canvas.size) :]  # cloth of the colour of what is around it
+    own = below[rng.integers(len(below)), rng.integers(canvas.size)] if rng.random() < 0.2 else None
+    fabric = make_fabric(canvas, rng, own)
     shape = _Shape(
         neck=float(rng.uniform(0.15, 0.21)),
         height=float(rng.uniform(0.26, 0.335) if low else rng.uniform(0.16, 0.335)),
         dip=DIPS.get(kind, 0.12) * float(rng.uniform(0.7, 1.3)) + 0.02 * low,
-        slope=float(rng.uniform(0.0, 0.2)),
+        slope=float(rng.uniform(-0.04, 0.17)),
         turn=float(rng.normal(0, 0.1)),
         shift=float(rng.normal(0, 0.03)),
         round=0.0 if kind in ("vee", "shirt", "suit") else 1.0,

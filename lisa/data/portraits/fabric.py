@@ -8,9 +8,10 @@ PLAIN = (0.04, 0.12, 0.5, 0.9, 0.97)
 """Greys that clothes often have."""
 
 
-def make_fabric(canvas: Canvas, rng: np.random.Generator) -> Array:
-    """Cloth all over the frame (size, size, 3), with folds."""
+def make_fabric(canvas: Canvas, rng: np.random.Generator, color: Array | None = None) -> Array:
+    """Cloth all over the frame (size, size, 3), with folds; of a random colour where none (3,) is given."""
     base = rng.uniform(0.02, 0.95, 3) if rng.random() < 0.55 else np.full(3, rng.choice(PLAIN))
+    base = base if color is None else color
     other = np.clip(base + rng.normal(0, 0.35, 3), 0, 1)
     mixed = (base + (other - base) * _pattern(canvas, rng)[..., None]).astype(np.float32)
     folds = 1 + np.float32(rng.uniform(0.1, 0.35)) * noise(rng, canvas.size, (5, 9))

@@ -31,12 +31,12 @@ def draw_back(canvas: Canvas, pose: Pose, cut: Haircut, hair: Strands, rng: np.r
     if cut.bun:
         x, y, size = rng.normal(0, 0.07), -0.44 - cut.top, rng.uniform(0.05, 0.13)
         bun = np.array([(-1.0, 0), (-0.7, -0.9), (0.7, -0.9), (1.0, 0), (0, 1.0)]) * size + (x, y)
-        hair.paint(canvas, pose.silhouette(_wavy(bun, rng, 0.03)), dim=0.9)
+        hair.paint(canvas, pose.behind(_wavy(bun, rng, 0.03)), dim=0.9)
     if cut.tail:
         _draw_tail(canvas, pose, hair, rng)
     if not cut.long:
         nape = np.array([(-0.2, -0.3), (0.2, -0.3), (0.18, 0.1), (-0.18, 0.1)])
-        hair.paint(canvas, pose.silhouette(nape), dim=0.7)
+        hair.paint(canvas, pose.behind(nape), dim=0.7)
         return
     tip = cut.length
     heights = np.array((-0.3, -0.1, 0.1 + 0.2 * tip, 0.8 * tip + 0.02, tip))
@@ -68,7 +68,7 @@ def _draw_tail(canvas: Canvas, pose: Pose, hair: Strands, rng: np.random.Generat
     ]
     curve = smooth(np.array(line) * (side, 1), closed=False)
     widths = wide * np.interp(np.linspace(0, 1, len(curve)), (0, 0.4, 1), (0.8, 1.2, 0.4))
-    hair.paint(canvas, pose.silhouette(stroke(curve, widths)), dim=0.85)
+    hair.paint(canvas, pose.behind(stroke(curve, widths)), dim=0.85)
 
 
 def _hairline(cut: Haircut, x: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:

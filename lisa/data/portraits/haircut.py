@@ -49,7 +49,7 @@ class Haircut:
 def draw_haircut(rng: np.random.Generator, traits: Traits) -> Haircut:
     """A random haircut; hidden ears need hair that is long enough to hide them."""
     covers = not (traits.left_ear and traits.right_ear)
-    long = rng.random() < (0.88 if covers else 0.3)
+    long = rng.random() < (0.8 if covers else 0.25)
     curl, frizz = float(rng.beta(1, 2.2)), float(rng.beta(1, 2))
     side = float(rng.uniform(0.02, 0.17) if long else rng.uniform(0.004, 0.05))
     top = float(rng.uniform(0.03, 0.17) if long else rng.uniform(0.01, 0.13))
@@ -62,10 +62,10 @@ def draw_haircut(rng: np.random.Generator, traits: Traits) -> Haircut:
     up = not long and rng.random() < 0.22
     return Haircut(
         front=FRONTS[rng.choice(6, p=LONG_FRONTS if long else SHORT_FRONTS)],
-        length=float(rng.uniform(0.14, 0.75)) if long else float(rng.uniform(-0.05, 0.03)),
+        length=float(rng.uniform(0.12, 0.7)) if long else float(rng.uniform(-0.05, 0.03)),
         top=top,
         side=side,
-        flare=float(rng.normal(0.05, 0.08)),
+        flare=float(rng.normal(0.02, 0.08)),
         part=float(rng.uniform(-0.13, 0.13)),
         lean=float(np.clip(lean, -0.15, 0.15)),
         curl=curl,

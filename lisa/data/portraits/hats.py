@@ -32,13 +32,18 @@ def _mirrored(half: list[tuple[float, float]]) -> Points:
 
 def _dome(canvas: Canvas, pose: Pose, fabric: Array, top: float, rng: np.random.Generator) -> float:
     """The part that sits on the head; returns y of its lower edge."""
-    wide, high = 0.252 + 0.5 * top, -0.48 - top * 0.6 - rng.uniform(0, 0.09)
-    low = float(rng.uniform(-0.32, -0.215))
-    square = rng.uniform(0.5, 0.9)
-    half = [(0.0, high), (wide * square, high + 0.03), (wide * 0.97, -0.38), (wide, low + 0.03)]
+    wide, high = 0.245 + 0.5 * top, -0.42 - top * 0.6 - rng.uniform(0, 0.07)
+    low = float(rng.uniform(-0.29, -0.2))
+    square, drop = rng.uniform(0.4, 0.8), rng.uniform(0.02, 0.11)
+    half = [(0.0, high), (wide * square, high + 0.04), (wide * 0.97, -0.36), (wide, low + drop)]
     half += [(wide * 0.5, low), (0.0, low - 0.005)]
     _put(canvas, pose.silhouette(_mirrored(half)), fabric)
     return low
+
+
+def _before(pose: Pose, points: Points, lift: float) -> Points:
+    """Frame coordinates of points (N, 2) on the dome's front, ``lift`` above the forehead's surface."""
+    return pose.surface(np.column_stack([points[:, 0], pose.stretched(points[:, 1])]), lift)
 
 
 def _draw_wool(canvas: Canvas, pose: Pose, fabric: Array, top: float, rng: np.random.Generator) -> None:
@@ -66,18 +71,18 @@ def _draw_cap(canvas: Canvas, pose: Pose, fabric: Array, top: float, rng: np.ran
     other = make_fabric(canvas, rng) if rng.random() < 0.4 else np.clip(fabric * np.float32(0.75), 0, 1)
     if rng.random() < 0.5:
         badge = smooth([(-0.07, low - 0.06), (0.07, low - 0.06), (0.06, low - 0.15), (-0.06, low - 0.15)])
-        canvas.paint(canvas.cover(pose.surface(badge, 0.05)), rng.uniform(0, 1, 3), opacity=0.9)
+        canvas.paint(canvas.cover(_before(pose, badge, 0.05)), rng.uniform(0, 1, 3), opacity=0.9)
     if rng.random() < 0.15:
         return
     long, wide = rng.uniform(0.04, 0.1), rng.uniform(0.17, 0.25)
     half = [(0.0, low - 0.05), (wide, low - 0.015), (wide * 0.8, low + long * 0.7), (0.0, low + long)]
-    _put(canvas, pose.surface(_mirrored(half), 0.06), other, float(rng.uniform(0.4, 0.8)))
+    _put(canvas, _before(pose, _mirrored(half), 0.06), other, float(rng.uniform(0.4, 0.8)))
 
 
 def _draw_brim(canvas: Canvas, pose: Pose, fabric: Array, top: float, rng: np.random.Generator) -> None:
     """A straw hat, a fedora, a cowboy's hat: a crown, a ribbon and a brim that may turn up at the sides."""
     low = _dome(canvas, pose, fabric, top, rng)
-    reach, up = rng.uniform(0.32, 0.56), rng.normal(0, 0.06)
+    reach, up = rng.uniform(0.3, 0.5), rng.normal(0, 0.06)
     half = [
         (0.0, low - 0.06),
         (reach * 0.5, low - 0.05),
@@ -97,7 +102,7 @@ def _draw_beret(canvas: Canvas, pose: Pose, fabric: Array, top: float, rng: np.r
     """A beret or a flat cap, down at one side."""
     side, low = rng.choice((-1, 1)), rng.uniform(-0.33, -0.27)
     outline = np.array([
-        (-0.27, low), (-0.3, -0.4), (-0.12, -0.5 - top), (0.2, -0.5 - top), (0.38, -0.38), (0.36, -0.28),
+        (-0.27, low), (-0.3, -0.4), (-0.12, -0.46 - top), (0.2, -0.46 - top), (0.38, -0.38), (0.36, -0.28),
         (0.25, low + 0.04), (0.0, low + 0.01),
     ])  # fmt: skip
     _put(canvas, pose.silhouette(smooth(outline * (side, 1))), fabric)
@@ -106,7 +111,7 @@ def _draw_beret(canvas: Canvas, pose: Pose, fabric: Array, top: float, rng: np.r
 def _draw_band(canvas: Canvas, pose: Pose, fabric: Array, top: float, rng: np.random.Generator) -> None:
     """A bandana, a turban or a head band; hair shows above the narrow ones."""
     low, thick = rng.uniform(-0.3, -0.22), rng.uniform(0.05, 0.2)
-    wide, high = 0.248 + top * 0.4, -0.46 - top * 0.8
+    wide, high = 0.245 + top * 0.4, -0.43 - top * 0.7
     if rng.random() < 0.5:
         half = [(0.0, max(low - thick, high)), (wide * 0.6, low - thick * 0.95), (wide, low - 0.06)]
     else:
@@ -123,7 +128,7 @@ def _draw_hood(canvas: Canvas, pose: Pose, fabric: Array, top: float, rng: np.ra
     """A hood, a veil or a headscarf: around the face and down to the shoulders."""
     open_, low = rng.uniform(0.2, 0.25), rng.uniform(-0.36, -0.27)
     wide = open_ + rng.uniform(0.06, 0.16)
-    outer = [(0.0, -0.5 - top), (wide * 0.7, -0.46 - top), (wide, -0.25), (wide, 0.1), (wide + 0.1, 0.5)]
+    outer = [(0.0, -0.46 - top), (wide * 0.7, -0.42 - top), (wide, -0.25), (wide, 0.1), (wide + 0.1, 0.5)]
     inner = [(open_ - 0.02, 0.5), (open_ - 0.03, 0.2), (open_, -0.05), (open_ * 0.85, low + 0.08), (0.0, low)]
     half = smooth([*outer], closed=False), smooth([*inner], closed=False)
     right = np.concatenate(half)
@@ -135,7 +140,7 @@ def _draw_helmet(canvas: Canvas, pose: Pose, fabric: Array, top: float, rng: np.
     """A helmet or a mortarboard: hard, and shiny or flat on top."""
     low = _dome(canvas, pose, fabric, top, rng)
     if rng.random() < 0.5:
-        y = -0.5 - top
+        y = -0.46 - top
         board = np.array([(-0.4, y), (0.0, y - 0.08), (0.4, y), (0.0, y + 0.08)])
         _put(canvas, pose.silhouette(board), np.clip(fabric * np.float32(0.9), 0, 1))
         return

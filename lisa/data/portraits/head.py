@@ -41,8 +41,13 @@ def draw_neck(
     left = [(-x, y) for x, y in reversed(right)]
     outline = smooth(moved([*right, (width + 0.3, 0.7), (-width - 0.3, 0.7), *left], lean, 0))
     neck = canvas.cover(pose.silhouette(outline))
-    canvas.paint(neck, skin * rng.uniform(0.82, 0.97), "neck")
-    _shade(canvas, neck, canvas.blob(pose.silhouette([(lean, 0.27)])[0], (0.17, 0.05)), 0.45 * look.contrast)
+    canvas.paint(neck, skin * rng.uniform(0.7, 1.03), "neck")
+    _shade(
+        canvas,
+        neck,
+        canvas.blob(pose.silhouette([(lean, 0.27)])[0], (0.17, 0.05)),
+        float(rng.uniform(0.1, 0.75)) * look.contrast,
+    )
     for side in (-1, 1):
         tendon = [(side * 0.1 + lean, 0.3), (side * 0.05 + lean, 0.42)]
         canvas.lit(canvas.cover(stroke(pose.silhouette(tendon), 0.02)), 1 - 0.12 * look.age * np.ones(3))
@@ -59,7 +64,7 @@ def ear_center(pose: Pose, side: int) -> tuple[float, float]:
     """The middle of an ear in silhouette coordinates; the far one hides behind the cheek."""
     return side * 0.242 + side * 0.12 * min(0.0, -side * pose.turn) - 0.1 * max(
         0.0, -side * pose.turn
-    ) * side, -0.048
+    ) * side, -0.04
 
 
 def lobe(pose: Pose, side: int) -> Points:
@@ -69,10 +74,13 @@ def lobe(pose: Pose, side: int) -> Points:
 
 
 def draw_ear(canvas: Canvas, pose: Pose, skin: Array, side: int, rng: np.random.Generator) -> None:
-    """One ear: side 1 is the picture's right, the person's left. Turning away from it makes it wider."""
+    """One ear, some 60 mm high: side 1 is the picture's right, the person's left.
+
+    A head that turns away from it makes it wider.
+    """
     x, y = ear_center(pose, side)
     open_to_view = max(0.0, -side * pose.turn)
-    wide, high = rng.uniform(0.032, 0.05) + 0.045 * open_to_view, rng.uniform(0.075, 0.1)
+    wide, high = rng.uniform(0.032, 0.05) + 0.045 * open_to_view, rng.uniform(0.095, 0.12)
     shape = np.array([
         (-0.6, 0.75), (-0.7, 0.0), (-0.5, -0.7), (0.2, -1.0), (0.95, -0.7), (1.0, -0.1), (0.7, 0.45),
         (0.45, 0.9), (0.0, 1.0),
@@ -88,8 +96,14 @@ def draw_ear(canvas: Canvas, pose: Pose, skin: Array, side: int, rng: np.random.
     canvas.lit(canvas.cover(pose.silhouette(hollow)), dark)
 
 
-def draw_face(canvas: Canvas, pose: Pose, skin: Array, outline: Points) -> Patch:
-    """Forehead, cheeks and chin in one shape."""
-    face = canvas.cover(pose.silhouette(smooth(outline)))
+def draw_face(
+    canvas: Canvas, pose: Pose, look: Look, skin: Array, outline: Points, rng: np.random.Generator
+) -> Patch:
+    """Forehead, cheeks and chin in one shape, and their shadow on the neck."""
+    edge = pose.silhouette(smooth(outline))
+    face = canvas.cover(edge)
+    fall = -np.array(look.light[:2]) * rng.uniform(0.02, 0.1) + (0, rng.uniform(0.0, 0.04))
+    dark = 1 - look.contrast * rng.uniform(0, 0.6) * np.array((0.9, 1, 1))
+    canvas.lit(canvas.cover(moved(edge, *fall.tolist())), dark)
     canvas.paint(face, skin, "skin")
     return face

@@ -62,6 +62,7 @@ def _draw_microphone(canvas: Canvas, pose: Pose, skin: Array, rng: np.random.Gen
 def _draw_mask(canvas: Canvas, pose: Pose, skin: Array, rng: np.random.Generator) -> None:
     """A cloth from the bridge of the nose to about the chin, with pleats and loops around the ears."""
     high, wide, low = rng.uniform(-0.06, 0.03), rng.uniform(0.19, 0.225), rng.uniform(0.27, 0.33)
+    wide, low = wide * pose.width, float(pose.stretched(low))
     fabric = make_fabric(canvas, rng) if rng.random() < 0.4 else rng.uniform(0.1, 1, 3) * rng.uniform(0.5, 1)
     right = [(0.09, high + 0.03), (wide, high + 0.08), (wide * 0.98, 0.14), (0.12, low - 0.03)]
     outline = smooth([(0.0, high), *right, (0.0, low), *((-x, y) for x, y in reversed(right))])

@@ -52,7 +52,7 @@ def draw_portrait(
         draw_ear(canvas, pose, skin, side, rng)
     short = not cut.long and look.makeup == 0
     beard = float(rng.uniform(0.15, 1)) if short and rng.random() < 0.45 else 0.0
-    face = draw_face(canvas, pose, flat, outline)
+    face = draw_face(canvas, pose, look, flat, outline, rng)
     draw_complexion(canvas, pose, look, face, rng, beard)
     draw_brows(canvas, pose, look, rng)
     glasses = draw_glasses_kind(rng) if traits.glasses else None

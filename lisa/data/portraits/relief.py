@@ -7,9 +7,11 @@ sockets. How deep the relief is and how hard the light varies far beyond what ph
 import numpy as np
 
 from lisa.data.portraits.canvas import Array, Canvas, Patch
+from lisa.data.portraits.head import FACE
 from lisa.data.portraits.look import Look
 from lisa.data.portraits.pose import DEPTH, EYE, MOUTH_Y, Pose
 
+FACE_HALF = max(x for x, _ in FACE)
 BUMPS = (
     # x, y, height above the head's round surface, radius across, radius down; those with x lie at both sides
     (0.0, -0.10, 0.012, 0.020, 0.040),
@@ -49,7 +51,7 @@ def light_face(canvas: Canvas, pose: Pose, look: Look, face: Patch, rng: np.rand
     if rng.random() < 0.3:  # a second lamp from the other side
         fill = np.clip((lz + across * lx * 2 - down * ly) / length, 0, 1) * np.float32(rng.uniform(0.1, 0.5))
         brightness += fill * hard
-    _cast_shadows(canvas, pose, look, face, brightness)
+    _cast_shadows(canvas, pose, look, face, brightness, rng)
     # Light that has passed through the skin is red: shadows are warmer than lights.
     warmth = np.array((0.25, 0.0, -0.1), np.float32) * np.float32(rng.uniform(0, 1))
     field = np.maximum(brightness, 0.08)[..., None] ** (1 - warmth * 0.6)
@@ -61,9 +63,11 @@ def light_face(canvas: Canvas, pose: Pose, look: Look, face: Patch, rng: np.rand
 
 def _height(canvas: Canvas, pose: Pose, face: Patch, depth: float, rng: np.random.Generator) -> Array:
     """How far each pixel of the face's rectangle stands out towards the camera, in units of the frame."""
-    center = pose.place(np.array([(-0.06 * pose.turn, -0.02)]))[0]
-    x = (canvas.x[face.rows, face.cols] - np.float32(center[0])) / np.float32(0.27 * pose.scale)
-    y = (canvas.y[face.rows, face.cols] - np.float32(center[1])) / np.float32(0.42 * pose.scale)
+    top, bottom = pose.stretched((FACE[0][1], FACE[-1][1]))
+    center = pose.place(np.array([(-0.06 * pose.turn, (top + bottom) / 2)]))[0]
+    wide, high = 1.16 * FACE_HALF * pose.width * pose.scale, 0.6 * (bottom - top) * pose.scale
+    x = (canvas.x[face.rows, face.cols] - np.float32(center[0])) / np.float32(wide)
+    y = (canvas.y[face.rows, face.cols] - np.float32(center[1])) / np.float32(high)
     height = np.float32(DEPTH * rng.uniform(0.7, 1.2)) * np.sqrt(np.clip(1 - x * x - y * y, 0.02, 1))
     for bump_x, bump_y, rise, across, down in BUMPS:
         strength = rise * depth * rng.uniform(0.6, 1.4)
@@ -88,7 +92,9 @@ def _add(field: Array, face: Patch, spot: Patch, strength: float) -> None:
     field[rows, cols] += np.float32(strength) * alpha
 
 
-def _cast_shadows(canvas: Canvas, pose: Pose, look: Look, face: Patch, brightness: Array) -> None:
+def _cast_shadows(
+    canvas: Canvas, pose: Pose, look: Look, face: Patch, brightness: Array, rng: np.random.Generator
+) -> None:
     """Darkens where the nose, the brows and the lower lip keep the light away."""
     lx, ly, _ = look.light
     reach = np.array((-lx, -ly)) * 0.07
@@ -100,4 +106,4 @@ def _cast_shadows(canvas: Canvas, pose: Pose, look: Look, face: Patch, brightnes
     ):
         place = pose.surface([(x, y)], 0.02)[0] + reach * pose.scale
         spot = canvas.blob(place, (wide * pose.scale, high * pose.scale))
-        _add(brightness, face, spot, -strength * look.contrast)
+        _add(brightness, face, spot, -strength * float(rng.uniform(0.5, 2)) * look.contrast)
