@@ -18,6 +18,7 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from .console import say
 from .errors import CannotStartError, DeviceLostError
 from .files import (
     SETTINGS_FILE,
@@ -159,7 +160,7 @@ def _predict(
     """What writes into the output folder."""
     prepare_output(options.output)
     settings = settings_of(options, digest, choose_precision(options.precision, devices[0]))
-    since = claim(options.output, settings, options.overwrite)
+    since = claim(options.output, settings, options.overwrite, lambda text: say(text, console))
     todo = [job for job in jobs if not already_done(writer, job, since)]
     report = Report(total=len(jobs), skipped=len(jobs) - len(todo))
     report.advice = options.advice
@@ -277,11 +278,6 @@ def main(argv: list[str] | None = None, default_model: Callable[[], Path] | None
     except KeyboardInterrupt:
         return 130
     return conclude(report, console)
-
-
-def say(text: str, console: Console) -> None:
-    """A line as it is, which no width breaks."""
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def conclude(report: Report, console: Console) -> int:

@@ -50,16 +50,34 @@ def prepare_output(folder: Path) -> None:
         raise CannotStartError(f"--output {folder}: {error.strerror or error}") from None
 
 
-def claim(folder: Path, settings: dict[str, Any], overwrite: bool) -> float:
-    """Notes the settings in the output folder. The time since when its label maps are of these settings."""
+def claim(folder: Path, settings: dict[str, Any], overwrite: bool, tell: Callable[[str], None]) -> float:
+    """Notes the settings in the output folder. The time since when its label maps are of these settings.
+
+    ``tell`` hears of settings that were others before: nothing in the folder counts as done then.
+    """
     path = folder / SETTINGS_FILE
     content = json.dumps(settings, indent=1).encode()
     try:
-        if overwrite or not path.is_file() or path.read_bytes() != content:
+        before = path.read_bytes() if path.is_file() else None
+        if overwrite or before != content:
             write_whole(path, content)
-        return path.stat().st_mtime
+        since = path.stat().st_mtime
     except OSError as error:
         raise CannotStartError(f"--output {folder}: {error.strerror or error}") from None
+    if before is not None and before != content and not overwrite:
+        tell(f"{folder}: made with {_others(before, settings)}; all of it is done anew")
+    return since
+
+
+def _others(before: bytes, settings: dict[str, Any]) -> str:
+    """What of the settings was otherwise, and how it was."""
+    try:
+        former = json.loads(before)
+    except ValueError:
+        return "unknown settings"
+    names = [name for name in {**former, **settings} if former.get(name) != settings.get(name)]
+    told = {name: f"{name} {former[name]}" if name in former else f"no {name}" for name in names}
+    return ", ".join("another model" if name == "model_sha256" else told[name] for name in names)
 
 
 def changed_at(path: Path) -> float:

@@ -98,15 +98,28 @@ def test_signal_ends_the_run_in_order(model: Path, tmp_path: Path, number: signa
     assert len(files(tmp_path / "out")) == report["done"] < 400
 
 
-def test_other_options_or_another_model_start_anew(model: Path, tmp_path: Path) -> None:
+def test_other_options_or_another_model_start_anew(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     write_faces(tmp_path / "in", 2)
 
     def done(*options: str) -> int:
         assert parse(model, tmp_path / "in", tmp_path / "out", *options) == 0
         return json.loads((tmp_path / "out" / "report.json").read_text())["done"]
 
-    assert [done(), done(), done("--tta", "flip"), done("--tta", "flip"), done()] == [2, 0, 2, 0, 2]
+    assert [done(), done()] == [2, 0]
+    assert "anew" not in capsys.readouterr().out
+    assert [done("--tta", "flip"), done("--tta", "flip"), done()] == [2, 0, 2]
+    told = capsys.readouterr().out
+    assert "made with tta none; all of it is done anew" in told
+    assert "made with tta flip; all of it is done anew" in told
     assert [done("--overlay"), done()] == [2, 0]  # what is missing is made; what is there already stands
+
+    settings = tmp_path / "out" / ".predict.json"
+    before = json.loads(settings.read_text())
+    settings.write_text(json.dumps({**before, "model_sha256": "0", "fit": "pad"}))
+    assert done() == 2
+    assert "made with another model, fit pad; all of it is done anew" in capsys.readouterr().out
 
 
 def test_full_disk_fails_the_pictures_and_leaves_no_pieces(

@@ -14,6 +14,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from ..console import say
 from ..errors import CannotStartError
 from ..files import (
     SETTINGS_FILE,
@@ -54,7 +55,8 @@ def predict_video(
         _refuse_others(options, film, targets)
         prepare_output(options.output)
         settings = {**settings, "steady": options.steady, "video": os.path.realpath(film.path)}
-        since = max(claim(options.output, settings, options.overwrite), changed_at(film.path))
+        since = claim(options.output, settings, options.overwrite, lambda text: say(text, console))
+        since = max(since, changed_at(film.path))
         done = all(path.is_file() and path.stat().st_mtime >= since for path in targets.values())
         if done and not _noted(options.output / "report.json").get("failed"):
             return Report(total=1, skipped=1)

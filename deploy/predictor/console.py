@@ -1,0 +1,8 @@
+"""Lines on the screen that hold paths and users' words."""
+
+from rich.console import Console
+
+
+def say(text: str, console: Console) -> None:
+    """A line as it is, which no width breaks."""
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
