@@ -35,6 +35,7 @@ from deploy.predictor.errors import CannotStartError
 from deploy.predictor.files import (
     SETTINGS_FILE,
     TEMPORARY,
+    goes_on,
     printable,
     refuse_collisions,
     refuse_foreign,
@@ -159,7 +160,7 @@ def done_before(
             return set()
         if overwrite:
             return set()
-        if target.files.cat_file(target.path(note)) != _content(settings):
+        if not goes_on(target.files.cat_file(target.path(note)), settings):
             raise CannotStartError(
                 f"{target.label}: begun with another model or other options ({note} there names them): "
                 "choose another folder, or --overwrite"
@@ -175,11 +176,7 @@ def claim(target: Store, settings: dict[str, Any], outputs: list[list[str]]) -> 
         maps = {each[-1] for each in outputs}  # each says that its picture is done
         for name in maps.intersection(target.names()):
             target.files.rm_file(target.path(name))
-        target.write(SETTINGS_FILE, _content(settings))
-
-
-def _content(settings: dict[str, Any]) -> bytes:
-    return json.dumps(settings, indent=1).encode()
+        target.write(SETTINGS_FILE, json.dumps(settings, indent=1).encode())
 
 
 def threads_per_actor(cpus: int, gpus: int) -> int:
@@ -242,7 +239,7 @@ def predict_folder(options: argparse.Namespace, console: Console) -> Report:
     if source.files == target.files:
         targets = (target.path(name) for job in jobs for name in writer.outputs(job))
         refuse_replacing(targets, (str(job.source) for job in jobs))
-    settings = settings_of(options, digest, options.precision)
+    settings = settings_of(options, writer, digest, options.precision)
     outputs = [writer.outputs(job) for job in jobs]
     done = done_before(target, settings, outputs, options.overwrite)
     todo = [job for job, names in zip(jobs, outputs, strict=True) if not done.issuperset(names)]

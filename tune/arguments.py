@@ -20,6 +20,7 @@ from lisa.data.folders import find_pairs
 from lisa.errors import ExitCode, InputError, one_line_errors
 from lisa.files import claim_folder, require_same_recipe
 from lisa.lock import LOCK, lock_folder
+from lisa.weights import DRAWN
 from tune.storage import absolute, file_system, is_url
 
 MARKER = "search.json"
@@ -96,7 +97,7 @@ def settle(config: Config) -> Config:
     places = {name: absolute(path) if (path := getattr(config.data, name)) else "" for name in names}
     data = replace(config.data, root=root, **places)
     train = config.train
-    if train.init:
+    if train.init and train.init != DRAWN:
         train = replace(train, init=absolute(train.init))
         if not Path(train.init).is_file():
             raise InputError(f"--init {train.init}: no such file")

@@ -98,11 +98,11 @@ def make_streams(
     return made
 
 
-def settings_of(options: argparse.Namespace, digest: str, precision: str) -> dict[str, Any]:
-    """Whatever changes a label map."""
+def settings_of(options: argparse.Namespace, writer: Writer, digest: str, precision: str) -> dict[str, Any]:
+    """Whatever changes a label map, and the ids of what ``--parts`` and ``--cutout`` ask for."""
     # The own order was called celebamask before there were other label sets: finished outputs are still done.
     labels = CELEBAMASK if options.labels == OWN else options.labels
-    settings = {
+    settings: dict[str, Any] = {
         "model_sha256": digest,
         "precision": precision,
         "fit": options.fit,
@@ -111,7 +111,10 @@ def settings_of(options: argparse.Namespace, digest: str, precision: str) -> dic
     }
     if is_onnx(options.model):
         settings["runtime"] = options.runtime
-    return {**settings, "faces": options.finds} if options.finds else settings
+    if options.finds:
+        settings["faces"] = options.finds
+    settings |= {f"parts/{name}": ids for name, ids in writer.parts.items()}
+    return {**settings, "cutout": writer.cutout} if writer.cutout else settings
 
 
 def predict(options: argparse.Namespace, console: Console) -> Report:
@@ -131,7 +134,7 @@ def predict(options: argparse.Namespace, console: Console) -> Report:
         model = open_model(options, devices[0])
         torch.set_num_threads(cores())
         model.warm_up()
-        settings = settings_of(options, digest, choose_precision(options.precision, devices[0]))
+        settings = settings_of(options, writer, digest, choose_precision(options.precision, devices[0]))
         return predict_video(options, model, writer, settings, console)
     if options.steady:
         raise CannotStartError("--steady: for videos")
@@ -159,7 +162,7 @@ def _predict(
 ) -> Report:
     """What writes into the output folder."""
     prepare_output(options.output)
-    settings = settings_of(options, digest, choose_precision(options.precision, devices[0]))
+    settings = settings_of(options, writer, digest, choose_precision(options.precision, devices[0]))
     since = claim(options.output, settings, options.overwrite, lambda text: say(text, console))
     todo = [job for job in jobs if not already_done(writer, job, since)]
     report = Report(total=len(jobs), skipped=len(jobs) - len(todo))

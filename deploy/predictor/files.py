@@ -19,7 +19,10 @@ if sys.platform != "win32":
 TEMPORARY = ".predict-tmp-"
 
 SETTINGS_FILE = ".predict.json"
-"""In the output folder: what made its label maps. Maps older than this file are of other settings."""
+"""In the output folder: what made its outputs. Those older than this file are of other settings."""
+
+MASKS = ("parts/", "cutout")
+"""How settings begin that say which labels a mask or a cutout has."""
 
 
 @contextlib.contextmanager
@@ -51,33 +54,50 @@ def prepare_output(folder: Path) -> None:
 
 
 def claim(folder: Path, settings: dict[str, Any], overwrite: bool, tell: Callable[[str], None]) -> float:
-    """Notes the settings in the output folder. The time since when its label maps are of these settings.
+    """Notes the settings in the output folder. The time since when its outputs are of these settings.
 
     ``tell`` hears of settings that were others before: nothing in the folder counts as done then.
     """
     path = folder / SETTINGS_FILE
-    content = json.dumps(settings, indent=1).encode()
     try:
-        before = path.read_bytes() if path.is_file() else None
-        if overwrite or before != content:
-            write_whole(path, content)
+        noted = path.is_file()
+        others = _others(path.read_bytes(), settings) if noted else ""
+        if overwrite or others or not noted:
+            write_whole(path, json.dumps(settings, indent=1).encode())
         since = path.stat().st_mtime
     except OSError as error:
         raise CannotStartError(f"--output {folder}: {error.strerror or error}") from None
-    if before is not None and before != content and not overwrite:
-        tell(f"{folder}: made with {_others(before, settings)}; all of it is done anew")
+    if others and not overwrite:
+        tell(f"{folder}: made with {others}; all of it is done anew")
     return since
+
+
+def goes_on(before: bytes, settings: dict[str, Any]) -> bool:
+    """Whether a folder with the note ``before`` was made as ``settings`` say.
+
+    Parts and cutouts that nobody asks for now may be of any kind.
+    """
+    return not _others(before, settings)
 
 
 def _others(before: bytes, settings: dict[str, Any]) -> str:
     """What of the settings was otherwise, and how it was."""
     try:
-        former = json.loads(before)
+        former: dict[str, Any] = json.loads(before)
     except ValueError:
         return "unknown settings"
-    names = [name for name in {**former, **settings} if former.get(name) != settings.get(name)]
-    told = {name: f"{name} {former[name]}" if name in former else f"no {name}" for name in names}
-    return ", ".join("another model" if name == "model_sha256" else told[name] for name in names)
+    told: list[str] = []
+    for name in {**former, **settings}:
+        mask = name.startswith(MASKS)
+        if former.get(name) == settings.get(name) or (mask and name not in settings):
+            continue
+        if name not in former:
+            told.append(f"no {name}")
+        elif mask or name == "model_sha256":
+            told.append(f"another {name.removesuffix('_sha256')}")
+        else:
+            told.append(f"{name} {former[name]}")
+    return ", ".join(told)
 
 
 def changed_at(path: Path) -> float:

@@ -115,6 +115,14 @@ def test_other_options_or_another_model_start_anew(
     assert "made with tta flip; all of it is done anew" in told
     assert [done("--overlay"), done()] == [2, 0]  # what is missing is made; what is there already stands
 
+    masks = [done("--parts", "face=skin", "--cutout", "hair"), done("--parts", "face=skin"), done()]
+    assert masks == [2, 0, 0]  # whoever asks for fewer has what there is
+    capsys.readouterr()
+    assert done("--parts", "face=skin+nose", "--cutout", "hair") == 2
+    assert "made with another parts/face; all of it is done anew" in capsys.readouterr().out
+    assert [done("--cutout", "hat"), done("--cutout", "hat")] == [2, 0]
+    assert "made with another cutout; all of it is done anew" in capsys.readouterr().out
+
     settings = tmp_path / "out" / ".predict.json"
     before = json.loads(settings.read_text())
     settings.write_text(json.dumps({**before, "model_sha256": "0", "fit": "pad"}))

@@ -14,7 +14,7 @@ from lisa.config import Config, best
 from lisa.config.command_line import parse
 from lisa.errors import InputError
 from tune import search
-from tune.arguments import MARKER, Options, claim, run_entry
+from tune.arguments import MARKER, Options, claim, run_entry, settle
 from tune.search import SearchArguments, with_own_output
 
 ROOT = Path(__file__).parents[3]
@@ -129,6 +129,11 @@ def test_bad_input_is_one_line(
         run_entry(search.main)
     assert ended.value.code == 2
     assert message in capsys.readouterr().err
+
+
+def test_weights_in_the_box_are_no_file(make_faces: Callable[..., Path]):
+    config = Config.from_dict({"data": {"root": str(make_faces())}, "train": {"init": "drawn"}})
+    assert settle(config).train.init == "drawn"
 
 
 def test_one_search_in_a_folder(tmp_path: Path):
