@@ -4,13 +4,14 @@ import faulthandler
 import os
 import signal
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from types import FrameType
-from typing import Any, TextIO
+from typing import Any, TextIO, TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -24,7 +25,9 @@ from distributed.sync_batchnorm import synchronise_batchnorm
 from lisa.console import console
 from lisa.errors import InputError
 from lisa.process import die_with_parent, flush_denormals
-from lisa.world import World
+from lisa.world import SMALL_BATCH, World
+
+T = TypeVar("T")
 
 TIMEOUT = "LISA_TIMEOUT"
 """Names the seconds after which a waiting collective fails; torch's default on Gloo is half an hour."""
@@ -34,11 +37,11 @@ DEFAULT_TIMEOUT = 300
 PATIENCE = 0.8
 """After this share of the timeout a silent rank writes down its stacks, and one without pictures gives up."""
 
+TELL_SECONDS = 5.0
+"""A rank that works alone for long tells the others so often."""
+
 FLIGHT_RECORDS = "2000"
 """Collectives that NCCL's flight recorder remembers on each rank."""
-
-SMALL_BATCH = 16
-"""Below this many pictures per rank BatchNorm's statistics are taken over all ranks, where torch can."""
 
 _TORCHRUN = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
@@ -101,6 +104,31 @@ class ProcessGroupWorld(World):
         if self.world_size > 1:
             dist.all_gather_object(values, value, group=self.control)
         return values
+
+    def fail_together_patiently(self, action: Callable[[], T]) -> T:
+        """A thread tells the others that this rank still works, whose collectives would time out."""
+        done = threading.Event()
+
+        def tell() -> None:
+            while self.any(not done.is_set()):
+                done.wait(TELL_SECONDS)
+
+        teller = threading.Thread(target=tell, daemon=True)
+        teller.start()
+        try:
+            value, fault = action(), None
+        except InputError as error:
+            value, fault = None, error
+        finally:
+            done.set()
+            teller.join()
+
+        def settled() -> T:
+            if fault is not None:
+                raise fault
+            return cast(T, value)
+
+        return self.fail_together(settled)
 
     def barrier(self) -> None:
         """Returns when every rank has come here, without a wait for the GPU."""

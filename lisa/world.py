@@ -13,6 +13,9 @@ from lisa.errors import InputError, StopAskedError, plain
 
 T = TypeVar("T")
 
+SMALL_BATCH = 16
+"""Where a rank takes fewer pictures at once, BatchNorm's statistics span all ranks, if the device can."""
+
 
 @dataclass
 class World:
@@ -89,6 +92,10 @@ class World:
         if faults:
             raise InputError(faults[0])
         return cast(T, value)
+
+    def fail_together_patiently(self, action: Callable[[], T]) -> T:
+        """:meth:`fail_together` of what may take one rank far longer than the others, who wait for it."""
+        return self.fail_together(action)
 
     def barrier(self) -> None:
         """Returns when every rank has come here."""

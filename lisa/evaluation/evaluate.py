@@ -1,7 +1,6 @@
 """Evaluation of networks on a split, each rank its own pictures, at the masks' own resolution."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from typing import NamedTuple
 
 import torch
@@ -14,7 +13,7 @@ from lisa.data.faces import Face, FaceDataset
 from lisa.data.loader import Loader
 from lisa.data.pairs import Pair
 from lisa.data.shared_memory import require_shared_memory
-from lisa.errors import StopAskedError
+from lisa.errors import InputError, StopAskedError
 from lisa.evaluation.float32 import ieee_float32
 from lisa.evaluation.metrics import Tally
 from lisa.face_parser import FaceParser, argmax_at
@@ -86,8 +85,11 @@ def evaluate_all(
     network one by one, so that neither the number of ranks nor a batch's composition can change a bit; a GPU
     takes those of one size together, and may round otherwise.
 
+    All ranks go picture by picture, so that none waits for another one's whole share: a slow machine may take
+    as long as it needs.
+
     Raises:
-        StopAskedError: a rank was asked to stop, which it did not wait for the last picture to heed.
+        StopAskedError: a rank was asked to stop, which all heed two pictures later.
         InputError: a rank met a picture that it can't read.
     """
     parsers = {
@@ -99,20 +101,16 @@ def evaluate_all(
     chunks = [list(own[start : start + at_once]) for start in range(0, len(own), at_once)]
     loader = Loader(FaceDataset(pairs, size=None), chunks, by_size, workers if chunks else 0, world)
 
-    def count_own() -> None:
-        while not world.stop_asked and (groups := loader.fetch()) is not None:
-            for group in groups:
-                for name, parser in parsers.items():
-                    _count(group, parser, results[name], loss, world.device)
-            world.beat()
+    def count_next() -> None:
+        for group in loader.fetch() or ():
+            for name, parser in parsers.items():
+                _count(group, parser, results[name], loss, world.device)
 
     try:
         with torch.inference_mode(), ieee_float32(world.device):
-            world.fail_together(lambda: _unless_stopped(count_own))
+            in_rounds(count_next, -(-len(pairs) // (world.world_size * at_once)), world)
     finally:
         loader.close()
-    if world.any(world.stop_asked):
-        raise StopAskedError
     # Each rank filled its own rows, the others are 0: these sums have no rounding, whatever the world's size.
     for tally, losses, largest in results.values():
         for tensor in (tally.confusion, tally.per_picture, losses, largest):
@@ -150,7 +148,8 @@ def _groups(faces: list[Face]) -> Iterator[list[Face]]:
     for face in faces:
         by_shape.setdefault((*face.image.shape, *face.mask.shape), []).append(face)
     for group in by_shape.values():
-        length = max(1, PIXELS_AT_ONCE // group[0].mask.numel())
+        first = group[0]  # a mask may be smaller than its picture by a whole factor
+        length = max(1, PIXELS_AT_ONCE // max(first.mask.numel(), first.image[0].numel()))
         yield from (group[start : start + length] for start in range(0, len(group), length))
 
 
@@ -160,10 +159,35 @@ def _nothing(pairs: Sequence[Pair], device: torch.device) -> Evaluation:
     return Evaluation(tally, losses, largest)
 
 
-def _unless_stopped(action: Callable[[], None]) -> None:
-    """A rank that is asked to stop tells the others after its part, not in it."""
-    with suppress(StopAskedError):
-        action()
+def _raise(fault: InputError | None) -> None:
+    if fault is not None:
+        raise fault
+
+
+def in_rounds(action: Callable[[], None], rounds: int, world: World) -> None:
+    """Every rank's ``action``, as often on each; raises on all ranks what was raised on one.
+
+    The ranks tell one another of a stop, or of a fault, while the next round goes on.
+    """
+    fault: InputError | None = None
+    answer = world.start_all_max(0)
+    for _ in range(rounds):
+        if answer():
+            break
+        answer = world.start_all_max(int(world.stop_asked or fault is not None))
+        try:
+            if fault is None:
+                action()
+        except StopAskedError:
+            continue  # the next round tells of it
+        except InputError as error:
+            fault = error
+        world.beat()
+    else:
+        answer()
+    world.fail_together(lambda: _raise(fault))
+    if world.any(world.stop_asked):
+        raise StopAskedError
 
 
 def _count(

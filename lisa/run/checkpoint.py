@@ -179,7 +179,10 @@ def _upgrade(checkpoint: dict[str, Any]) -> dict[str, Any]:
     checkpoint = {**checkpoint, "config": config, "gone": {**checkpoint.get("gone", {}), **gone}}
     training: dict[str, Any] | None = checkpoint.get("training")
     if training is not None:
-        training = {"begun_with": len(training["loss_sums"]), **training}  # format 1 did not know it
+        ranks = len(training["loss_sums"])
+        pictures = training["batch"] * config["train"]["batch_size"] / ranks
+        # Formats 1 and 2 did not know how many ranks began, and of which pictures the losses are.
+        training = {"begun_with": ranks, "loss_pictures": ranks * [pictures], **training}
         training.pop("events", None)  # format 2: lengths of TensorBoard's files
         checkpoint = {**checkpoint, "training": training}
     return {**checkpoint, "format": FORMAT}

@@ -1,5 +1,6 @@
 """The training loop. It reads from top to bottom and knows its processes only through the World."""
 
+import math
 import time
 from collections.abc import Callable
 from functools import partial
@@ -148,7 +149,9 @@ def train_epoch(step: Step, loader: Loader[Batch], batches: EpochBatches, run: R
         log_step(run, state, loss, pictures, step.config.train.epochs)
         order = answer()
     step.require_progress()  # of the last two steps too: here the host waits for the device
-    loss = sum(world.all_gather(state.loss_sum.item())) / batches.samples
+    losses = world.all_gather((state.loss_sum.item(), state.loss_pictures.item()))
+    total, counted = (sum(each) for each in zip(*losses, strict=True))
+    loss = total / counted if counted else math.nan
     timing = clock.stop(world)
     for warning in timing.warnings:
         run.log.warn(warning)
@@ -213,7 +216,8 @@ def log_step(run: Run, state: TrainState, loss: Tensor, pictures: int, epochs: i
 
 def training_loader(config: Config, world: World, pairs: list[Pair], batches: EpochBatches) -> Loader[Batch]:
     """The training pictures' loader, whose processes live as long as the run."""
-    faces = world.fail_together(lambda: open_faces(pairs, config.data.size, config.data.cache))
+    # A host that comes later, with a disk of its own, builds a cache that the others have.
+    faces = world.fail_together_patiently(lambda: open_faces(pairs, config.data.size, config.data.cache))
     return Loader(faces, batches, collate_same_size, config.data.workers, world, kept=True)
 
 

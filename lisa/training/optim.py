@@ -36,11 +36,11 @@ def make_optimizer(
     )
 
 
-def load_moments(optimizer: torch.optim.Optimizer, saved: dict[str, Any]) -> None:
+def load_moments(optimizer: torch.optim.Optimizer, saved: dict[str, Any], as_low: bool) -> None:
     """The saved moments with the config's settings, which may be others than when they were saved.
 
-    Adam and AdamW have the same moments. A rate that plateau has lowered stays as many times lower than the
-    config's.
+    Adam and AdamW have the same moments. The rate stays ``as_low`` beside the config's as it was: plateau has
+    lowered it, other schedules set it anew at the next step. What they left is no place for plateau to begin.
 
     Raises:
         InputError: the run began with Muon and should go on with Adam, or the other way round.
@@ -54,8 +54,8 @@ def load_moments(optimizer: torch.optim.Optimizer, saved: dict[str, Any]) -> Non
     ours = [{key: each for key, each in group.items() if key != "params"} for group in optimizer.param_groups]
     optimizer.load_state_dict(saved)
     for group, own in zip(optimizer.param_groups, ours, strict=True):
-        lr = group["lr"] * own["initial_lr"] / group.get("initial_lr", own["initial_lr"])
-        group.update(own, lr=lr)
+        before = group["lr"] / group.get("initial_lr", own["initial_lr"])
+        group.update(own, lr=own["initial_lr"] * (before if as_low else 1))
 
 
 class Schedule:
@@ -91,6 +91,11 @@ class Schedule:
         """Sets the optimizer's rate for optimizer step number ``step``, counted from 0."""
         if self._by_step is not None:
             self._by_step.step_update(step)
+
+    @property
+    def by_loss(self) -> bool:
+        """Whether it is plateau."""
+        return self._plateau is not None
 
     def after_epoch(self, val_loss: float) -> None:
         """Tells plateau the epoch's validation loss."""

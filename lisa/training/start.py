@@ -28,7 +28,7 @@ from lisa.training.memory import find_parts, require_normalisable
 from lisa.training.passes import ON_CPU, require_compiler
 from lisa.training.state import TrainState
 from lisa.training.step import Step
-from lisa.world import World
+from lisa.world import SMALL_BATCH, World
 
 UNTOLD = ("train.auto_batch",)
 """An option whose outcome is told, not its own value."""
@@ -186,11 +186,12 @@ def start_network(config: Config, going_on: bool) -> tuple[nn.Module, list[str]]
 def settle_parts(config: Config, step: Step, batches: EpochBatches) -> Config:
     """Cuts a rank's share of a batch into parts that fit, and joins the ranks; the config as settled.
 
-    The parts are as large as the run began with, or smaller.
+    The parts are as large as the run began with, or smaller; with ``auto_batch`` as large as memory allows.
     """
     state, world, train = step.state, step.world, config.train
     step.parts = -(-train.accumulate * state.begun_with // world.world_size)
     if train.auto_batch:
+        step.parts = train.accumulate
         # Before the ranks join: SyncBatchNorm would wait for ranks without memory.
         step.parts = find_parts(step, batches, world)
         accumulate = -(-step.parts * world.world_size // state.begun_with)
@@ -237,4 +238,19 @@ def moved(step: Step) -> list[str]:
             f"the run began with {state.begun_with} processes and goes on with {now}: batches of "
             f"{step.config.train.batch_size} as before, in {step.parts} part(s) per process"
         )
+        train, device = step.config.train, step.world.device
+        began = together(train.batch_size, state.begun_with, train.accumulate, device)
+        goes_on = together(train.batch_size, now, step.parts, device)
+        if goes_on < began:
+            notes.append(
+                f"BatchNorm normalises {goes_on} picture(s) at once, {began} when the run began: with "
+                "--auto-batch it takes as many as memory allows"
+            )
     return notes
+
+
+def together(batch: int, ranks: int, parts: int, device: torch.device) -> int:
+    """How many pictures BatchNorm normalises at once; :meth:`World.wrap` decides."""
+    at_once = max(1, batch // ranks // parts)
+    synchronised = device.type == "cuda" and at_once < SMALL_BATCH
+    return at_once * ranks if synchronised else at_once

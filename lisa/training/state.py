@@ -19,7 +19,8 @@ class TrainState:
     Random numbers need no place here: each step's are seeded by run, step and rank (:func:`step_seed`).
     ``batch`` counts the finished batches of ``epoch``, ``begun_with`` is the number of processes that the run
     began with. Numbers that a step changes are tensors on the device, so that no step waits to read one:
-    ``loss_sum`` () float64, this rank's sum of losses over the epoch's pictures so far; ``skipped`` and
+    ``loss_sum`` () float64, this rank's sum of losses over the epoch's pictures so far, and
+    ``loss_pictures`` () float64, how many those are that had a finite one; ``skipped`` and
     ``skipped_in_a_row`` () int64, steps without a finite gradient.
     """
 
@@ -38,6 +39,7 @@ class TrainState:
         self.begun_with = 0
         device = next(network.parameters()).device
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=device)
+        self.loss_pictures = torch.zeros_like(self.loss_sum)
         self.skipped = torch.zeros((), dtype=torch.int64, device=device)
         self.skipped_in_a_row = torch.zeros_like(self.skipped)
 
@@ -59,7 +61,9 @@ class TrainState:
     def count_step(self, loss: Tensor, pictures: int) -> None:
         """Moves on by a step of this loss, on so many pictures of this rank."""
         self.batch += 1
-        self.loss_sum += loss.nan_to_num(0, 0, 0) * pictures
+        counts = loss.isfinite()
+        self.loss_sum += torch.where(counts, loss, 0) * pictures
+        self.loss_pictures += counts * pictures
 
     def take_step(self, taken: Tensor) -> None:
         """The optimizer's step where ``taken``, () bool on the device, is true; else it changes nothing."""
@@ -88,6 +92,7 @@ class TrainState:
         """Moves on to the next epoch; whether the one that ends was the best so far."""
         self.epoch, self.batch = self.epoch + 1, 0
         self.loss_sum.zero_()
+        self.loss_pictures.zero_()
         if not miou > self.best:
             return False
         self.best, self.best_epoch = miou, self.epoch
@@ -101,6 +106,7 @@ class TrainState:
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
             "loss_sums": world.all_gather(self.loss_sum.item()),
+            "loss_pictures": world.all_gather(self.loss_pictures.item()),
             "skipped": int(self.skipped),
             "skipped_in_a_row": int(self.skipped_in_a_row),
             **{name: getattr(self, name) for name in _POSITION},
@@ -112,13 +118,15 @@ class TrainState:
         if self.ema is not None:
             # A run that kept no average so far begins one with the weights that it has.
             checkpoint.load_weights(self.ema.module, state["ema"] or state["network"], source)
-        load_moments(self.optimizer, state["optimizer"])
+        as_low = bool(state["schedule"]) or not self.schedule.by_loss
+        load_moments(self.optimizer, state["optimizer"], as_low)
         self.schedule.load_state_dict(state["schedule"])
-        sums: list[float] = state["loss_sums"]
-        if len(sums) == world.world_size:
-            self.loss_sum.fill_(sums[world.rank])
-        else:  # another number of processes: rank 0 takes all of it
-            self.loss_sum.fill_(sum(sums) if world.is_main else 0.0)
+        for name, own in (("loss_sums", self.loss_sum), ("loss_pictures", self.loss_pictures)):
+            sums: list[float] = state[name]
+            if len(sums) == world.world_size:
+                own.fill_(sums[world.rank])
+            else:  # another number of processes: rank 0 takes all of it
+                own.fill_(sum(sums) if world.is_main else 0.0)
         self.skipped.fill_(state["skipped"])
         self.skipped_in_a_row.fill_(state["skipped_in_a_row"])
         for name in _POSITION:

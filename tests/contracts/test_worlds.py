@@ -44,6 +44,11 @@ class WorldContract:
             assert each["value"] == f"value {each['rank']}"
             assert each["fault"] == "the last rank's disk is full"
 
+    def test_a_slow_action_is_waited_for(self, told: Answers):
+        for each in told:
+            assert each["patient"] == f"value {each['rank']}"
+            assert each["patient_fault"] == "rank 0's disk is full"
+
     def test_gradients_are_averaged_but_while_they_accumulate(self, told: Answers):
         for each in told:
             assert each["own_gradient"] == each["rank"] + 1
@@ -85,3 +90,6 @@ class TestTwoProcesses(WorldContract):
         done = run_ranks("world_worker", folder)
         assert done.returncode == 0, done.stderr
         return [json.loads(Path(folder, f"{rank}.json").read_text()) for rank in range(2)]
+
+    def test_who_waits_hears_of_the_slow_one_again_and_again(self, told: Answers):
+        assert min(each["asked"] for each in told) > 3

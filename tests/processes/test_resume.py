@@ -75,7 +75,7 @@ class Mortal(World):
         if self.fate is not None:
             self.fate.meet("step")
         self.stop_in -= 1
-        self.stop_asked = self.stop_in == 1
+        self.stop_asked |= self.stop_in == 1
         return value
 
 
@@ -89,7 +89,7 @@ def test_killed_anywhere_again_and_again(
     fate, finished = Fate(monkeypatch), False
     aims = [f"before {name} was in its place" for name in ("previous.pt", "best.pt", "last.pt")]
     while not finished:
-        fate.left = 10**9 if aims else draw.randint(1, 14)
+        fate.left = 10**9 if aims else draw.randint(1, 18)
         fate.aim = aims.pop() if aims else ""
         try:
             finished = fit(small(root, tmp_path / "parts"), Mortal(fate=fate), resume=True).finished
@@ -107,7 +107,7 @@ def test_stopped_anywhere_and_resumed(make_faces: Callable[..., Path], tmp_path:
     fit(small(root, tmp_path / "whole", every="epoch", epochs=3), World())
     stops = 0
     while not fit(
-        small(root, tmp_path / "parts", every="epoch", epochs=3), Mortal(stop_in=2 + stops % 4), True
+        small(root, tmp_path / "parts", every="epoch", epochs=3), Mortal(stop_in=2 + stops % 8), True
     ).finished:
         stops += 1
     assert stops > 3

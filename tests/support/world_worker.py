@@ -4,6 +4,7 @@ import io
 import json
 import math
 import sys
+import time
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -42,8 +43,36 @@ def answers(world: World) -> dict[str, Any]:
         world.fail_together(fail_on_the_last)
     except InputError as error:
         found["fault"] = str(error)
+    found |= _patience(world)
     world.barrier()
     return found | _learned(world) | _watched(world)
+
+
+def _patience(world: World) -> dict[str, Any]:
+    """What the ranks get of an action that takes the last one long, and how often they asked meanwhile."""
+    asked: list[int] = []
+    all_max = world.all_max
+
+    def counted(value: int) -> int:
+        asked.append(value)
+        return all_max(value)
+
+    def work() -> str:
+        time.sleep(0.4 * (world.rank == world.world_size - 1))
+        return f"value {world.rank}"
+
+    def fail() -> None:
+        work()
+        if world.is_main:
+            raise InputError("rank 0's disk is full")
+
+    with patch.object(world, "all_max", counted), patch("distributed.world.TELL_SECONDS", 0.05):
+        found: dict[str, Any] = {"patient": world.fail_together_patiently(work), "asked": len(asked)}
+        try:
+            world.fail_together_patiently(fail)
+        except InputError as error:
+            found["patient_fault"] = str(error)
+    return found
 
 
 def _learned(world: World) -> dict[str, Any]:

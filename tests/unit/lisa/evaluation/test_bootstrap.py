@@ -1,5 +1,7 @@
 """The bootstrap interval against scikit-learn's mIoU of resampled pixels, and its properties."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -45,3 +47,14 @@ def test_interval_repeats_holds_the_figure_and_narrows():
 def test_one_picture_has_no_spread():
     tally = noisy(1)[0]
     assert miou_interval(tally) == (figures(tally)["miou"],) * 2
+
+
+def test_pictures_of_which_nothing_counts_change_nothing():
+    tally, truth, prediction = noisy(5)
+    wider = Tally(8)
+    for number in range(5):
+        wider.add(number, torch.from_numpy(prediction[number]), torch.from_numpy(truth[number]))
+    for number in range(5, 8):
+        wider.add(number, torch.zeros(6, 6, dtype=torch.uint8), torch.full((6, 6), 255, dtype=torch.uint8))
+    assert miou_interval(wider) == miou_interval(tally)
+    assert all(math.isnan(bound) for bound in miou_interval(Tally(3)))

@@ -99,7 +99,7 @@ def test_a_resumed_run_takes_the_same_steps():
     other.load_state_dict(network.state_dict())
     resumed = make_optimizer(other, CONFIG)
     Schedule(resumed, CONFIG, steps=10)
-    load_moments(resumed, copy.deepcopy(optimizer.state_dict()))
+    load_moments(resumed, copy.deepcopy(optimizer.state_dict()), as_low=False)
     for each, its in ((network, optimizer), (other, resumed)):
         with_gradients(each, 1)
         its.step()
@@ -114,7 +114,7 @@ def test_moments_of_the_other_kind_are_refused(begun: str, goes_on: str):
     first.step()
     second = make_optimizer(network, OptimConfig(name=goes_on))  # pyright: ignore
     with pytest.raises(InputError, match=rf"go on with --optim\.name {begun}"):
-        load_moments(second, first.state_dict())
+        load_moments(second, first.state_dict(), as_low=False)
 
 
 def test_lisas_matrices_are_most_of_its_parameters():

@@ -45,7 +45,7 @@ def test_a_step_reads_nothing_from_the_device(name: str):
         state.batch = number
         on_device = [images, masks, *network.parameters(), *network.buffers(), *state.averaged.parameters()]
         on_device += [*state.averaged.buffers(), *step.augment.buffers(), *step.paste.buffers()]
-        on_device += [state.skipped, state.skipped_in_a_row, state.loss_sum]
+        on_device += [state.skipped, state.skipped_in_a_row, state.loss_sum, state.loss_pictures]
         with HostSyncs(on_device) as syncs:
             loss = step(images, masks, PICTURES)
             state.count_step(loss, PICTURES)

@@ -58,7 +58,7 @@ def test_a_resumed_plateau_stays_lowered():
 
     again = make_optimizer(nn.Linear(2, 2), config)
     resumed = Schedule(again, config, STEPS)
-    load_moments(again, saved[0])
+    load_moments(again, saved[0], as_low=True)
     resumed.load_state_dict(saved[1])
     assert again.param_groups[0]["lr"] == pytest.approx(1e-4)
     found: list[float] = []
@@ -90,9 +90,20 @@ def test_a_resumed_run_has_its_configs_rate_and_weight_decay():
     second = OptimConfig(name="adam", lr=5e-4, weight_decay=1e-2, schedule="plateau")
     resumed = make_optimizer(nn.Linear(2, 2), second)
     Schedule(resumed, second, STEPS)
-    load_moments(resumed, optimizer.state_dict())
+    load_moments(resumed, optimizer.state_dict(), as_low=True)
     assert [group["lr"] for group in resumed.param_groups] == pytest.approx([5e-5, 5e-5])
     assert sorted(group["weight_decay"] for group in resumed.param_groups) == [0, 1e-2]
+
+
+def test_plateau_after_cosine_has_its_configs_rate_and_not_where_cosine_stood():
+    begun = OptimConfig(lr=2e-3)
+    optimizer = make_optimizer(nn.Linear(2, 2), begun)
+    Schedule(optimizer, begun, STEPS).before_step(1)  # in its warm-up
+    config = OptimConfig(lr=2e-3, schedule="plateau")
+    resumed = make_optimizer(nn.Linear(2, 2), config)
+    Schedule(resumed, config, STEPS)
+    load_moments(resumed, optimizer.state_dict(), as_low=False)
+    assert [group["lr"] for group in resumed.param_groups] == [2e-3, 2e-3]
 
 
 @pytest.mark.parametrize(("begun", "name", "expected"), [("adam", "adamw", 0.999), ("adamw", "adam", 0.99)])
@@ -105,7 +116,7 @@ def test_a_run_may_go_on_with_the_other_adam(
     config = OptimConfig(name=name, lr=1e-2, weight_decay=0.1)
     optimizer = make_optimizer(layer, config)
     Schedule(optimizer, config, STEPS)
-    load_moments(optimizer, saved)
+    load_moments(optimizer, saved, as_low=False)
     for group in optimizer.param_groups:
         group["lr"] = config.lr
     with torch.no_grad():

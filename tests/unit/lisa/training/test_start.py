@@ -18,7 +18,7 @@ from lisa.models import build
 from lisa.run import checkpoint
 from lisa.training import loop, precision, start
 from lisa.training.loop import fit
-from lisa.training.start import absent_notes, changes, settle_workers, start_network
+from lisa.training.start import absent_notes, changes, settle_workers, start_network, together
 from lisa.world import World
 
 
@@ -53,6 +53,22 @@ def test_a_gpus_rank_has_its_share_of_the_cores_to_decode(
     world = World(world_size=1, local_world_size=ranks, device=torch.device(device))
     config = settle_workers(Config(data=DataConfig(workers=asked)), world)
     assert config.data.workers == expected
+
+
+@pytest.mark.parametrize(
+    ("batch", "ranks", "parts", "device", "expected"),
+    [
+        (8, 8, 1, "cuda", 8),  # one picture each, normalised together
+        (8, 1, 8, "cuda", 1),  # what becomes of it on one GPU
+        (8, 1, 1, "cuda", 8),
+        (64, 2, 1, "cuda", 32),  # enough on each
+        (8, 4, 1, "cpu", 2),
+    ],
+)
+def test_batchnorm_normalises_so_many_pictures(
+    batch: int, ranks: int, parts: int, device: str, expected: int
+):
+    assert together(batch, ranks, parts, torch.device(device)) == expected
 
 
 def test_changes_name_each_option_and_nothing_that_was_settled():

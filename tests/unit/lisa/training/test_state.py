@@ -1,0 +1,30 @@
+"""What an epoch sums up, and what a checkpoint keeps of it."""
+
+import math
+
+import pytest
+import torch
+
+from lisa.config import Config, ModelConfig
+from lisa.models import build
+from lisa.training.state import TrainState
+from lisa.world import World
+
+MODEL = ModelConfig(widths=(4, 8, 12, 16, 24))
+
+
+def state() -> TrainState:
+    return TrainState(build(MODEL), Config(model=MODEL), 10, World())
+
+
+@pytest.mark.parametrize("skipped", [math.nan, math.inf])
+def test_a_step_without_a_finite_loss_is_not_in_the_mean(skipped: float):
+    epoch = state()
+    for loss in (2.0, skipped, 4.0):
+        epoch.count_step(torch.tensor(loss), 8)
+    assert (float(epoch.loss_sum), float(epoch.loss_pictures), epoch.batch) == (48.0, 16.0, 3)
+    again = state()
+    again.load_state_dict(epoch.state_dict(World()), "last.pt", World())
+    assert (float(again.loss_sum), float(again.loss_pictures)) == (48.0, 16.0)
+    again.end_epoch(0.5)
+    assert (float(again.loss_sum), float(again.loss_pictures)) == (0.0, 0.0)
