@@ -6,6 +6,7 @@ It takes 1 MB a face at 512x512 and is rebuilt as a whole whenever a source file
 
 import fcntl
 import json
+import os
 import shutil
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -27,6 +28,8 @@ from lisa.files import make_folders, write_json
 
 IMAGES, MASKS, INDEX, LOCK = "images.npy", "masks.npy", "index.json", "lock"
 BYTES_PER_PIXEL = 4
+VERSION = 1
+"""Raise it when decoding or resizing changes: a cache of another version is built anew."""
 
 
 class CachedFaces(Dataset[Face]):
@@ -74,6 +77,7 @@ def _index(pairs: Sequence[Pair], size: int) -> dict[str, Any]:
         return [str(path.resolve()), status.st_size, status.st_mtime_ns]
 
     return {
+        "version": VERSION,
         "size": size,
         "labels": pairs[0].encoding.labels.to_dict(),
         "encoding": pairs[0].encoding.table().tolist(),
@@ -124,7 +128,7 @@ class _Row(NamedTuple):
 
 
 def _build(folder: Path, pairs: Sequence[Pair], size: int, index: dict[str, Any]) -> None:
-    """Decode all pairs; the index comes last, and without it there is no cache."""
+    """Decode all pairs. Without the index there is no cache: it comes when the arrays are on the disk."""
     _writable.cache_clear()
     for name in (INDEX, IMAGES, MASKS):
         (folder / name).unlink(missing_ok=True)
@@ -139,6 +143,9 @@ def _build(folder: Path, pairs: Sequence[Pair], size: int, index: dict[str, Any]
     rows = [_Row(folder, number, pair, size) for number, pair in enumerate(pairs)]
     for _ in parallel_map(_write_row, rows, "caching faces"):
         pass
+    for name in (IMAGES, MASKS):
+        with (folder / name).open("rb+") as array:  # a power cut must not leave an index of empty rows
+            os.fsync(array.fileno())
     write_json(folder / INDEX, index)
 
 

@@ -1,3 +1,4 @@
+import json
 import os
 import pickle
 import shutil
@@ -8,8 +9,8 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from lisa.data import parallel
-from lisa.data.cache import IMAGES, INDEX, CachedFaces, open_faces
+from lisa.data import cache, parallel
+from lisa.data.cache import IMAGES, INDEX, MASKS, CachedFaces, open_faces
 from lisa.data.faces import FaceDataset, collate_same_size
 from lisa.data.folders import find_pairs
 from lisa.data.pairs import Pair
@@ -47,6 +48,31 @@ def opened(pairs: list[Pair], folder: Path) -> CachedFaces:
     faces = open_faces(pairs, SIZE, str(folder))
     assert isinstance(faces, CachedFaces)
     return faces
+
+
+def test_a_cache_of_another_version_is_built_anew(
+    pairs: list[Pair], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    opened(pairs, tmp_path / "cache")
+    index, before = tmp_path / "cache" / INDEX, cache.VERSION
+    monkeypatch.setattr(cache, "VERSION", before + 1)
+    assert same(opened(pairs, tmp_path / "cache"), pairs)
+    assert json.loads(index.read_text())["version"] == before + 1
+
+
+def test_the_index_comes_when_the_arrays_are_on_the_disk(
+    pairs: list[Pair], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    folder, synced, fsync = tmp_path / "cache", list[str](), os.fsync
+
+    def noting(number: int) -> None:
+        assert not (folder / INDEX).exists()
+        synced.append(Path(f"/proc/self/fd/{number}").readlink().name)
+        fsync(number)
+
+    monkeypatch.setattr(os, "fsync", noting)
+    opened(pairs, folder)
+    assert {IMAGES, MASKS} <= {*synced}
 
 
 def test_without_a_folder_nothing_is_cached(pairs: list[Pair]):
