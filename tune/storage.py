@@ -3,10 +3,11 @@
 import fcntl
 import hashlib
 import os
+import shutil
 import stat
 import tempfile
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -64,14 +65,21 @@ class TrialFolder:
                 files.get_file(f"{root}/{name}", str(self.path / name))
 
     def push(self) -> None:
-        """Mirrors the run folder; each file is whole or absent behind the URL too."""
+        """Mirrors the run folder; each file is whole or absent behind the URL too.
+
+        The run may replace its files meanwhile. They are opened in the order in which they refer to one
+        another, so that what last.pt refers to is as old as it, or newer.
+        """
         if self._remote is None:
             return
         files, root = self._remote
         files.makedirs(root, exist_ok=True)
-        for name in KEPT:
-            if (self.path / name).exists():
-                files.put_file(str(self.path / name), f"{root}/{name}.part")
+        with ExitStack() as opened:
+            present = [name for name in reversed(KEPT) if (self.path / name).exists()]
+            streams = {name: opened.enter_context((self.path / name).open("rb")) for name in present}
+            for name in reversed(present):
+                with files.open(f"{root}/{name}.part", "wb") as remote:
+                    shutil.copyfileobj(streams[name], remote)
                 files.mv(f"{root}/{name}.part", f"{root}/{name}")
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from lisa.augment.upload import upload
 from lisa.config import AugmentConfig
-from lisa.labels import LabelSet
+from lisa.labels import IGNORE_INDEX, LabelSet
 from lisa.labels.celebamask import CELEBAMASK
 
 ACCESSORIES = {"glasses", "hat", "earrings", "necklace", "facewear"}
@@ -41,6 +41,8 @@ class Pasting(nn.Module):
         draws = torch.stack([torch.randperm(count).float(), (torch.rand(count) < self.share).float()])
         partners, chosen = upload(draws, masks.device)
         partners = partners.long()  # float32 holds them exactly
-        worn = torch.isin(masks[partners], self.accessory_ids) & (chosen[:, None, None] > 0)
+        has_face = ((masks > 0) & (masks != IGNORE_INDEX)).flatten(1).any(1)  # clutter wears nothing
+        wears = (has_face & (chosen > 0))[:, None, None]
+        worn = torch.isin(masks[partners], self.accessory_ids) & wears
         images = torch.where(worn[:, None], images[partners], images)
         return images, torch.where(worn, masks[partners], masks)

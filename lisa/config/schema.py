@@ -5,6 +5,7 @@ Bad values are refused when the config is made, with the field's dotted name and
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
@@ -268,6 +269,8 @@ class Config:
     def __post_init__(self) -> None:
         self.model.require_under_cap(len(self.labels))
         read_encoding(self.data.encoding, self.labels)
+        blur = self.augment.blur
+        require(math.ceil(2 * blur) < self.data.size, "augment.blur", blur, "below half of data.size")
 
     @property
     def encoding(self) -> Encoding:

@@ -1,5 +1,7 @@
 """How sure a figure is: the bootstrap over pictures (Efron, Annals of Statistics 1979)."""
 
+import math
+
 import numpy as np
 import torch
 
@@ -14,9 +16,12 @@ def miou_interval(tally: Tally, confidence: float = 0.95) -> tuple[float, float]
 
     Each resample draws as many pictures as there are, with replacement, and sums their integer counts before
     any ratio: the same bits whatever the number of ranks. With few pictures a rare class is missing from some
-    resamples, and the interval is rough.
+    resamples, and the interval is rough. Pictures of which nothing counts are not drawn; nan if all are such.
     """
     counts = tally.regions.flatten(1).double().cpu().numpy()
+    counts = counts[counts.any(1)]
+    if not len(counts):
+        return math.nan, math.nan
     pictures = len(counts)
     generator = np.random.default_rng(SEED)
     sums: list[np.ndarray] = []

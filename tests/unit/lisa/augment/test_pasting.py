@@ -4,6 +4,7 @@ import torch
 
 from lisa.augment.pasting import Pasting, accessory_ids
 from lisa.config import AugmentConfig
+from lisa.labels import IGNORE_INDEX
 from lisa.labels.celebamask import CELEBAMASK, IDS
 
 
@@ -31,6 +32,16 @@ def test_accessories_alone_are_taken_with_their_pixels():
     assert changed.any()
     assert torch.isin(moved[changed], accessories).all()
     assert torch.equal(moved[~changed], masks[~changed])
+
+
+def test_clutter_without_a_face_puts_nothing_on():
+    images, masks = batch()
+    masks[:2] = 0
+    masks[0, 3:] = IGNORE_INDEX
+    torch.manual_seed(0)
+    _, moved = Pasting(AugmentConfig(paste=1.0))(images, masks)
+    assert torch.equal(moved[:2], masks[:2])
+    assert not torch.equal(moved[2:], masks[2:])
 
 
 def test_so_many_pictures_put_something_on():
