@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from lisa.augment.augmentation import Augmentation
-from lisa.augment.textures import REGIONS, WEAKEST, Textures
+from lisa.augment.textures import ALL, REGIONS, WEAKEST, Textures
 from lisa.config import AugmentConfig
 from lisa.labels import IGNORE_INDEX, LabelSet, read_label_set
 from lisa.labels.celebamask import CELEBAMASK
@@ -58,10 +58,20 @@ def test_each_region_is_covered_by_itself():
     assert len(seen) == 2 ** len(REGIONS)
 
 
+def test_all_regions_at_once_come_often():
+    pictures, masks = textured(400)
+    every = ids(*(role for region in REGIONS for role in region))
+    found = sum(
+        changed_ids(each[None], mask[None]) == every for each, mask in zip(pictures, masks, strict=True)
+    )
+    expected = ALL + (1 - ALL) * 0.5 ** len(REGIONS)
+    assert abs(found / 400 - expected) <= 3 * math.sqrt(expected / 400)
+
+
 def test_contrast_is_high_and_scales_are_many():
     pictures = textured(64)[0][:, :, :3]  # of the background
     covered = (pictures != GREY).flatten(1).any(1)
-    assert 20 < covered.sum() < 44
+    assert 26 < covered.sum() < 54  # of 64: ALL, and half of the others
     spans = pictures[covered].amax((1, 2, 3)) - pictures[covered].amin((1, 2, 3))
     assert (spans > 0.9 * WEAKEST).float().mean() > 0.4  # half of them are black and white
     changes = (pictures[covered, 0, 0].diff().abs() > 1e-3).float().mean(1)
@@ -72,7 +82,7 @@ def test_contrast_is_high_and_scales_are_many():
 def test_share_of_the_pictures(share: float):
     pictures, _ = textured(400, share)
     found = (pictures != GREY).flatten(1).any(1).float().mean().item()
-    expected = share * (1 - 0.5 ** len(REGIONS))
+    expected = share * (1 - (1 - ALL) * 0.5 ** len(REGIONS))
     assert abs(found - expected) <= 3 * math.sqrt(expected / 400)
 
 
