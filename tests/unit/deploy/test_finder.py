@@ -103,7 +103,7 @@ FACES = [torch.from_numpy(draw_face(seed, 96)[0].copy()).permute(2, 0, 1)[None] 
 def test_the_weights_in_the_box_find_faces_for_every_network(trained: Trained):
     for size, arrangement, _ in OWN_REASONS:
         content, finder = choose_finder(sized(trained, size)._replace(arrangement=arrangement), AUTO, FACES)
-        assert (content["own"], content["size"]) == (False, 96)
+        assert (content["own"], content["size"]) == (False, 128)
         assert finder is not None
         assert finder.arrangement is not None
         assert content["parts"] == finder.arrangement["parts"]
