@@ -39,8 +39,8 @@ def make_optimizer(
 def load_moments(optimizer: torch.optim.Optimizer, saved: dict[str, Any], as_low: bool) -> None:
     """The saved moments with the config's settings, which may be others than when they were saved.
 
-    Adam and AdamW have the same moments. The rate stays ``as_low`` beside the config's as it was: plateau has
-    lowered it, other schedules set it anew at the next step. What they left is no place for plateau to begin.
+    Adam and AdamW have the same moments. With ``as_low`` the rate keeps its ratio to the config's, which
+    plateau may have lowered. Without, it is the config's, as plateau needs it after another schedule.
 
     Raises:
         InputError: the run began with Muon and should go on with Adam, or the other way round.
