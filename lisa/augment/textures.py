@@ -21,6 +21,7 @@ REGIONS = (
 others each of these with a chance of half."""
 
 ALL = 0.25
+"""Share of the textured pictures in which a texture covers every region."""
 
 FINEST = 2.0
 """Shortest period, in pixels."""

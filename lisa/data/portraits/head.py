@@ -74,7 +74,7 @@ def lobe(pose: Pose, side: int) -> Points:
 
 
 def draw_ear(canvas: Canvas, pose: Pose, skin: Array, side: int, rng: np.random.Generator) -> None:
-    """One ear, some 60 mm high: side 1 is the picture's right, the person's left.
+    """One ear: side 1 is the picture's right, the person's left.
 
     A head that turns away from it makes it wider.
     """

@@ -80,9 +80,8 @@ _EYE_DEPTH = DEPTH * float(np.sqrt(1 - (EYE[0] / 0.29) ** 2))
 def draw_pose(rng: np.random.Generator, left_ear: bool, right_ear: bool) -> Pose:
     """A random pose that lets the wanted ears show: both need a face that looks ahead.
 
-    Proportions are those of adults (Farkas, Anthropometry of the Head and Face, 1994) in a frame of four
-    pupil distances, some 260 mm (Karras et al., ICLR 2018, appendix C): heads 140 mm wide at the ears,
-    chins 46 mm below the mouth.
+    Foreheads and chins are as high as in CelebAMask-HQ's labels, heads a little narrower
+    (docs/model_card.md).
     """
     yaw = float(np.clip(rng.normal(0, 0.27), -0.65, 0.65))
     if left_ear and right_ear:

@@ -84,7 +84,7 @@ def test_a_rank_that_cannot_go_on_keeps_its_rounds_until_all_know():
     assert len(done) == 2
 
 
-def test_a_rank_without_pictures_has_as_many_rounds():
+def test_every_rank_has_as_many_rounds():
     world, done = Other(), list[int]()
     in_rounds(lambda: done.append(0), 3, world)
     assert (len(world.told), len(done)) == (4, 3)
