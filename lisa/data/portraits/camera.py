@@ -40,6 +40,13 @@ def _developed(picture: Array, rng: np.random.Generator) -> Array:
     if rng.random() < 0.06:
         cast = rng.uniform(0.4, 1.3, 3).astype(np.float32)  # stage light
     seen = picture ** np.float32(np.exp(rng.normal(0, 0.25))) * (cast * np.float32(rng.uniform(0.6, 1.15)))
+    if rng.random() < 0.2:  # a lamp at one side: the other lies in the dark
+        turn, place = rng.uniform(0, 2 * np.pi), rng.normal(0, 0.15)
+        reach = np.linspace(-0.5, 0.5, size, dtype=np.float32)
+        across = reach[None, :] * np.cos(turn) + 0.5 * reach[:, None] * np.sin(turn) - place
+        lit = 1 / (1 + np.exp(-across * rng.uniform(6, 40)))
+        dark = rng.uniform(0.12, 0.6)
+        seen = seen * (dark + (1 - dark) * lit)[..., None].astype(np.float32)
     seen = np.minimum(seen, 1.25)
     pivot = np.float32(rng.uniform(0.3, 0.6))
     seen = pivot + (seen - pivot) * np.float32(np.exp(rng.normal(0.05, 0.2)))
@@ -55,7 +62,7 @@ def _developed(picture: Array, rng: np.random.Generator) -> Array:
 
 
 def _focused(image: Image.Image, size: int, rng: np.random.Generator) -> Image.Image:
-    """Focus, motion, bloom, sharpening, and pictures that were once smaller."""
+    """Focus, its depth, bloom, sharpening, and pictures that were once smaller."""
     draw = rng.random()
     if draw < 0.12:
         small = max(16, int(size * rng.uniform(0.25, 0.7)))
@@ -65,7 +72,18 @@ def _focused(image: Image.Image, size: int, rng: np.random.Generator) -> Image.I
         image = image.filter(ImageFilter.UnsharpMask(float(rng.uniform(0.004, 0.012)) * size, 150, 0))
     elif draw < 0.8:
         image = image.filter(ImageFilter.GaussianBlur(float(rng.beta(1, 3) * 0.012) * size))
+    if rng.random() < 0.25:
+        image = _shallow(image, size, rng)
     if rng.random() < 0.15:
         glow = image.filter(ImageFilter.GaussianBlur(float(rng.uniform(0.01, 0.05)) * size))
         image = Image.blend(image, glow, float(rng.uniform(0.1, 0.45)))
     return image
+
+
+def _shallow(image: Image.Image, size: int, rng: np.random.Generator) -> Image.Image:
+    """Little depth of focus: hair, ears and shoulders melt away from a sharp face."""
+    soft = image.filter(ImageFilter.GaussianBlur(float(rng.uniform(0.006, 0.025)) * size))
+    centres = (np.arange(size, dtype=np.float32) + 0.5) / size
+    distance = np.hypot((centres[None, :] - 0.5) / 0.3, (centres[:, None] - 0.58) / 0.38)
+    share = np.clip((distance - rng.uniform(0.7, 1.1)) * rng.uniform(1.5, 5), 0, 1)
+    return Image.composite(soft, image, Image.fromarray((share * 255).astype(np.uint8)))

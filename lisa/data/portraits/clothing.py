@@ -68,10 +68,10 @@ class _Shape:
 
 
 def draw_cloth(canvas: Canvas, pose: Pose, skin: Array, rng: np.random.Generator, low: bool) -> None:
-    """Shoulders and a collar; ``low`` keeps it off the neck so that a necklace shows."""
+    """Shoulders and a collar; bare ones have ``skin`` (size, size, 3), and ``low`` leaves a necklace room."""
     kind = one_of({name: COLLARS[name] for name in COLLARS if not (low and name in COVERING)}, rng)
     below = canvas.picture[int(0.75 * canvas.size) :]  # cloth of the colour of what is around it
-    own = below[rng.integers(len(below)), rng.integers(canvas.size)] if rng.random() < 0.2 else None
+    own = below[rng.integers(len(below)), rng.integers(canvas.size)] if rng.random() < 0.3 else None
     fabric = make_fabric(canvas, rng, own)
     shape = _Shape(
         neck=float(rng.uniform(0.15, 0.21)),
@@ -117,7 +117,7 @@ def _draw_bare(
     neck, height = shape.neck, shape.height
     bare = [(neck * 0.9, height - 0.06), (neck + 0.05, height), (0.42, height + 0.05), (0.5, 0.7)]
     shoulders = smooth([*bare, *((-x, y) for x, y in reversed(bare))])
-    canvas.paint(canvas.cover(shape.placed(pose, shoulders)), skin * np.float32(0.92), "neck")
+    canvas.paint(canvas.cover(shape.placed(pose, shoulders)), skin, "neck")
     width = rng.uniform(0.02, 0.09)
     if kind == "straps":
         shift = rng.uniform(0, 0.1)

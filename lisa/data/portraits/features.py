@@ -78,7 +78,7 @@ def _within(outer: Patch, inner: Patch) -> Patch:
 
 def draw_brows(canvas: Canvas, pose: Pose, look: Look, rng: np.random.Generator) -> None:
     """Brows from the nose outward: height, arch, weight and frown vary."""
-    height, arch, weight = rng.normal(-0.174, 0.012), rng.uniform(0.0, 0.027), rng.uniform(0.020, 0.044)
+    height, arch, weight = rng.normal(-0.174, 0.012), rng.uniform(0.0, 0.027), rng.uniform(0.022, 0.052)
     frown = rng.normal(0, 0.007)
     color = look.hair * 0.8 if look.hair.mean() < 0.5 else look.hair * 0.62
     for side in (-1, 1):
@@ -109,7 +109,7 @@ def noise_along(rng: np.random.Generator, count: int, amount: float) -> Points:
 
 def draw_nose(canvas: Canvas, pose: Pose, look: Look, rng: np.random.Generator) -> None:
     """Claims the nose and draws its nostrils: the light on its relief is all that shows the rest."""
-    wide, tip = rng.uniform(0.06, 0.09), rng.uniform(0.038, 0.06)
+    wide, tip = rng.uniform(0.062, 0.096), rng.uniform(0.038, 0.064)
     bridge = rng.uniform(0.018, 0.036)
     profile = [
         (bridge * 0.9, -0.135),
@@ -141,7 +141,7 @@ def draw_mouth(canvas: Canvas, pose: Pose, look: Look, rng: np.random.Generator,
     """Lips with or without teeth and the dark between them; corners rise in a smile."""
     smile = rng.normal(0.35, 0.5) if not is_open else rng.normal(0.8, 0.4)
     wide = rng.uniform(0.092, 0.115) + 0.016 * np.clip(smile, -0.5, 1.5)
-    gap = rng.uniform(0.006, 0.042) if is_open else 0.0
+    gap = rng.uniform(0.008, 0.055) if is_open else 0.0
     thin, full = rng.uniform(0.015, 0.042), rng.uniform(0.022, 0.06)
     y = MOUTH_Y + rng.normal(0, 0.006) - gap * 0.3
     corner = y - 0.014 * smile

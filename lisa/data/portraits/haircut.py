@@ -62,10 +62,10 @@ def draw_haircut(rng: np.random.Generator, traits: Traits) -> Haircut:
     up = not long and rng.random() < 0.22
     return Haircut(
         front=FRONTS[rng.choice(6, p=LONG_FRONTS if long else SHORT_FRONTS)],
-        length=float(rng.uniform(0.12, 0.7)) if long else float(rng.uniform(-0.05, 0.03)),
+        length=float(rng.uniform(0.12, 0.8)) if long else float(rng.uniform(-0.05, 0.03)),
         top=top,
         side=side,
-        flare=float(rng.normal(0.02, 0.08)),
+        flare=float(rng.normal(0.04, 0.09)),
         part=float(rng.uniform(-0.13, 0.13)),
         lean=float(np.clip(lean, -0.15, 0.15)),
         curl=curl,

@@ -3,7 +3,7 @@
 import numpy as np
 
 from lisa.data.portraits.canvas import Canvas, Points, ellipse, moved, noise, smooth, stroke
-from lisa.data.portraits.head import lobe
+from lisa.data.portraits.head import Ears
 from lisa.data.portraits.pose import Pose
 
 METALS = ((0.83, 0.68, 0.32), (0.8, 0.8, 0.82), (0.9, 0.88, 0.84), (0.55, 0.42, 0.25))
@@ -38,14 +38,16 @@ def draw_necklace(canvas: Canvas, pose: Pose, rng: np.random.Generator) -> None:
     canvas.paint(chain, np.clip(sparkle, 0, 1), "neck_l")
 
 
-def draw_earrings(canvas: Canvas, pose: Pose, sides: tuple[int, ...], rng: np.random.Generator) -> None:
+def draw_earrings(
+    canvas: Canvas, pose: Pose, ears: Ears, sides: tuple[int, ...], rng: np.random.Generator
+) -> None:
     """The same stud, hoop or drop at each side."""
     metal = np.array(METALS[rng.integers(4)], np.float32) if rng.random() < 0.7 else rng.uniform(0.1, 0.9, 3)
     kind = rng.choice(("stud", "hoop", "drop", "long"), p=(0.25, 0.25, 0.25, 0.25))
     size = rng.uniform(1.0, 1.9)
     sparkle = np.clip(metal * (1 + 0.4 * noise(rng, canvas.size, (70, 70)))[..., None], 0, 1)
     for side in sides:
-        at = lobe(pose, side)
+        at = ears.lobe(pose, side)
         canvas.paint(canvas.cover(*_earring(str(kind), at, size, canvas)), sparkle, "ear_r")
         canvas.paint(canvas.blob(at - 0.003, (0.004, 0.004)), (1, 1, 1), opacity=0.6)
 

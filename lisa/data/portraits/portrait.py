@@ -13,7 +13,7 @@ from lisa.data.portraits.glasses import draw_glasses, draw_glasses_kind
 from lisa.data.portraits.hair import draw_back, draw_front
 from lisa.data.portraits.haircut import draw_haircut
 from lisa.data.portraits.hats import draw_hat
-from lisa.data.portraits.head import draw_ear, draw_face, draw_neck, face_outline
+from lisa.data.portraits.head import draw_ear, draw_ears, draw_face, draw_neck, face_outline
 from lisa.data.portraits.jewellery import draw_earrings, draw_necklace
 from lisa.data.portraits.look import draw_look, skin_texture
 from lisa.data.portraits.occluders import draw_occluder
@@ -41,15 +41,16 @@ def draw_portrait(
     outline = face_outline(rng)
     if not traits.bald:
         draw_back(canvas, pose, cut, strands, rng)
-    draw_neck(canvas, pose, look, skin, not traits.cloth, rng)
+    neck = draw_neck(canvas, pose, look, flat, not traits.cloth, rng)
     if traits.cloth:
-        draw_cloth(canvas, pose, skin, rng, low=traits.necklace)
+        draw_cloth(canvas, pose, neck, rng, low=traits.necklace)
     if traits.necklace:
         draw_necklace(canvas, pose, rng)
-    ears = [side for side, shows in ((1, traits.left_ear), (-1, traits.right_ear)) if shows]
-    near = [side for side in ears if -side * pose.turn > FACING]
-    for side in [side for side in ears if side not in near]:
-        draw_ear(canvas, pose, skin, side, rng)
+    ears = draw_ears(rng)
+    sides = [side for side, shows in ((1, traits.left_ear), (-1, traits.right_ear)) if shows]
+    near = [side for side in sides if -side * pose.turn > FACING]
+    for side in [side for side in sides if side not in near]:
+        draw_ear(canvas, pose, skin, ears, side, rng)
     short = not cut.long and look.makeup == 0
     beard = float(rng.uniform(0.15, 1)) if short and rng.random() < 0.45 else 0.0
     face = draw_face(canvas, pose, look, flat, outline, rng)
@@ -61,7 +62,7 @@ def draw_portrait(
     draw_mouth(canvas, pose, look, rng, traits.open_mouth)
     light_face(canvas, pose, look, face, rng)
     for side in near:
-        draw_ear(canvas, pose, skin, side, rng)
+        draw_ear(canvas, pose, skin, ears, side, rng)
     if glasses:
         draw_glasses(canvas, pose, glasses, rng)
     if not traits.bald:
@@ -69,6 +70,6 @@ def draw_portrait(
     if traits.hat:
         draw_hat(canvas, pose, look, 0.0 if traits.bald else cut.top, rng)
     if traits.earring:
-        draw_earrings(canvas, pose, tuple(ears) or ((1,) if pose.turn < 0 else (-1,)), rng)
+        draw_earrings(canvas, pose, ears, tuple(sides) or ((1,) if pose.turn < 0 else (-1,)), rng)
     draw_occluder(canvas, pose, skin, rng)
     return photograph(canvas.picture, rng), canvas.mask

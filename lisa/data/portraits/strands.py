@@ -104,10 +104,12 @@ def make_strands(canvas: Canvas, pose: Pose, look: Look, cut: Haircut, rng: np.r
 def _light(
     canvas: Canvas, pose: Pose, look: Look, x: Array, y: Array, threads: Array, rng: np.random.Generator
 ) -> Array:
-    """Brightness (size, size): the head's roundness, threads, and bands of shine around the crown."""
+    """Brightness (size, size): the head's roundness, threads, locks, bands of shine around the crown."""
     center = pose.silhouette([(0.0, -0.15)])[0]
     shade = look.shading(canvas, (float(center[0]), float(center[1])), (0.45, 0.5))
     light = shade * (np.float32(0.92) + threads)
+    # Locks that lie in the light or in the shade of others.
+    light *= 1 + np.float32(rng.beta(1, 1.5) * 0.6) * noise(rng, canvas.size, (5, 5))
     distance = np.hypot(x, y)
     for _ in range(rng.integers(0, 3)):
         place, width = rng.uniform(0.08, 0.5), rng.uniform(0.02, 0.1)
