@@ -32,8 +32,12 @@ class DivergedError(InputError):
     exit_code: ExitCode = ExitCode.DIVERGED
 
 
-class StopAskedError(Exception):
-    """A rank was asked to stop (SIGTERM, SIGUSR1, Ctrl-C): raised on all ranks together."""
+class StopAskedError(BaseException):
+    """A rank was asked to stop (SIGTERM, SIGUSR1, Ctrl-C): raised on all ranks together.
+
+    Like KeyboardInterrupt it may arise anywhere, a signal raises it: no ``except Exception`` takes it for a
+    fault of what was being done.
+    """
 
 
 def plain(error: InputError) -> str:

@@ -16,7 +16,8 @@ import torch
 from torch.utils.data import Dataset
 
 from lisa.config import Config, DataConfig, TrainConfig
-from lisa.data.faces import Face
+from lisa.data.faces import Face, FaceDataset
+from lisa.data.folders import find_pairs
 from lisa.data.loader import Loader, begin_worker
 from lisa.data.shared_memory import require_shared_memory
 from lisa.errors import InputError, StopAskedError
@@ -89,6 +90,18 @@ def test_a_signal_ends_the_wait_for_a_picture(workers: int):
     world.ask_to_stop()  # outside of a wait it is only noted
     with pytest.raises(StopAskedError):
         loader.fetch()
+
+
+def test_a_signal_within_the_decoding_is_no_bad_picture(make_faces: Callable[..., Path]):
+    """Without processes the wait for a picture is its decoding, whose errors are told as a file's faults."""
+    world = World()
+    dataset = FaceDataset(find_pairs(make_faces(), "train"), 16)
+    loader = Loader(dataset, [[0, 1], [2, 3]], numbers, 0, world, kept=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lisa.data.pairs.read_image", lambda path: world.ask_to_stop())
+        with pytest.raises(StopAskedError):
+            loader.fetch()
+    assert not isinstance(StopAskedError(), Exception)  # others' "except Exception" lets it pass too
 
 
 def test_a_worker_that_finds_no_room_is_told():
