@@ -56,7 +56,7 @@ def main() -> int:
     """Parses, opens the world, evaluates, closes, writes the figures and pictures."""
     arguments = tyro.cli(Arguments, prog="python -m distributed.evaluate")
     from distributed.world import open_world  # torch takes seconds: a wrong argument need not wait for it
-    from lisa.data.checking import check_pairs
+    from lisa.data.checking import check_pairs, ignored_notes
     from lisa.evaluation.evaluate import evaluate, require_room
     from lisa.evaluation.wrappers import FlipAveraged, Noisy
     from lisa.face_parser import FaceParser
@@ -76,7 +76,8 @@ def main() -> int:
             network = Noisy(network, size, arguments.noise)
         result = evaluate(network.to(world.device), size, pairs, world, workers=arguments.workers)
     if world.is_main:
-        print(*checked.notes, sep="\n", end="\n" * bool(checked.notes))
+        for note in (*checked.notes, *ignored_notes(pairs[0].encoding)):
+            print(note)
         parser = FaceParser.for_prediction(network, size, world.device)
         _write(arguments, size, trained.origin, result, pairs, parser)
     return 0
@@ -106,6 +107,9 @@ def _write(
     if origin:
         console.print(f"{arguments.checkpoint}: {origin}", markup=False, highlight=False, soft_wrap=True)
         asked["origin"] = origin
+    encoding = pairs[0].encoding
+    if encoding.text:
+        asked |= {"encoding": encoding.text, "ignored_labels": list(encoding.ignored)}
     content = {
         **asked,
         "tta": arguments.tta,

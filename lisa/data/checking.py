@@ -34,7 +34,7 @@ class Look(NamedTuple):
     counts: NDArray[np.int64]
     """Pixels per id (256,); meaningless if it can't be used."""
     layout: Layout | None
-    """Where the mask's stored ids lie; None if the mask can't be read, or its ids were changed."""
+    """Where the mask's stored ids lie; None if the mask can't be read."""
     ignored: bool
     """Some pixel of the mask is 255."""
     by_color: bool
@@ -60,8 +60,7 @@ def look_at(pair: Pair) -> Look:
         ignored, by_color = bool((stored.ids == IGNORE_INDEX).any()), stored.by_color
         if len(values.values) <= MANY_VALUES:
             _refuse_rims(pair, stored.ids)
-            if not (by_color and pair.encoding.text):  # then the ids are the set's, and the encoding's not
-                layout = values  # of a true label map, even if its ids are no classes
+            layout = values  # of a true label map, even if its ids are no classes
         decoded = decode_stored(pair, stored)
         counts = np.bincount(np.asarray(decoded.mask).ravel(), minlength=256)
         if values.values.tolist() == [0] and ignored:
@@ -93,7 +92,8 @@ def _refuse_binary(pair: Pair) -> None:
 def judge_looks(looks: Sequence[Look], encoding: Encoding) -> Verdict | None:
     """What is wrong with all of a split's masks, or None."""
     layouts = [look.layout for look in looks if look.layout is not None]
-    return judge(layouts, encoding, any(look.ignored for look in looks))
+    ignored, by_color = any(look.ignored for look in looks), any(look.by_color for look in looks)
+    return judge(layouts, encoding, ignored, by_color)
 
 
 def notes_on(looks: Sequence[Look]) -> tuple[str, ...]:
@@ -102,6 +102,13 @@ def notes_on(looks: Sequence[Look]) -> tuple[str, ...]:
     if not by_color:
         return ()
     return (f"{by_color} of {len(looks)} masks were read by their colours, which are the label set's",)
+
+
+def ignored_notes(encoding: Encoding) -> list[str]:
+    """What the user should know of labels that the masks have and the label set has not."""
+    if not encoding.ignored:
+        return []
+    return [f"without a label in {encoding.labels.name}, so ignored: {', '.join(encoding.ignored)}"]
 
 
 def turning_notes(pairs: Sequence[Pair]) -> tuple[str, ...]:

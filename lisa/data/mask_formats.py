@@ -65,7 +65,7 @@ class StoredMask(NamedTuple):
     """(H, W), any integer type."""
     by_color: bool = False
     """The ids were found by the labels' colours: RGB, or a palette whose entries were in another order. They
-    are the label set's own then, whatever the encoding."""
+    are the label set's own then; no encoding is given."""
 
 
 def read_stored(path: Path, encoding: Encoding = OWN_IDS) -> StoredMask:
@@ -88,7 +88,7 @@ def read_stored(path: Path, encoding: Encoding = OWN_IDS) -> StoredMask:
             return _by_palette(indices, np.array(stored.getpalette() or [], np.uint8), encoding)
         if stored.mode in ("RGB", "RGBA"):
             _refuse_16_bits(stored)
-            return _by_color(np.asarray(stored)[..., :3], encoding.labels)
+            return _by_color(np.asarray(stored)[..., :3], encoding)
         if stored.mode in ("L", "LA"):
             _refuse_16_bits(stored)
             ids = np.asarray(stored)
@@ -215,15 +215,25 @@ def _named_in_order(used: Ids, by_color: Ids, encoding: Encoding) -> bool:
     return bool(encoding.text) and bool((encoding.table()[used] == by_color).all())
 
 
-def _by_color(pixels: Colors, labels: LabelSet) -> StoredMask:
-    """RGB pixels (H, W, 3): the ids themselves where the channels are equal, else the labels' colours."""
+def _by_color(pixels: Colors, encoding: Encoding) -> StoredMask:
+    """RGB pixels (H, W, 3): the ids themselves where the channels are equal, else the labels' colours.
+
+    An encoding says what ids mean, and colours have none: it would be left unheard.
+    """
     red, green, blue = (pixels[..., channel] for channel in range(3))
     if np.array_equal(red, green) and np.array_equal(red, blue):
         return StoredMask(red)
+    labels = encoding.labels
     colors = _colors_of(labels)
     ids = colors.ids_of(pixels)
     unknown = ids == UNKNOWN
     if not unknown.any():
+        if encoding.text:
+            raise MaskError(
+                "colours",
+                f"has the labels' colours, which name no ids: leave out {encoding.text}, or save the ids as "
+                "8-bit grey",
+            )
         return StoredMask(ids, by_color=True)
     if not (colors.ids_of(pixels[..., ::-1]) == UNKNOWN).any():
         raise MaskError(

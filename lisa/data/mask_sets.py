@@ -104,8 +104,12 @@ class Candidate(NamedTuple):
         return {value: self.roles[index] for value, index in self.stored.items() if index < len(self.roles)}
 
 
-def judge(layouts: Sequence[Layout], encoding: Encoding, ignored: bool) -> Verdict | None:
+def judge(
+    layouts: Sequence[Layout], encoding: Encoding, ignored: bool, by_color: bool = False
+) -> Verdict | None:
     """What is wrong with all of a split's masks, or None. ``ignored``: some pixel of theirs is 255.
+
+    ``by_color``: some were read by their colours, for which no encoding can be given.
 
     A set whose labels have no roles is judged by its values alone.
     """
@@ -124,7 +128,7 @@ def judge(layouts: Sequence[Layout], encoding: Encoding, ignored: bool) -> Verdi
         verdict = _known_order(gathered, given, encoding) or _doubt(given, encoding)
         if verdict is not None:
             return verdict
-    return _reversed_sides(given, encoding, len(gathered.parts))
+    return _reversed_sides(given, encoding, len(gathered.parts), by_color)
 
 
 def _few_values(values: list[int], encoding: Encoding, ignored: bool) -> Verdict:
@@ -150,15 +154,16 @@ def _is_right(found: Fit) -> bool:
     return found.upright >= RIGHT and found.worst >= KEPT and found.named >= NAMED
 
 
-def _reversed_sides(given: Fit, encoding: Encoding, masks: int) -> Verdict | None:
+def _reversed_sides(given: Fit, encoding: Encoding, masks: int, by_color: bool) -> Verdict | None:
     """The order is right but for left and right in nearly all of the masks."""
     few = masks < 2 * ENOUGH_MASKS or given.pairs < ENOUGH_MASKS
     if few or given.upright < RIGHT or given.sides > REVERSED:
         return None
     option = _ids_option({index: _mirrored(name, encoding.labels) for index, name in encoding.ids.items()})
+    remedy = f"save the ids as 8-bit grey, and give {option}" if by_color else f"give {option}"
     return Verdict(
         "label-order",
-        f"left and right are exchanged in nearly all masks (left is the person's left here): give {option}",
+        f"left and right are exchanged in nearly all masks (left is the person's left here): {remedy}",
     )
 
 

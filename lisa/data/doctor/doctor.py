@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from lisa.data.checking import EXPLAINED, judge_looks, notes_on
+from lisa.data.checking import EXPLAINED, ignored_notes, judge_looks, notes_on
 from lisa.data.doctor.duplicates import near_pairs
 from lisa.data.doctor.examination import Examination, Finding, examine
 from lisa.data.folders import has_split, match_files, split_folders
@@ -137,7 +137,7 @@ def diagnose(root: Path, encoding: Encoding = OWN_IDS, workers: int | None = Non
         {split: (rows > 0).sum(0) for split, rows in classes.items()},
         {split: rows.sum(0) for split, rows in classes.items()},
         encoding.labels,
-        tuple(notes),
+        (*notes, *ignored_notes(encoding)),
     )
 
 

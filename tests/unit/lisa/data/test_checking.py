@@ -117,6 +117,10 @@ SPLITS: dict[str, tuple[Callable[[Ids], Any], str]] = {
         lambda ids: FLIP[ids],
         "left and right are exchanged.*: give --data.encoding background,skin,nose,eye_g,r_eye,l_eye,",
     ),
+    "left and right in colours": (
+        lambda ids: Image.fromarray(COLORS.astype(np.uint8)[FLIP[ids]]),
+        "left and right are exchanged.*: save the ids as 8-bit grey, and give --data.encoding background,",
+    ),
     "some order": (
         lambda ids: np.array([0, 1, *np.random.default_rng(5).permutation(np.arange(2, 19))], np.uint8)[ids],
         "another label order: .* in only .*; say which id is which",

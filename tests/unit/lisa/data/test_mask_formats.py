@@ -79,6 +79,15 @@ def test_the_predictors_maps_in_another_order_are_read_with_and_without_its_name
         assert np.array_equal(to_ours(read_stored(tmp_path / "x.png", each), each), ids)
 
 
+def test_a_label_order_is_for_ids_and_forbids_colours(ids: np.ndarray, tmp_path: Path):
+    """It would be left unheard, and with it the left and right that it exchanges."""
+    Image.fromarray(COLORS[ids]).save(tmp_path / "x.png")
+    assert read_stored(tmp_path / "x.png").by_color
+    for text in (FACE_PARSING, "celebamask-hq,18=ignore"):
+        with pytest.raises(MaskError, match=r"leave out .*, or save the ids as 8-bit grey"):
+            read_stored(tmp_path / "x.png", encoding(text))
+
+
 def test_a_label_order_is_for_indices_and_forbids_renumbered_palettes(ids: np.ndarray, tmp_path: Path):
     theirs = THEIRS.inverse_table()[ids]
     with_palette(theirs, COLORS).save(tmp_path / "plain.png")
