@@ -36,6 +36,8 @@ def augmentation(
     """
     if recipe not in RECIPES:
         raise InputError(f"--recipe {recipe}: one of {', '.join(RECIPES)}")
+    if size < 16:
+        raise InputError(f"--size {size}: 16 pixels or more")
     config = RECIPES[recipe]().augment
     pairs = source.pairs_of("train", read_label_set(labels))
     import torch  # takes seconds: --help and a wrong argument need not wait for it

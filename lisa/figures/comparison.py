@@ -139,13 +139,16 @@ def read_pair(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
     return np.asarray(image), np.asarray(mask)
 
 
-def parse(parser: "FaceParser", image: np.ndarray) -> np.ndarray:
-    """Label ids (H,W) uint8 of one picture (H,W,3) uint8."""
+def parse(parser: "FaceParser", image: np.ndarray, shape: tuple[int, ...] | None = None) -> np.ndarray:
+    """Label ids uint8 of one picture (H,W,3) uint8, at its size or at the ``shape`` (height, width)."""
     import torch
 
+    from lisa.face_parser import argmax_at
+
+    height, width = shape or image.shape[:2]
     pixels = torch.from_numpy(image.copy()).permute(2, 0, 1)[None].to(parser.mean.device)
     with torch.inference_mode():
-        return parser(pixels)[0].cpu().numpy()
+        return argmax_at(parser.logits(pixels), height, width)[0].cpu().numpy()
 
 
 def save_png(picture: Image.Image, path: Path) -> None:

@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+from PIL import Image
+
 from lisa.data.pairs import Pair
 from lisa.evaluation.metrics import Tally, iou_of, picture_mious
 from lisa.face_parser import FaceParser
@@ -37,9 +40,9 @@ def order_by_miou(tally: Tally) -> list[int]:
 
 def _row(pair: Pair, tally: Tally, index: int, parser: FaceParser) -> Row:
     image, truth = read_pair(pair)
-    prediction = parse(parser, image)
-    labels = tally.labels
-    flat = (colored(truth, labels), colored(prediction, labels), errors(image, truth, prediction))
+    prediction, labels = parse(parser, image, truth.shape), tally.labels
+    shown = np.asarray(Image.fromarray(image).resize(truth.shape[::-1]))
+    flat = (colored(truth, labels), colored(prediction, labels), errors(shown, truth, prediction))
     panels = [photo_panel(image, SIDE), *(flat_panel(colors, SIDE) for colors in flat)]
     iou = iou_of(tally.regions[index].cpu())
     weakest = [at for at in iou.argsort(stable=True).tolist() if not iou[at].isnan()][:WEAKEST]

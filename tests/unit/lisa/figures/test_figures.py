@@ -13,12 +13,12 @@ from PIL import Image
 from lisa.config import Config, DataConfig, ModelConfig
 from lisa.data.folders import find_pairs
 from lisa.data.pairs import Pair
-from lisa.data.source import SplitSource
+from lisa.data.source import Source, SplitSource
 from lisa.errors import InputError
 from lisa.evaluation.evaluate import evaluate
 from lisa.evaluation.metrics import Tally, picture_mious
 from lisa.figures import comparison, worst_and_best
-from lisa.figures.__main__ import main
+from lisa.figures.__main__ import augmentation, main
 from lisa.figures.comparison import compare, evenly, grid, read_pair
 from lisa.figures.sheet import Row
 from lisa.figures.worst_and_best import draw_evaluation, order_by_miou
@@ -98,8 +98,11 @@ def test_wrong_input_is_one_line(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ):
+    faces = make_faces()
     with pytest.raises(InputError, match="at least one"):
-        compare([], SplitSource(make_faces()), tmp_path / "figure4.png")
+        compare([], SplitSource(faces), tmp_path / "figure4.png")
+    with pytest.raises(InputError, match="--size 0: 16 pixels or more"):
+        augmentation(Source(faces), tmp_path / "sheet.png", size=0)
     words = ("grid", "--checkpoint", "none.pt", "--data", "x", "--output", "y.png")
     monkeypatch.setattr(sys, "argv", ["pictures", *words])
     with pytest.raises(SystemExit, match="2"):
@@ -122,6 +125,20 @@ def test_ranked_from_worst_to_best():
         tally.add(number, prediction.view(10, 10), truth)
     tally.add(3, truth, torch.full_like(truth, 255))
     assert order_by_miou(tally) == [2, 0, 1]
+
+
+def test_an_evaluation_of_masks_smaller_than_their_pictures_is_drawn(
+    make_faces: Callable[..., Path], tmp_path: Path
+):
+    root = make_faces(val=1)
+    for path in (root / "val/images").iterdir():
+        picture = Image.open(path)
+        picture.resize((3 * picture.width, 3 * picture.height)).save(path)
+    trained = checkpoint.load_network(saved(tmp_path / "a/best.pt", "unet"))
+    pairs = find_pairs(root, "val")
+    tally = evaluate(trained.network, 32, pairs, World()).tally
+    draw_evaluation(tmp_path / "drawn", tally, pairs, trained.parser())
+    assert (tmp_path / "drawn/worst.png").stat().st_size > 1000
 
 
 def test_an_evaluation_is_drawn(
