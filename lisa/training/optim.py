@@ -54,8 +54,9 @@ def load_moments(optimizer: torch.optim.Optimizer, saved: dict[str, Any], as_low
     ours = [{key: each for key, each in group.items() if key != "params"} for group in optimizer.param_groups]
     optimizer.load_state_dict(saved)
     for group, own in zip(optimizer.param_groups, ours, strict=True):
-        before = group["lr"] / group.get("initial_lr", own["initial_lr"])
-        group.update(own, lr=own["initial_lr"] * (before if as_low else 1))
+        before, initial = group["lr"], group.get("initial_lr", own["initial_lr"])
+        lowered = before if initial == own["initial_lr"] else own["initial_lr"] * (before / initial)
+        group.update(own, lr=lowered if as_low else own["initial_lr"])
 
 
 class Schedule:

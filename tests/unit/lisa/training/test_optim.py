@@ -68,6 +68,21 @@ def test_a_resumed_plateau_stays_lowered():
     assert found == pytest.approx([1e-4, 1e-4, 1e-4, 1e-5])
 
 
+def test_a_resumed_plateau_has_the_very_rate_that_it_had():
+    """3e-4, lowered twice, is not 3e-4 times how far it was lowered."""
+    config = dataclasses.replace(report().optim, lr=3e-4)
+    optimizer = make_optimizer(nn.Linear(2, 2), config)
+    schedule = Schedule(optimizer, config, STEPS)
+    for loss in [1.0] * 14:
+        schedule.after_epoch(loss)
+    again = make_optimizer(nn.Linear(2, 2), config)
+    Schedule(again, config, STEPS)
+    load_moments(again, optimizer.state_dict(), as_low=True)
+    rate = optimizer.param_groups[0]["lr"]
+    assert rate == pytest.approx(3e-6)
+    assert again.param_groups[0]["lr"] == rate
+
+
 def test_a_resumed_plateau_has_its_configs_lowest_rate():
     config = report().optim
     schedule = Schedule(make_optimizer(nn.Linear(2, 2), config), config, STEPS)
