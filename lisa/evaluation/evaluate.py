@@ -132,6 +132,11 @@ def by_size(faces: list[Face]) -> list[OneSize]:
 
 def require_room(pairs: Sequence[Pair], workers: int, world: World) -> None:
     """Raises InputError where /dev/shm has no room for the pictures of an evaluation's workers."""
+    require_shared_memory(bytes_at_once(pairs, world), workers, world.local_world_size)
+
+
+def bytes_at_once(pairs: Sequence[Pair], world: World) -> int:
+    """Bytes of what an evaluation's worker decodes at once, of the largest of some of the pictures."""
     largest = 0
     for pair in pairs[:: max(1, len(pairs) // SAMPLED)]:
         try:
@@ -139,8 +144,7 @@ def require_room(pairs: Sequence[Pair], workers: int, world: World) -> None:
                 largest = max(largest, image.width * image.height)
         except UNREADABLE:
             continue  # whoever reads it says why
-    at_once = AT_ONCE if world.device.type == "cuda" else 1
-    require_shared_memory(4 * largest * at_once, workers, world.local_world_size)
+    return 4 * largest * (AT_ONCE if world.device.type == "cuda" else 1)
 
 
 def _groups(faces: list[Face]) -> Iterator[list[Face]]:

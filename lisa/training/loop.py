@@ -23,7 +23,7 @@ from lisa.losses import SegmentationLoss
 from lisa.run.run import Run
 from lisa.training.lockstep import Order, propose, raise_first
 from lisa.training.precision import arithmetic, settle_precision
-from lisa.training.start import begin, load_faces, settle_workers
+from lisa.training.start import begin, load_faces
 from lisa.training.state import TrainState
 from lisa.training.step import Step
 from lisa.training.timing import Clock, Timing
@@ -78,8 +78,7 @@ def fit(
     """
     run = Run(config, world, resume)
     run.refuse_another()  # before the pictures are read: workers started again meanwhile would resume it
-    config = settle_workers(config, world)
-    faces = load_faces(config, world)  # nothing is written before the data are known to be good
+    config, faces = load_faces(config, world)  # nothing is written before the data are known to be good
     config = settle_precision(config, world)
     with run, arithmetic(config.train, world.device):
         config, step, batches = begin(config, world, faces, run)

@@ -1,5 +1,6 @@
 """The beginning of a run: its faces, its state (new, or the last checkpoint's), and its settled config."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -10,7 +11,7 @@ from torch import nn
 
 from lisa.config import Config
 from lisa.data.arrangement import measure_arrangement
-from lisa.data.checking import check_pairs
+from lisa.data.checking import check_pairs, ignored_notes
 from lisa.data.faces import EpochBatches
 from lisa.data.folders import find_pairs
 from lisa.data.pairs import Pair
@@ -18,7 +19,7 @@ from lisa.data.parallel import available_cores
 from lisa.data.repair import repair_sides
 from lisa.data.shared_memory import FEW_WORKERS, batch_bytes, most_workers, require_shared_memory
 from lisa.errors import InputError
-from lisa.evaluation.evaluate import require_room
+from lisa.evaluation.evaluate import bytes_at_once, require_room
 from lisa.labels.encoding import Encoding
 from lisa.models import build, count_parameters
 from lisa.models.classifier import CLASSIFIER, carry_over
@@ -47,22 +48,26 @@ class Faces(NamedTuple):
     """What the user should know of the masks."""
 
 
-def settle_workers(config: Config, world: World) -> Config:
-    """The config with a number of decoding processes in place of -1."""
+def settle_workers(config: Config, world: World, val: Sequence[Pair]) -> Config:
+    """The config with a number of decoding processes in place of -1: /dev/shm has room for their training
+    batches, and for the pictures ``val`` of an evaluation."""
     data = config.data
     if data.workers >= 0:
         return config
     workers = FEW_WORKERS
     if world.device.type == "cuda":
         batch = batch_bytes(config.train.batch_size, world.world_size, data.size)
-        room = most_workers(batch, world.local_world_size)
+        room = most_workers(max(batch, bytes_at_once(val, world)), world.local_world_size)
         share = available_cores() // world.local_world_size - 1  # the rank itself needs one
         workers = max(FEW_WORKERS, min(share, MOST_WORKERS, room))
     return replace(config, data=replace(data, workers=workers))
 
 
-def load_faces(config: Config, world: World) -> Faces:
-    """Training and validation pairs, every file of which has been decoded once."""
+def load_faces(config: Config, world: World) -> tuple[Config, Faces]:
+    """Training and validation pairs, every file of which has been decoded once.
+
+    With them the config, in which the number of processes that will decode them is settled.
+    """
     data = config.data
     train, val = world.fail_together(
         lambda: [
@@ -76,22 +81,21 @@ def load_faces(config: Config, world: World) -> Faces:
         train = world.fail_together(lambda: repair_sides(before, data.repair, data.root))
         count = sum(old != new for old, new in zip(before, train, strict=True))
         notes.append(f"{data.repair}: left and right exchanged in {count} of {len(train)} training masks")
-    batch = batch_bytes(config.train.batch_size, world.world_size, data.size)
-    world.fail_together(lambda: require_shared_memory(batch, data.workers, world.local_world_size))
-    world.fail_together(lambda: require_room(val, data.workers, world))
+    config = settle_workers(config, world, val)
+    workers, batch = config.data.workers, batch_bytes(config.train.batch_size, world.world_size, data.size)
+    world.fail_together(lambda: require_shared_memory(batch, workers, world.local_world_size))
+    world.fail_together(lambda: require_room(val, workers, world))
     checked = check_pairs(train, world.all_gather, world.rank, world.world_size)
     also = check_pairs(val, world.all_gather, world.rank, world.world_size)
     notes += [f"train: {note}" for note in checked.notes] + [f"val: {note}" for note in also.notes]
     notes += encoding_notes(config.encoding)
     notes += absent_notes(config, checked.class_counts)
-    return Faces(train, val, notes)
+    return config, Faces(train, val, notes)
 
 
 def encoding_notes(encoding: Encoding) -> list[str]:
     """What of the masks will not be learned as it is, and which labels no mask can have."""
-    notes: list[str] = []
-    if encoding.ignored:
-        notes.append(f"without a label in {encoding.labels.name}, so ignored: {', '.join(encoding.ignored)}")
+    notes = ignored_notes(encoding)
     if encoding.missing:
         notes.append(f"no id of the encoding is {', '.join(encoding.missing)}: they can't be learned")
     return notes

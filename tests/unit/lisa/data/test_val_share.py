@@ -85,7 +85,7 @@ def test_a_run_its_evaluation_and_its_figures_hold_out_the_same(
     )
     result = fit(config, World())
     assert fit(config, World(), resume=True).best_miou == result.best_miou
-    assert stems(pair.image for pair in load_faces(config, World()).val) == ["13", "8", "9"]
+    assert stems(pair.image for pair in load_faces(config, World())[1].val) == ["13", "8", "9"]
     command = ["evaluate", "--checkpoint", str(tmp_path / "run/best.pt"), "--data", str(only_train)]
     monkeypatch.setattr(sys, "argv", [*command, "--output", str(tmp_path / "val.json")])
     assert distributed.evaluate.main() == 0

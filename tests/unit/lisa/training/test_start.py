@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from lisa.config import AugmentConfig, Config, DataConfig, ModelConfig, OptimConfig, TrainConfig
 from lisa.data import shared_memory
+from lisa.data.pairs import Pair
 from lisa.errors import InputError
 from lisa.evaluation.metrics import figures
 from lisa.labels.celebamask import IDS
@@ -51,8 +53,20 @@ def test_a_gpus_rank_has_its_share_of_the_cores_to_decode(
     monkeypatch.setattr(start, "available_cores", lambda: cores)
     monkeypatch.setattr(shared_memory, "free_bytes", lambda: room)
     world = World(world_size=1, local_world_size=ranks, device=torch.device(device))
-    config = settle_workers(Config(data=DataConfig(workers=asked)), world)
+    config = settle_workers(Config(data=DataConfig(workers=asked)), world, [])
     assert config.data.workers == expected
+
+
+def test_a_gpus_rank_has_no_more_processes_than_evaluation_has_room_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    """Eight val pictures of 1024 pixels take twice the room of sixteen at 512."""
+    Image.new("RGB", (1024, 1024)).save(tmp_path / "0.png")
+    monkeypatch.setattr(start, "available_cores", lambda: 64)
+    monkeypatch.setattr(shared_memory, "free_bytes", lambda: 23 * 16 * 4 * 512**2)
+    world, pair = World(device=torch.device("cuda")), Pair(tmp_path / "0.png", tmp_path / "0.png")
+    assert settle_workers(Config(), world, []).data.workers == 10
+    assert settle_workers(Config(), world, [pair]).data.workers == 4
 
 
 @pytest.mark.parametrize(
