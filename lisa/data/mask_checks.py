@@ -1,11 +1,12 @@
 """What one mask's pixels tell about how it was made."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lisa.labels import IGNORE_INDEX
+from lisa.labels import IGNORE_INDEX, LabelSet
 
 THIN = 0.01
 """Runs of up to this share of the side are thin, and always those of one pixel."""
@@ -42,3 +43,16 @@ def rim_share(ids: NDArray[np.integer[Any]]) -> float:
         borders += int((~first).sum())
         rims += int((inner & thin & (before != after)).sum())
     return rims / borders if borders >= ENOUGH_BORDERS else 0.0
+
+
+def alone(labels: LabelSet, roles: Sequence[str]) -> list[int]:
+    """Ids of the labels that cover one of these roles and nothing else."""
+    return [index for role in roles if (index := labels.alone(role)) is not None]
+
+
+def middle_of(
+    ids: NDArray[np.integer[Any]], labels: LabelSet, roles: Sequence[str]
+) -> NDArray[np.float64] | None:
+    """The middle (x, y) of the pixels of labels that have one of these roles alone; None without any."""
+    rows, columns = np.nonzero(np.isin(ids, alone(labels, roles)))
+    return np.array((columns.mean(), rows.mean())) if len(rows) else None

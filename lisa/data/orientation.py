@@ -26,9 +26,9 @@ from lisa.data.exif import (
     orientation_of,
     shown_size,
 )
+from lisa.data.mask_checks import middle_of
 from lisa.data.pairs import Pair, decode, fits
 from lisa.errors import InputError
-from lisa.labels import LabelSet
 
 CLEAR = 0.05
 """Margin of the edges from which one picture tells how its mask was drawn; n together need 1/sqrt(n) of it.
@@ -191,16 +191,9 @@ def _side(pair: Pair) -> float:
     except InputError:
         return 0
     labels = pair.encoding.labels
-    left, right = (_middle(ids, labels, (f"{side}_eye", f"{side}_brow")) for side in ("left", "right"))
-    mouth = _middle(ids, labels, ("mouth", "upper_lip", "lower_lip"))
+    left, right = (middle_of(ids, labels, (f"{side}_eye", f"{side}_brow")) for side in ("left", "right"))
+    mouth = middle_of(ids, labels, ("mouth", "upper_lip", "lower_lip"))
     if left is None or right is None or mouth is None:
         return 0
     across, down = left - right, mouth - (left + right) / 2
     return float(np.sign(across[0] * down[1] - across[1] * down[0]))
-
-
-def _middle(ids: NDArray[np.uint8], labels: LabelSet, roles: Sequence[str]) -> NDArray[np.float64] | None:
-    """The middle (x, y) of the pixels of labels that have one of these roles alone, None without any."""
-    parts = [index for role in roles if (index := labels.alone(role)) is not None]
-    rows, columns = np.nonzero(np.isin(ids, parts))
-    return np.array((columns.mean(), rows.mean())) if len(rows) else None

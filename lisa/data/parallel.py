@@ -11,6 +11,8 @@ from typing import TypeVar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from lisa.errors import InputError
+
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
@@ -51,8 +53,11 @@ def parallel_map(
     ``function`` and jobs must pickle. One worker (or one job) runs in this process.
 
     Raises:
+        InputError: fewer workers than one.
         Exception: the first one that ``function`` raised; jobs that haven't started are dropped.
     """
+    if workers is not None and workers < 1:
+        raise InputError(f"--workers {workers}: 1 or more, or leave it out for one on each core")
     workers = min(workers or available_cores(), max(1, len(jobs)))
     columns = (
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),

@@ -159,8 +159,10 @@ def report_split(indices: Sequence[int], seed: int) -> dict[int, str]:
     """5,000 train, 1,000 val and 100 test faces drawn with ``seed``, disjoint; the rest is left out.
 
     Raises:
-        InputError: fewer faces than that.
+        InputError: fewer faces than that, or a seed below 0.
     """
+    if seed < 0:
+        raise InputError(f"--seed {seed}: 0 or more")
     needed = sum(REPORT_SIZES.values())
     if len(indices) < needed:
         raise InputError(

@@ -10,6 +10,7 @@ from PIL import Image
 from scipy import ndimage
 
 from lisa.data.checking import Look, look_at
+from lisa.data.mask_checks import alone, middle_of
 from lisa.data.pairs import Pair
 from lisa.labels import IGNORE_INDEX, LabelSet
 
@@ -99,16 +100,11 @@ def missing_parts(counts: NDArray[np.int64], labels: LabelSet) -> str:
     skin = labels.by_role.get("skin")
     if total == 0 or skin is None or counts[skin] < LARGE_SKIN * total:
         return ""
-    eyes, nose = _alone(labels, ("left_eye", "right_eye", "glasses")), _alone(labels, ("nose",))
+    eyes, nose = alone(labels, ("left_eye", "right_eye", "glasses")), alone(labels, ("nose",))
     lacking = ["eyes"] if len(eyes) == 3 and not counts[eyes].any() else []
     lacking += ["nose"] if nose and not counts[nose].any() else []
     share = 100 * counts[skin] / total
     return f"no {' and no '.join(lacking)}, though {share:.0f} % is skin" if lacking else ""
-
-
-def _alone(labels: LabelSet, roles: tuple[str, ...]) -> list[int]:
-    """Ids of the labels that cover one of these roles and nothing else."""
-    return [index for role in roles if (index := labels.alone(role)) is not None]
 
 
 def speckle(mask: Mask, labels: LabelSet) -> str:
@@ -142,7 +138,7 @@ def reversed_parts(mask: Mask, labels: LabelSet) -> str:
     margin = TOLERANCE * min(mask.shape)
     wrong: list[str] = []
     for name in ("eye", "brow", "ear"):
-        pair = _alone(labels, (f"left_{name}", f"right_{name}"))
+        pair = alone(labels, (f"left_{name}", f"right_{name}"))
         if len(pair) < 2:
             continue
         left, right = pair
@@ -170,9 +166,9 @@ def _midline(mask: Mask, labels: LabelSet) -> tuple[Vector | None, Vector]:
 
     Upright unless nose and mouth say otherwise; no point without a nose or a mouth.
     """
-    nose = _middle(mask, _alone(labels, ("nose",)))
-    mouth = _middle(mask, _alone(labels, ("mouth", "upper_lip", "lower_lip")))
-    left, right = (_middle(mask, _alone(labels, (role,))) for role in ("left_eye", "right_eye"))
+    nose = middle_of(mask, labels, ("nose",))
+    mouth = middle_of(mask, labels, ("mouth", "upper_lip", "lower_lip"))
+    left, right = (middle_of(mask, labels, (role,)) for role in ("left_eye", "right_eye"))
     upper = nose if left is None or right is None else (left + right) / 2
     across = np.array((1.0, 0.0))
     if upper is not None and mouth is not None:
@@ -181,8 +177,3 @@ def _midline(mask: Mask, labels: LabelSet) -> tuple[Vector | None, Vector]:
         if length > TOLERANCE * min(mask.shape):
             across = np.array((down[1], -down[0])) / length
     return (nose if nose is not None else mouth), across
-
-
-def _middle(mask: Mask, ids: list[int]) -> Vector | None:
-    rows, columns = np.nonzero(np.isin(mask, ids))
-    return np.array((columns.mean(), rows.mean())) if len(rows) else None

@@ -117,6 +117,8 @@ def test_report_split_is_seeded_disjoint_and_of_the_right_sizes():
     }  # fmt: skip
     assert split == report_split(range(7000), seed=1)
     assert split != report_split(range(7000), seed=2)
+    with pytest.raises(InputError, match="--seed -1: 0 or more"):
+        report_split(range(7000), seed=-1)
 
 
 def test_report_split_needs_enough_faces(raw: Path, tmp_path: Path):

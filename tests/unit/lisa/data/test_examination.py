@@ -15,13 +15,14 @@ FLIP = np.array([*FLIPPED_IDS, *range(19, 256)], np.uint8)
 @pytest.mark.parametrize("turn", [-60, -25, 0, 25, 60, 180])
 def test_the_midline_is_the_faces_own(turn: int):
     """A face on its side, or upside down, still has its left on its left."""
+    masks = [draw_face(seed, 128)[1] for seed in range(16)]
+    whole = [mask for mask in masks if (mask == IDS["l_lip"]).any()]  # nothing hides the mouth
     judged = 0
-    for seed in range(12):
-        mask = draw_face(seed, 128)[1]
+    for mask in whole:
         turned = np.asarray(Image.fromarray(mask).rotate(turn))
-        assert reversed_parts(turned, CELEBAMASK) == "", f"seed {seed}"
+        assert reversed_parts(turned, CELEBAMASK) == ""
         judged += reversed_parts(FLIP[turned], CELEBAMASK) != ""
-    assert judged == 12
+    assert judged == len(whole) >= 12
 
 
 def test_faces_without_nose_and_mouth_are_not_judged():

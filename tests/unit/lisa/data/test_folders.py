@@ -150,6 +150,9 @@ def test_lists_of_odd_paths(make_faces: Callable[..., Path], tmp_path: Path, mon
     monkeypatch.chdir(tmp_path)
     for folder in (root, root.relative_to(tmp_path)):
         assert [pair.image.stem for pair in find_pairs(folder, "train", exclude=listed)] == ["3"]
+    (root / "train/images/folder.png").mkdir()
+    listed.write_text("train/images/folder.png", encoding="utf-8")  # as the doctor lists it
+    assert len(find_pairs(root, "train", exclude=listed)) == 4
     for line in ("train/images", "train/images/9.png", str(listed)):
         listed.write_text(line)
         with pytest.raises(InputError, match=r"data\.exclude .* names files that are not there"):

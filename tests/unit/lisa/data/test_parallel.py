@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from lisa.data.parallel import parallel_map
+from lisa.errors import InputError
+
 JOBS = """
 import os, time
 from pathlib import Path
@@ -54,3 +57,9 @@ def _runs(process: int) -> bool:
         return "Z" not in Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):  # the latter if it ends while it is read
         return False
+
+
+@pytest.mark.parametrize("workers", [0, -1])
+def test_fewer_workers_than_one_are_refused(workers: int):
+    with pytest.raises(InputError, match=f"--workers {workers}: 1 or more"):
+        next(parallel_map(str, [1, 2], "working", workers))
