@@ -43,7 +43,7 @@ def _draw_eye(
     glint = pose.surface(ellipse(center - (0.006, 0.006), (0.004, 0.004)), 0.01)
     canvas.paint(_within(white, canvas.cover(glint)), (1, 1, 1), opacity=0.9)
     lid = pose.surface(smooth([inner, *upper, outer], closed=False))
-    lash = 0.003 + 0.006 * look.makeup
+    lash = 0.004 + 0.009 * look.makeup
     canvas.paint(canvas.cover(stroke(lid, lash)), DARK, opacity=0.85)
     if look.makeup > 0.5:  # a line below the eye, and one that runs out beyond its corner
         under = smooth([inner, *reversed(lower), outer], closed=False)
@@ -77,7 +77,10 @@ def _within(outer: Patch, inner: Patch) -> Patch:
 
 
 def draw_brows(canvas: Canvas, pose: Pose, look: Look, rng: np.random.Generator) -> None:
-    """Brows from the nose outward: height, arch, weight and frown vary."""
+    """Brows from the nose outward: height, arch, weight and frown vary.
+
+    Their labels reach around the hairs: people who label masks outline a brow, they do not trace it.
+    """
     height, arch, weight = rng.normal(-0.174, 0.012), rng.uniform(0.0, 0.027), rng.uniform(0.022, 0.052)
     frown = rng.normal(0, 0.007)
     color = look.hair * 0.8 if look.hair.mean() < 0.5 else look.hair * 0.62
@@ -92,8 +95,9 @@ def draw_brows(canvas: Canvas, pose: Pose, look: Look, rng: np.random.Generator)
             closed=False,
         )
         taper = weight * np.interp(np.linspace(0, 1, len(line)), (0, 0.15, 0.6, 1), (0.75, 1, 0.8, 0.2))
-        brow = canvas.cover(stroke(pose.surface(line), taper))
-        canvas.paint(brow, color, "l_brow" if side == 1 else "r_brow", opacity=0.82)
+        canvas.paint(canvas.cover(stroke(pose.surface(line), taper)), color, opacity=0.82)
+        whole = canvas.cover(stroke(pose.surface(line), np.maximum(taper * 1.15 + 0.004, 0.5 * weight)))
+        canvas.claim(whole, "l_brow" if side == 1 else "r_brow")
         hairs = noise_along(rng, len(line), 0.004)
         canvas.paint(
             canvas.cover(stroke(pose.surface(moved(line, 0, -0.003)) + hairs, taper * 0.3)),
@@ -109,8 +113,8 @@ def noise_along(rng: np.random.Generator, count: int, amount: float) -> Points:
 
 def draw_nose(canvas: Canvas, pose: Pose, look: Look, rng: np.random.Generator) -> None:
     """Claims the nose and draws its nostrils: the light on its relief is all that shows the rest."""
-    wide, tip = rng.uniform(0.062, 0.096), rng.uniform(0.038, 0.064)
-    bridge = rng.uniform(0.018, 0.036)
+    wide, tip = rng.uniform(0.066, 0.102), rng.uniform(0.042, 0.068)
+    bridge = rng.uniform(0.022, 0.046)
     profile = [
         (bridge * 0.9, -0.135),
         (bridge, -0.08),
@@ -140,9 +144,9 @@ def draw_nose(canvas: Canvas, pose: Pose, look: Look, rng: np.random.Generator) 
 def draw_mouth(canvas: Canvas, pose: Pose, look: Look, rng: np.random.Generator, is_open: bool) -> None:
     """Lips with or without teeth and the dark between them; corners rise in a smile."""
     smile = rng.normal(0.35, 0.5) if not is_open else rng.normal(0.8, 0.4)
-    wide = rng.uniform(0.092, 0.115) + 0.016 * np.clip(smile, -0.5, 1.5)
-    gap = rng.uniform(0.008, 0.055) if is_open else 0.0
-    thin, full = rng.uniform(0.015, 0.042), rng.uniform(0.022, 0.06)
+    wide = rng.uniform(0.094, 0.122) + 0.016 * np.clip(smile, -0.5, 1.5)
+    gap = rng.uniform(0.01, 0.065) if is_open else 0.0
+    thin, full = rng.uniform(0.018, 0.05), rng.uniform(0.024, 0.064)
     y = MOUTH_Y + rng.normal(0, 0.006) - gap * 0.3
     corner = y - 0.014 * smile
     left, right = (-wide, corner), (wide, corner)
@@ -170,7 +174,7 @@ def draw_mouth(canvas: Canvas, pose: Pose, look: Look, rng: np.random.Generator,
         opacity=0.2 + 0.3 * look.makeup,
     )
     if is_open:
-        inner, outer = (-0.84 * wide, corner), (0.84 * wide, corner)
+        inner, outer = (-0.9 * wide, corner), (0.9 * wide, corner)
         inside = canvas.cover(
             pose.surface(smooth([inner, *upper_inner, outer, *reversed(lower_inner)]), 0.015)
         )
