@@ -35,8 +35,8 @@ class DivergedError(InputError):
 class StopAskedError(BaseException):
     """A rank was asked to stop (SIGTERM, SIGUSR1, Ctrl-C): raised on all ranks together.
 
-    Like KeyboardInterrupt it may arise anywhere, a signal raises it: no ``except Exception`` takes it for a
-    fault of what was being done.
+    A signal raises it, as it raises KeyboardInterrupt: ``except Exception`` must not take it for a fault of
+    whatever was being done.
     """
 
 
