@@ -10,8 +10,14 @@ from .pictures import Pixels, from_frame, to_frame
 
 
 def opacity(parsed: Parsed, ids: list[int], picture: Pixels, fit: str) -> Pixels:
-    """(H,W) 0..255: how probable one of these labels is, of all faces where they overlap the largest."""
+    """(H,W) 0..255: how probable one of these labels is, of all faces where they overlap the largest.
+
+    Beyond all frames everything is background.
+    """
     assert parsed.probabilities is not None
+    if 0 in ids:
+        others = sorted({*range(parsed.probabilities.shape[-3])} - {*ids})
+        return np.uint8(255) - opacity(parsed, others, picture, fit)
     wanted = torch.from_numpy(parsed.probabilities[..., ids, :, :].astype(np.float32)).sum(-3)
     if parsed.faces is None:
         height, width = to_frame(picture, fit).shape[:2]

@@ -2,13 +2,15 @@
 
 import argparse
 import hashlib
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from .errors import CannotStartError
-from .faces.given import read_given
+from .faces.given import Numbers, read_given, read_list
 from .finding import open_finder, reason_against
+from .inputs import Job
 from .model import ExportedModel
 from .photos import AUTO, FIND, FRAME, Photos
 
@@ -42,11 +44,30 @@ def settle_faces(options: argparse.Namespace, metadata: dict[str, Any]) -> None:
 def _settle_list(options: argparse.Namespace, reason: str) -> None:
     """A file has the faces; ``reason`` says why the model can't find them itself."""
     path = Path(options.faces)
-    options.listed = read_given(path)
+    content = read_list(path)  # once: a pipe gives it once
+    options.listed = read_given(content, path)
     boxes = any(len(numbers) == 4 for faces in options.listed.values() for numbers in faces)
     if reason and boxes:
         raise CannotStartError(f"--faces {path}: this model can't pull boxes into place: {reason}")
-    options.finds = f"file {hashlib.sha256(path.read_bytes()).hexdigest()}"
+    options.finds = f"file {hashlib.sha256(content).hexdigest()}"
+
+
+def faces_of(jobs: Sequence[Job], listed: Mapping[str, list[Numbers]]) -> dict[str, list[Numbers]]:
+    """A file's faces by the pictures' sources.
+
+    It names a picture by its whole path, by that below the input folder, or by its file's name alone, if no
+    other picture has that.
+    """
+    taken = Counter(job.source.name for job in jobs)
+    found: dict[str, list[Numbers]] = {}
+    for job in jobs:
+        whole = job.name.endswith(job.source.name)  # the output has the whole name where stems meet
+        names = [str(job.source), job.name if whole else f"{job.name}{job.source.suffix}"]
+        names += [job.source.name] * (taken[job.source.name] == 1)
+        named = next((name for name in names if name in listed), None)
+        if named is not None:
+            found[str(job.source)] = listed[named]
+    return found
 
 
 def open_photos(options: argparse.Namespace, model: ExportedModel, path: Path) -> Photos | None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from .errors import BadPictureError
@@ -50,7 +51,7 @@ class Parsed:
     """(C,size,size) of the whole picture; of a photo (N,C,size,size), one for each face."""
     faces: list[Face] | None = None
     """The photo's faces; None for a picture that was parsed as one frame."""
-    owner: Pixels | None = None
+    owner: NDArray[np.uint16] | None = None
     """(H,W) number of the face that a photo's pixel belongs to, from 1 on; 0 for none."""
     largest: float = 0.0
     """|logit| of a photo's faces."""
@@ -61,7 +62,10 @@ class Parsed:
 
 @dataclass(frozen=True)
 class Photos:
-    """How pictures are taken: ``mode`` is auto, find, or with ``listed`` faces the file that lists them."""
+    """How pictures are taken: ``mode`` is auto, find, or the file that lists faces.
+
+    ``listed`` has its faces, by the pictures' sources.
+    """
 
     model: ExportedModel
     finder: Finder | None
@@ -101,8 +105,7 @@ class Photos:
         return certain and fills_the_frame(whole, pulled, picture)
 
     def _listed(self, listed: Mapping[str, list[Numbers]], job: Job, picture: Pixels) -> list[Face]:
-        names = (str(job.source), f"{job.name}{job.source.suffix}", job.source.name)
-        found = next((listed[name] for name in names if name in listed), None)
+        found = listed.get(str(job.source))
         if found is None:
             raise BadPictureError("the file of --faces does not name it")
         places = [given(numbers) for numbers in found]

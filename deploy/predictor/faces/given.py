@@ -17,6 +17,9 @@ Numbers = tuple[float, ...]
 """Ten: x, y of left eye, right eye, nose, left and right corner of the mouth, as seen. Four: left, top,
 right, bottom of a box. In the upright picture's pixels."""
 
+FARTHEST = 10_000_000
+"""Pixels from a picture's corner; float32 tells no half pixels apart beyond."""
+
 BOX_SIDES = (1.7, 1.35, 2.1)
 """Sides of the frames that are tried for a box, in its longer sides: detectors disagree about foreheads."""
 
@@ -24,7 +27,15 @@ BOX_UP = 0.08
 """How far the frame's centre lies above the box's, in sides of the frame."""
 
 
-def read_given(path: Path) -> dict[str, list[Numbers]]:
+def read_list(path: Path) -> bytes:
+    """What the file holds. Raises CannotStartError."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise CannotStartError(f"--faces {path}: {error.strerror}; or one of auto, frame, find") from None
+
+
+def read_given(content: bytes, path: Path) -> dict[str, list[Numbers]]:
     """The faces of each picture, by the picture's path as the file has it. Raises CannotStartError.
 
     A .csv file has a line per face: the picture and its numbers. Any other holds JSON lines, one per picture
@@ -33,10 +44,9 @@ def read_given(path: Path) -> dict[str, list[Numbers]]:
     """
     found: dict[str, list[Numbers]] = {}
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise CannotStartError(f"--faces {path}: {reason}; or one of auto, frame, find") from None
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise CannotStartError(f"--faces {path}: not UTF-8 text; or one of auto, frame, find") from None
     lines = _from_csv(text) if path.suffix.lower() == ".csv" else _from_json(text)
     line = 0
     try:
@@ -84,8 +94,10 @@ def numbers_of(face: Any) -> Numbers:
         values = face["points"] if "points" in face else face["box"]
         values = [item for value in values for item in (value if isinstance(value, list) else [value])]
     numbers = tuple(float(value) for value in values)
-    if len(numbers) not in (4, 10) or not all(math.isfinite(value) for value in numbers):
-        raise ValueError(f"{len(numbers)} numbers: a face has ten (five points), or four (a box), all finite")
+    if len(numbers) not in (4, 10) or not all(abs(value) <= FARTHEST for value in numbers):
+        raise ValueError(
+            f"{len(numbers)} numbers: a face has ten (five points), or four (a box), all within {FARTHEST:,}"
+        )
     if len(numbers) == 4 and not (numbers[0] < numbers[2] and numbers[1] < numbers[3]):
         raise ValueError(f"box {list(numbers)}: left, top, right, bottom")
     if len(numbers) == 10 and _frame_of_points(numbers)[0, 2] < 1:

@@ -100,7 +100,7 @@ class Labelled:
 
     def __init__(self, height: int, width: int) -> None:
         self.ids: Pixels = np.zeros((height, width), np.uint8)
-        self.owner: Pixels = np.zeros((height, width), np.uint8)
+        self.owner: NDArray[np.uint16] = np.zeros((height, width), np.uint16)
         """Number of the face from 1 on; 0 for none."""
         self._frames: list[Tensor] = []
 
@@ -110,7 +110,7 @@ class Labelled:
         number, found = len(self._frames), Labels(logits)
         for block in blocks(frame, *self.ids.shape):
             labels = found.at(block).numpy()
-            ids, owner = (plane[block.rows, block.columns] for plane in (self.ids, self.owner))
+            ids, owner = self.ids[block.rows, block.columns], self.owner[block.rows, block.columns]
             take = block.inside & (labels > 0)
             taken = take & (owner > 0)
             if taken.any():
@@ -118,7 +118,7 @@ class Labelled:
             ids[take] = labels[take]
             owner[take] = number
 
-    def _distances(self, block: Block, owner: Pixels) -> NDArray[np.float32]:
+    def _distances(self, block: Block, owner: NDArray[np.uint16]) -> NDArray[np.float32]:
         """(h,w) of each pixel from its owner's centre, in the owner's half sides; without one infinite."""
         y, x = (
             np.arange(each.start, each.stop, dtype=np.float32) + 0.5 for each in (block.rows, block.columns)

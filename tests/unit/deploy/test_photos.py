@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,51 @@ def test_cutouts_are_soft_and_of_the_photos_size(model: Path, tmp_path: Path):
         assert ((alpha > 20) & (alpha < 235)).sum() > 50, "edges are soft"
 
 
+def test_cutouts_of_the_background_have_all_around_the_faces(model: Path, tmp_path: Path):
+    source = save(tmp_path / "in", photo=scene(600, 400, WHERE))
+    assert parse(model, source, tmp_path / "out", "--faces", "find", "--cutout", "background") == 0
+    with Image.open(tmp_path / "out/cutout/photo.png") as image:
+        alpha = np.asarray(image)[..., 3]
+    background = read_ids(tmp_path / "out/photo.png") == 0
+    assert background[:40, :40].all()
+    assert (alpha[:40, :40] == 255).all()
+    assert alpha[background].mean() > 235
+    assert alpha[~background].mean() < 50
+
+
+def test_a_list_names_pictures_by_their_place_below_the_input(model: Path, tmp_path: Path):
+    photo = scene(600, 400, WHERE)
+    source = save(tmp_path / "in", a=photo)
+    save(tmp_path / "in/sub", a=photo, b=photo)
+    Image.fromarray(photo).save(source / "sub/a.jpg")
+    box, elsewhere = "200,100,400,300", "0,0,40,40"
+    rows = [f"a.png,{elsewhere}", f"sub/a.png,{box}", f"sub/a.jpg,{box}", f"b.png,{box}"]
+    (tmp_path / "boxes.csv").write_text("\n".join(rows))
+    assert parse(model, source, tmp_path / "out", "--faces", str(tmp_path / "boxes.csv")) == 0
+    for name in ("sub/a.png", "sub/a.jpg", "sub/b"):
+        row = json.loads((tmp_path / f"out/faces/{name}.json").read_text())
+        assert row["faces"][0]["frame"]["centre"] == pytest.approx([300, 200], abs=6), name
+    (tmp_path / "boxes.csv").write_text(f"a.png,{box}")
+    assert parse(model, source, tmp_path / "out2", "--faces", str(tmp_path / "boxes.csv")) == 1
+    failed = json.loads((tmp_path / "out2/report.json").read_text())["failed"]
+    assert len(failed) == 3, "a name alone is of one picture or of none"
+
+
+@pytest.mark.skipif(not Path("/dev/fd").exists(), reason="no pipes by name here")
+def test_a_list_may_come_through_a_pipe(model: Path, tmp_path: Path):
+    source = save(tmp_path / "in", photo=scene(600, 400, WHERE))
+    noted: list[str] = []
+    for box in ([200, 100, 400, 300], [210, 110, 410, 310]):
+        reading, writing = os.pipe()
+        os.write(writing, json.dumps({"picture": "photo.png", "box": box}).encode())
+        os.close(writing)
+        assert parse(model, source, tmp_path / "out", "--faces", f"/dev/fd/{reading}") == 0
+        os.close(reading)
+        noted.append(json.loads((tmp_path / "out/.predict.json").read_text())["faces"])
+    assert len({*noted}) == 2
+    assert json.loads((tmp_path / "out/report.json").read_text())["done"] == 1
+
+
 POINTS = [(0.379, 0.478), (0.622, 0.478), (0.498, 0.6), (0.41, 0.75), (0.59, 0.75)]
 
 
@@ -146,7 +192,8 @@ def test_a_poor_box_is_pulled_into_place(model: Path, tmp_path: Path):
     [
         ("a.csv", "photo.png,1,2,3\n", "3 numbers: a face has ten"),
         ("a.csv", "photo.png,1,2,3,4,5,6,7,8,,\n", "could not convert"),
-        ("a.csv", "photo.png,1,2,nan,4\n", "all finite"),
+        ("a.csv", "photo.png,1,2,nan,4\n", "all within 10,000,000"),
+        ("a.csv", "photo.png,1,2,1e39,1e39\n", "all within 10,000,000"),
         ("a.csv", "photo.png,10,2,3,4\n", "left, top, right, bottom"),
         ("a.csv", "photo.png,5,5,5,5,5,5,5,5,5,5\n", "eyes and mouth lie on one spot"),
         ("a.jsonl", '{"picture": "photo.png"}\n', "'box' is missing"),
