@@ -38,7 +38,15 @@ class Settings:
 
 
 def export(checkpoint: Path, output: Path, images: Path | None = None, finder: str = AUTO) -> dict[str, Any]:
-    """Writes the TorchScript file, which is the predictor too, and returns its metadata; see the gate."""
+    """Writes the TorchScript file, which is the predictor too, and returns its metadata; see the gate.
+
+    Raises:
+        InputError: the name is one of another format, as which the file would be read.
+    """
+    if output.suffix.lower() in {f".{kind}" for kind in FORMATS}:
+        raise InputError(
+            f"--output {output}: is written as TorchScript: give .ts, and --also {output.suffix[1:].lower()}"
+        )
     return export_gated(TorchScript, checkpoint, output, images, finder)
 
 
@@ -69,8 +77,6 @@ def main() -> None:
         outputs: dict[Format, Path] = {
             kind: settings.output.with_suffix(f".{kind}") for kind in settings.also
         }
-        if settings.output in outputs.values():
-            raise InputError(f"--output {settings.output}: choose another suffix, such as .ts, beside --also")
         made = export(settings.checkpoint, settings.output, settings.images, settings.finder)
         metadata = {settings.output.name: made}
         for kind, output in outputs.items():

@@ -199,14 +199,14 @@ def test_other_formats_lie_beside_it(
     assert capsys.readouterr().out.count("wrote ") == 3
 
 
-def test_two_files_of_one_name_are_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("also", [(), ("--also", "onnx")])
+def test_a_name_of_another_format_is_refused(
+    also: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    output = str(tmp_path / "lisa.onnx")
-    monkeypatch.setattr(
-        "sys.argv", ["export", "--checkpoint", "best.pt", "--output", output, "--also", "onnx"]
-    )
+    """The file would be read as what its name says."""
+    output = str(tmp_path / "lisa.ONNX")
+    monkeypatch.setattr("sys.argv", ["export", "--checkpoint", "best.pt", "--output", output, *also])
     with pytest.raises(SystemExit) as stop:
         main()
     assert stop.value.code == 2
-    assert "choose another suffix" in capsys.readouterr().err
+    assert "is written as TorchScript: give .ts, and --also onnx" in capsys.readouterr().err
