@@ -159,7 +159,7 @@ def load(path: str | PathLike[str] = DRAWN, device: torch.device | str | None = 
     exported = _metadata(path)
     if exported is not None:
         model = _exported_model(path, device)
-        return Parser(model, device, exported.labels, exported.origin, path)
+        return Parser(model, device, exported.labels, exported.origin, path.absolute())
     trained = load_network(path)
     return Parser(trained.parser(device), device, trained.config.labels, trained.origin)
 

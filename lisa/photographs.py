@@ -104,7 +104,10 @@ def _program(path: Path) -> Callable[[str], Any]:
     owner = f"_lisa_{abs(hash((str(path.resolve()), stat.st_mtime_ns, stat.st_size))):x}"
     name = f"{owner}.predictor"
     if name not in sys.modules:
-        spec = zipimport.zipimporter(str(path)).find_spec(name)
+        importer = zipimport.zipimporter(str(path))
+        importer.invalidate_caches()  # by its path alone it may be known as the file that was there before
+        importlib.invalidate_caches()
+        spec = importer.find_spec(name)
         if spec is None or spec.loader is None:
             raise InputError(f"{path}: was exported before it held the program: export it again")
         sys.modules[owner] = types.ModuleType(owner)

@@ -1,6 +1,7 @@
 """lisa.load(...)(photo, faces="find"): by the program in the exported file, the same as the command's."""
 
 import io
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -101,3 +102,21 @@ def test_what_can_find_no_faces_says_so(tmp_path: Path):
     old = write_painted_model(tmp_path / "old.ts")
     with pytest.raises(lisa.InputError, match=r"old\.ts: was exported before"):
         lisa.load(old, device="cpu")(photo, faces="find")
+
+
+def test_a_file_that_was_written_anew_is_read_anew(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Python remembers what a zip file of this path held; the path may be of another working folder too."""
+    monkeypatch.chdir(tmp_path)
+    content, empty = model.read_bytes(), np.zeros((80, 200, 3), np.uint8)
+    Path("new.ts").write_bytes(content)
+    assert lisa.load("new.ts", device="cpu")(empty, faces="find").faces == ()
+    longer = io.BytesIO(write_painted_model(tmp_path / "plain.ts").read_bytes())
+    with zipfile.ZipFile(longer, "a") as archive:
+        archive.writestr("painted/extra/padding", bytes(4321))
+    append_predictor(longer)
+    Path("new.ts").write_bytes(longer.getvalue())
+    parser = lisa.load("new.ts", device="cpu")
+    monkeypatch.chdir("/")
+    assert parser(empty, faces="find").faces == ()
