@@ -30,7 +30,7 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
-from deploy.predictor.command import GPU_BATCH, MAX_GPU_STREAMS, conclude, say, settings_of
+from deploy.predictor.command import GPU_BATCH, MAX_GPU_STREAMS, conclude, notes_of, say, settings_of
 from deploy.predictor.errors import CannotStartError
 from deploy.predictor.files import (
     SETTINGS_FILE,
@@ -40,14 +40,15 @@ from deploy.predictor.files import (
     refuse_collisions,
     refuse_foreign,
     refuse_replacing,
+    sole_writer,
 )
 from deploy.predictor.inputs import SUFFIXES, Job, find_in_folder, is_left_alone, name_outputs
 from deploy.predictor.machine import keep_freed_memory
 from deploy.predictor.model import ExportedModel, check_sha256, read_metadata
 from deploy.predictor.onnx_files import is_onnx
 from deploy.predictor.options import automatic, common_options
-from deploy.predictor.outputs import FACES
-from deploy.predictor.photo_options import join_faces, open_photos, settle_faces
+from deploy.predictor.outputs import FACES, refuse_anothers
+from deploy.predictor.photo_options import faces_of, join_faces, open_photos, settle_faces
 from deploy.predictor.streams import Batches, Outcome, Report, run
 from deploy.ray_cluster import ray_cluster
 from deploy.store import Store, StoreStream, StoreWriter
@@ -134,7 +135,8 @@ def find_pictures(source: Store, target: Store, note: Callable[[str], object]) -
     else:
         names = [name for name in source.names() if posixpath.splitext(name)[1].lower() in SUFFIXES]
         paths = [source.path(name) for name in names if not any(map(is_left_alone, name.split("/")))]
-        found = [Path(path) for path in paths if not (same and path.startswith(f"{target.root}/"))]
+        inside = same and target.root.startswith(f"{source.root.rstrip('/')}/")
+        found = [Path(path) for path in paths if not (inside and path.startswith(f"{target.root}/"))]
     if not found:
         raise CannotStartError(f"{source.label}: no such folder, or no pictures there")
     return name_outputs(found, Path(source.root))
@@ -145,8 +147,8 @@ def done_before(
 ) -> set[str]:
     """The files in the output folder that were made with these settings; none if it must be claimed first.
 
-    ``outputs`` are each picture's, the label map last. Raises CannotStartError if the folder was begun with
-    other settings, or has such files from elsewhere.
+    ``outputs`` are each picture's, and what is written beside them. Raises CannotStartError if the folder was
+    begun with other settings, or has such files from elsewhere.
     """
     with target.reached():
         names = set(target.names())
@@ -235,13 +237,26 @@ def predict_folder(options: argparse.Namespace, console: Console) -> Report:
     settle_faces(options, metadata)
     writer = StoreWriter(metadata, options, target)
     jobs = find_pictures(source, target, lambda text: say(text, console))
+    if options.listed is not None:
+        options.listed = faces_of(jobs, options.listed)
     refuse_collisions(writer.outputs, jobs)
     if source.files == target.files:
         targets = (target.path(name) for job in jobs for name in writer.outputs(job))
         refuse_replacing(targets, (str(job.source) for job in jobs))
+    with sole_writer(Path(target.root)) if target.is_local else nullcontext():
+        return _predict(options, writer, digest, jobs, console)
+
+
+def _predict(
+    options: argparse.Namespace, writer: StoreWriter, digest: str, jobs: list[Job], console: Console
+) -> Report:
+    """What writes into the output folder."""
+    target = writer.store
     settings = settings_of(options, writer, digest, options.precision)
+    if target.is_local and not options.overwrite:
+        refuse_anothers(writer, jobs)
     outputs = [writer.outputs(job) for job in jobs]
-    done = done_before(target, settings, outputs, options.overwrite)
+    done = done_before(target, settings, [*outputs, notes_of(options)], options.overwrite)
     todo = [job for job, names in zip(jobs, outputs, strict=True) if not done.issuperset(names)]
     report = Report(total=len(jobs), skipped=len(jobs) - len(todo))
     report.advice = options.advice
@@ -267,7 +282,7 @@ def _join_faces(target: Store, jobs: list[Job], report: Report) -> None:
     have = set(target.names())
     names = [name for job in jobs if (name := f"{FACES}/{job.name}.json") in have]
     try:
-        pieces = [target.files.cat_file(target.path(name)) for name in names]
+        pieces = [target.read(name) for name in names]
         target.write(f"{FACES}.json", join_faces(pieces))
     except OSError as error:
         report.failed[f"{FACES}.json"] = f"not written: {error.strerror or error}"

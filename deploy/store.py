@@ -23,6 +23,12 @@ from deploy.predictor.pictures import Pixels, read_picture
 from deploy.predictor.streams import Stream
 
 
+def said(error: Exception) -> str:
+    """What a file system's error says, in one line."""
+    reason = getattr(error, "strerror", None) or str(error).strip() or type(error).__name__
+    return reason.splitlines()[0][:300]
+
+
 class Store:
     """A folder that fsspec reaches. Raises CannotStartError if it doesn't."""
 
@@ -41,8 +47,7 @@ class Store:
         except CannotStartError:
             raise
         except Exception as error:  # botocore, aiohttp, paramiko, ... raise classes of their own
-            reason = getattr(error, "strerror", None) or str(error).strip() or type(error).__name__
-            raise CannotStartError(f"{self.label}: {reason.splitlines()[0][:300]}") from None
+            raise CannotStartError(f"{self.label}: {said(error)}") from None
 
     @property
     def is_local(self) -> bool:
@@ -70,10 +75,20 @@ class Store:
             write_whole(Path(path), content)
             return
         folder = posixpath.dirname(path)
-        self.files.makedirs(folder, exist_ok=True)
         temporary = posixpath.join(folder, f"{TEMPORARY}{uuid.uuid4().hex}")
-        self.files.pipe_file(temporary, content)
-        self.files.mv(temporary, path)
+        try:
+            self.files.makedirs(folder, exist_ok=True)
+            self.files.pipe_file(temporary, content)
+            self.files.mv(temporary, path)
+        except Exception as error:  # as in reached
+            raise OSError(said(error)) from None
+
+    def read(self, name: str) -> bytes:
+        """A file's content. Raises OSError."""
+        try:
+            return self.files.cat_file(self.path(name))
+        except Exception as error:  # as in reached
+            raise OSError(said(error)) from None
 
 
 class StoreWriter(Writer):
@@ -102,6 +117,6 @@ class StoreStream(Stream):
             return super().read(job)
         try:
             content = self.source.files.cat_file(str(job.source))
-        except OSError as error:
-            raise BadPictureError(error.strerror or str(error)) from None
+        except Exception as error:  # as in Store.reached
+            raise BadPictureError(said(error)) from None
         return read_picture(io.BytesIO(content), self.max_pixels)

@@ -37,9 +37,9 @@ from .machine import choose_devices, choose_precision, cores, keep_freed_memory
 from .model import ExportedModel, check_sha256, read_metadata
 from .onnx_files import choose_runtime, is_onnx, settle_for_onnx
 from .options import arguments
-from .outputs import CELEBAMASK, FACES, OWN, Writer, already_done
-from .photo_options import join_faces, open_photos, settle_faces
-from .streams import Batches, Outcome, Report, Stream, run
+from .outputs import CELEBAMASK, CELEBAMASK_NAMES, FACES, OWN, Writer, already_done, refuse_anothers
+from .photo_options import faces_of, join_faces, open_photos, settle_faces
+from .streams import BATCH_PIXELS, Batches, Outcome, Report, Stream, run
 from .video.media import is_video
 from .video.run import predict_video, refuse_for_videos
 
@@ -82,16 +82,22 @@ def open_model(options: argparse.Namespace, device: torch.device, streams: int =
 
 
 def make_streams(
-    options: argparse.Namespace, devices: list[torch.device], writer: Writer, streams: int, batch: int
+    options: argparse.Namespace,
+    devices: list[torch.device],
+    writer: Writer,
+    streams: int,
+    batch: int,
+    jobs: int,
 ) -> list[Stream]:
-    """The streams of all devices."""
+    """The streams of all devices, for so many pictures."""
     threads = max(1, cores() // streams)
     made: list[Stream] = []
     for device in devices:
         model = open_model(options, device, streams)
         photos = open_photos(options, model, options.model)
         torch.set_num_threads(threads)
-        model.warm_up(batch)
+        pixels = model.metadata["size"] ** 2
+        model.warm_up(min(batch, jobs, max(1, BATCH_PIXELS // pixels)))
         turn = contextlib.nullcontext() if device.type == "cpu" else threading.Lock()
         stream = Stream(model, writer, turn, threads, options.fit, options.max_pixels, photos)
         made += [stream] * streams
@@ -101,7 +107,8 @@ def make_streams(
 def settings_of(options: argparse.Namespace, writer: Writer, digest: str, precision: str) -> dict[str, Any]:
     """Whatever changes a label map, and the ids of what ``--parts`` and ``--cutout`` ask for."""
     # The own order was called celebamask before there were other label sets: finished outputs are still done.
-    labels = CELEBAMASK if options.labels == OWN else options.labels
+    moved = sorted(writer.names) == sorted(CELEBAMASK_NAMES) and [*CELEBAMASK_NAMES] != writer.names
+    labels = CELEBAMASK if options.labels == OWN and not moved else options.labels
     settings: dict[str, Any] = {
         "model_sha256": digest,
         "precision": precision,
@@ -115,6 +122,12 @@ def settings_of(options: argparse.Namespace, writer: Writer, digest: str, precis
         settings["faces"] = options.finds
     settings |= {f"parts/{name}": ids for name, ids in writer.parts.items()}
     return {**settings, "cutout": writer.cutout} if writer.cutout else settings
+
+
+def notes_of(options: argparse.Namespace) -> list[str]:
+    """What a run writes beside the pictures' outputs."""
+    asked = {f"{GALLERY}.html": options.gallery, f"{FACES}.json": options.finds, "report.json": True}
+    return [name for name, wanted in asked.items() if wanted]
 
 
 def predict(options: argparse.Namespace, console: Console) -> Report:
@@ -143,10 +156,13 @@ def predict(options: argparse.Namespace, console: Console) -> Report:
             f"--output {options.output}: is the input folder, outputs would replace pictures"
         )
     jobs = find_pictures(options.input, options.output, lambda text: say(text, console))
+    if options.listed is not None:
+        options.listed = faces_of(jobs, options.listed)
     refuse_collisions(writer.outputs, jobs)
     targets = [target for job in jobs for target in writer.targets(job)]
     refuse_replacing(map(os.path.realpath, targets), (os.path.realpath(job.source) for job in jobs))
     if not os.path.lexists(options.output / SETTINGS_FILE):
+        targets += [options.output / name for name in notes_of(options)]
         refuse_foreign(path for path in targets if path.is_file() or path.is_symlink())
     with sole_writer(options.output):
         return _predict(options, writer, devices, digest, jobs, console)
@@ -161,6 +177,8 @@ def _predict(
     console: Console,
 ) -> Report:
     """What writes into the output folder."""
+    if not options.overwrite:
+        refuse_anothers(writer, jobs)
     prepare_output(options.output)
     settings = settings_of(options, writer, digest, choose_precision(options.precision, devices[0]))
     since = claim(options.output, settings, options.overwrite, lambda text: say(text, console))
@@ -170,7 +188,7 @@ def _predict(
     if todo:
         count = count_streams(options.workers, devices, len(todo))
         size = choose_batch(options.batch_size, devices[0], count * len(devices), len(todo))
-        streams = make_streams(options, devices, writer, count, size)
+        streams = make_streams(options, devices, writer, count, size, len(todo))
         start = time.perf_counter()
         _drive(streams, Batches(todo, size), report, len(todo), console)
         report.seconds = time.perf_counter() - start

@@ -21,6 +21,9 @@ TEMPORARY = ".predict-tmp-"
 SETTINGS_FILE = ".predict.json"
 """In the output folder: what made its outputs. Those older than this file are of other settings."""
 
+FAILED = "failed"
+"""In a video's note: it was not done whole."""
+
 MASKS = ("parts/", "cutout")
 """How settings begin that say which labels a mask or a cutout has."""
 
@@ -53,12 +56,18 @@ def prepare_output(folder: Path) -> None:
         raise CannotStartError(f"--output {folder}: {error.strerror or error}") from None
 
 
-def claim(folder: Path, settings: dict[str, Any], overwrite: bool, tell: Callable[[str], None]) -> float:
+def claim(
+    folder: Path,
+    settings: dict[str, Any],
+    overwrite: bool,
+    tell: Callable[[str], None],
+    note: str = SETTINGS_FILE,
+) -> float:
     """Notes the settings in the output folder. The time since when its outputs are of these settings.
 
     ``tell`` hears of settings that were others before: nothing in the folder counts as done then.
     """
-    path = folder / SETTINGS_FILE
+    path = folder / note
     try:
         noted = path.is_file()
         others = _others(path.read_bytes(), settings) if noted else ""
@@ -86,9 +95,13 @@ def _others(before: bytes, settings: dict[str, Any]) -> str:
         former: dict[str, Any] = json.loads(before)
     except ValueError:
         return "unknown settings"
+    if not former:
+        return "videos alone"
     told: list[str] = []
     for name in {**former, **settings}:
         mask = name.startswith(MASKS)
+        if name == FAILED:
+            continue
         if former.get(name) == settings.get(name) or (mask and name not in settings):
             continue
         if name not in former:

@@ -2,14 +2,17 @@
 
 import argparse
 import contextlib
+import hashlib
 import io
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from .cutout import opacity
 from .errors import CannotStartError
@@ -27,12 +30,21 @@ OWN, CELEBAMASK, FACE_PARSING = "own", "celebamask", "face-parsing.pytorch"
 OLD_NAMES = {"zllrunning": FACE_PARSING}
 """Orders by the names that --labels had for them before."""
 
+CELEBAMASK_NAMES = (
+    *("background", "skin", "nose", "eye_g", "l_eye", "r_eye", "l_brow", "r_brow", "l_ear", "r_ear", "mouth"),
+    *("u_lip", "l_lip", "hair", "hat", "ear_r", "neck_l", "neck", "cloth"),
+)
+"""Names by id in CelebAMask-HQ's label maps."""
+
 FACE_PARSING_NAMES = (
     *("background", "skin", "l_brow", "r_brow", "l_eye", "r_eye", "eye_g", "l_ear", "r_ear", "ear_r", "nose"),
     *("mouth", "u_lip", "l_lip", "neck", "neck_l", "cloth", "hair", "hat"),
 )
 """Names by id in https://github.com/zllrunning/face-parsing.PyTorch, whose order many tools expect."""
 
+
+PICTURE = "lisa:picture"
+"""The text of a label map that tells which picture it was made of."""
 
 FACES = "faces"
 """Folder of what was found in each picture, and the stem of the file that holds all of it."""
@@ -67,8 +79,9 @@ class Writer:
         self.faces = bool(options.finds)
         self.face_maps: bool = options.face_maps and self.faces
         self.inner = inner_ids(metadata)
-        order = FACE_PARSING_NAMES if options.labels == FACE_PARSING else self.names
-        if options.labels != OWN and sorted(self.names) != sorted(FACE_PARSING_NAMES):
+        orders = {CELEBAMASK: CELEBAMASK_NAMES, FACE_PARSING: FACE_PARSING_NAMES}
+        order = orders.get(options.labels, self.names)
+        if sorted(self.names) != sorted(order):
             raise CannotStartError(f"--labels {options.labels}: this model has other labels")
         self.renumbered = np.array([order.index(name) for name in self.names], np.uint8)
         colors = np.array(self.palette).reshape(-1, 3)
@@ -126,14 +139,39 @@ class Writer:
         if self.gallery:
             frames = [corners(face).tolist() for face in parsed.faces or []]
             yield gallery_piece(printable(Path(job.name)), picture, labels, len(self.names), frames)
-        renumbered = with_palette(self.renumbered[labels], self.out_palette)
-        yield encode_picture(renumbered, format="PNG", compress_level=PNG_LEVEL)
+        renumbered, made_of = with_palette(self.renumbered[labels], self.out_palette), PngInfo()
+        made_of.add_text(PICTURE, name_of(job))
+        yield encode_picture(renumbered, format="PNG", compress_level=PNG_LEVEL, pnginfo=made_of)
 
     def _page(self, whole: Pixels, top: int, left: int, ids: Pixels) -> Pixels:
         """A map of the whole picture's size with these ids alone."""
         page = np.full_like(whole, self.renumbered[0])
         page[top : top + ids.shape[0], left : left + ids.shape[1]] = self.renumbered[ids]
         return page
+
+
+def name_of(job: Job) -> str:
+    """A picture's place as label maps note it: a hash, for they may be handed on."""
+    return hashlib.sha256(os.fsencode(os.path.realpath(job.source))).hexdigest()[:16]
+
+
+def refuse_anothers(writer: Writer, jobs: list[Job]) -> None:
+    """Raises CannotStartError for a label map that was made of another picture than the one of its name here.
+
+    Cameras repeat their names: it would count as this picture's, or be lost to it.
+    """
+    for job in jobs:
+        path = writer.targets(job)[-1]
+        try:
+            with Image.open(path) as stored:
+                noted = stored.info.get(PICTURE)
+        except OSError:
+            continue  # none there, or none of ours: it is made anew
+        if noted not in (None, name_of(job)):  # older ones say nothing
+            raise CannotStartError(
+                f"{printable(path)} was made of another picture than {printable(job.source)}: choose another "
+                "--output, or --overwrite"
+            )
 
 
 def with_palette(labels: Pixels, palette: list[int]) -> Image.Image:

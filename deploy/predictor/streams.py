@@ -208,6 +208,8 @@ class Stream:
                     shares = None if results.probabilities is None else results.probabilities[index]
                     self.writer.write(job, picture, Parsed(labels, shares))
                 yield Outcome(job, oblong=not is_square(picture), largest=results.largest[index])
+            except (RuntimeError, MemoryError) as error:
+                yield Outcome(job, self._reason(error))
             except OSError as error:
                 yield Outcome(job, f"not written: {error.strerror or error}")
 

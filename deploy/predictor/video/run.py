@@ -17,6 +17,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from ..console import say
 from ..errors import CannotStartError
 from ..files import (
+    FAILED,
     SETTINGS_FILE,
     changed_at,
     claim,
@@ -55,11 +56,13 @@ def predict_video(
         _refuse_others(options, film, targets)
         prepare_output(options.output)
         settings = {**settings, "steady": options.steady, "video": os.path.realpath(film.path)}
-        since = claim(options.output, settings, options.overwrite, lambda text: say(text, console))
+        note = options.output / _note_of(film)
+        since = claim(options.output, settings, options.overwrite, lambda text: say(text, console), note.name)
         since = max(since, changed_at(film.path))
         done = all(path.is_file() and path.stat().st_mtime >= since for path in targets.values())
-        if done and not _noted(options.output / "report.json").get("failed"):
+        if done and not _noted(note).get(FAILED):
             return Report(total=1, skipped=1)
+        _claim(options.output, note, settings)
         tracker = Tracker(model, open_photos(options, model, options.model), options.steady)
         report = Report(unit="frames", advice=options.advice)
         start = time.perf_counter()
@@ -74,6 +77,8 @@ def predict_video(
             report.failed[printable(film.path)] = f"{said(error)}: nothing is written"
         report.seconds = time.perf_counter() - start
         report.total = report.done
+        if report.failed:
+            write_whole(note, json.dumps({**settings, FAILED: True}, indent=1).encode())
         content = {"model": str(options.model), "settings": settings, **report.content()}
         write_whole(options.output / "report.json", json.dumps(content, indent=1).encode())
         return report
@@ -92,13 +97,27 @@ def sigterm_as_ctrl_c() -> Generator[None]:
 def _refuse_others(options: argparse.Namespace, film: Film, targets: dict[str, Path]) -> None:
     """Raises CannotStartError for files of these names that are not this video's."""
     there = [path for path in targets.values() if os.path.lexists(path)]
-    note = options.output / SETTINGS_FILE
-    if not os.path.lexists(note):
-        refuse_foreign(there)
-    other = _noted(note).get("video")
-    if there and other != os.path.realpath(film.path) and not options.overwrite:
+    folder, own = options.output / SETTINGS_FILE, options.output / _note_of(film)
+    report = options.output / "report.json"
+    if not os.path.lexists(folder):
+        refuse_foreign([*there, *([report] if os.path.lexists(report) else [])])
+    path, before = os.path.realpath(film.path), _noted(folder)  # where older predictors noted the last video
+    other = path if before.get("video") == path else _noted(own).get("video")
+    if there and other != path and not options.overwrite:
         whose = f"of {other}" if other else "of another run"
         raise CannotStartError(f"{there[0]} is {whose}: choose another --output, or --overwrite")
+
+
+def _note_of(film: Film) -> str:
+    """The file that says what made this video's outputs: a folder may hold those of many."""
+    return f".predict-{film.path.stem}.json"
+
+
+def _claim(folder: Path, note: Path, settings: dict[str, Any]) -> None:
+    """Notes the settings, before any output is there, and that the folder is a predictor's."""
+    write_whole(note, json.dumps(settings, indent=1).encode())
+    if not os.path.lexists(folder / SETTINGS_FILE):
+        write_whole(folder / SETTINGS_FILE, b"{}")
 
 
 def _noted(path: Path) -> dict[str, Any]:

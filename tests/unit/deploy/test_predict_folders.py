@@ -26,6 +26,35 @@ def test_files_that_no_predictor_made_are_left_alone(
     assert (masks / "face1.png").read_bytes() == b"drawn by hand"
 
 
+@pytest.mark.parametrize("name", ["report.json", "gallery.html"])
+def test_reports_that_no_predictor_made_are_left_alone(
+    name: str, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_faces(tmp_path / "in", 1)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / name).write_text("mine")
+    assert parse(model, tmp_path / "in", tmp_path / "out", "--gallery") == 2
+    assert f"{name} is there, and no predictor made it" in capsys.readouterr().err
+    assert (tmp_path / "out" / name).read_text() == "mine"
+
+
+def test_maps_of_another_picture_of_the_same_name_do_not_count(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Cameras repeat their names."""
+    for folder in ("b", "a"):  # what was there first is older than any map
+        write_faces(tmp_path / folder, 1)
+    assert parse(model, tmp_path / "a", tmp_path / "out") == 0
+    before = (tmp_path / "out/face0.png").read_bytes()
+    assert parse(model, tmp_path / "b", tmp_path / "out") == 2
+    assert "was made of another picture than" in capsys.readouterr().err
+    assert (tmp_path / "out/face0.png").read_bytes() == before
+    assert parse(model, tmp_path / "a", tmp_path / "out") == 0
+    assert "0 done, 1 done before" in capsys.readouterr().out
+    assert parse(model, tmp_path / "b", tmp_path / "out", "--overwrite") == 0
+    assert "1 done, 0 done before" in capsys.readouterr().out
+
+
 def test_one_predictor_writes_into_a_folder(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

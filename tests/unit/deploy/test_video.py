@@ -68,7 +68,14 @@ def test_a_face_is_followed_and_the_sound_is_kept(
 ) -> None:
     source, output = film(tmp_path / "clip.mp4"), tmp_path / "out"
     assert parse(model, source, output, "--faces", "find", "--overlay") == 0
-    names = [".predict.json", "clip.faces.json", "clip.ids.mkv", "clip.overlay.mp4", "report.json"]
+    names = [
+        ".predict-clip.json",
+        ".predict.json",
+        "clip.faces.json",
+        "clip.ids.mkv",
+        "clip.overlay.mp4",
+        "report.json",
+    ]
     assert sorted(path.name for path in output.iterdir()) == names
     rows = json.loads((output / "clip.faces.json").read_text())
     assert [row["frame"] for row in rows] == list(range(FRAMES))
@@ -290,4 +297,21 @@ def test_an_interrupted_video_leaves_nothing(
 
     monkeypatch.setattr("deploy.predictor.video.tracking.Tracker.parse", interrupted)
     assert parse(model, film(tmp_path / "clip.mkv", frames=2, sound=False), tmp_path / "out") == 130
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [".predict.json", "report.json"]
+    left = [".predict-clip.json", ".predict.json", "report.json"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == left
+
+
+def test_a_folder_holds_the_maps_of_many_videos(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    films = [film(tmp_path / name, frames=2, sound=False) for name in ("a.mkv", "b.mkv")]
+    for expected in ("2 done, 0 done before", "0 done, 1 done before"):
+        for each in films:
+            assert parse(model, each, tmp_path / "out") == 0
+            shown = capsys.readouterr().out
+            assert expected in shown
+            assert "anew" not in shown
+    (tmp_path / "other").mkdir()
+    again = film(tmp_path / "other/a.mkv", frames=2, sound=False)
+    assert parse(model, again, tmp_path / "out") == 2
+    assert f"a.ids.mkv is of {films[0].resolve()}: choose another --output" in capsys.readouterr().err

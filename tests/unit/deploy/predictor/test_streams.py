@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 import torch
 from deploy_helpers import face, files, parse, write_faces
+from rich.console import Console
 
 from deploy.predictor import streams
+from deploy.predictor.console import say
 from deploy.predictor.errors import CannotStartError, DeviceLostError
 from deploy.predictor.inputs import Job
 from deploy.predictor.model import ExportedModel, Prediction
@@ -172,6 +174,24 @@ def test_warm_up_runs_the_batch_to_come_or_what_has_room(
     room = 0
     with pytest.raises(CannotStartError, match=r"doesn't run there \(out of memory\)"):
         exported.warm_up(16)
+
+
+def test_a_writer_without_room_costs_its_picture_alone(tmp_path: Path) -> None:
+    class Full(Counting):
+        def write(self, job: Job, picture: Pixels, parsed: Parsed) -> None:
+            if job.name == "1":
+                raise MemoryError
+            super().write(job, picture, parsed)
+
+    fake, outcomes = Full(), list[Outcome]()
+    run([stream(fake)], Batches(jobs(tmp_path, *[(16, 16)] * 3), 3), outcomes.append)
+    assert fake.written == ["0", "2"]
+    assert [outcome.job.name for outcome in outcomes if outcome.reason] == ["1"]
+
+
+def test_names_that_are_no_utf8_are_told_escaped(capsys: pytest.CaptureFixture[str]) -> None:
+    say("left alone: caf\udce9.png", Console())
+    assert capsys.readouterr().out == "left alone: caf\\xe9.png\n"
 
 
 def test_streams_of_one_device_read_side_by_side_and_compute_in_turn(tmp_path: Path) -> None:
