@@ -254,7 +254,7 @@ def _predict(
     target = writer.store
     settings = settings_of(options, writer, digest, options.precision)
     if target.is_local and not options.overwrite:
-        refuse_anothers(writer, jobs)
+        refuse_anothers(Path(target.root), writer, jobs)
     outputs = [writer.outputs(job) for job in jobs]
     done = done_before(target, settings, [*outputs, notes_of(options)], options.overwrite)
     todo = [job for job, names in zip(jobs, outputs, strict=True) if not done.issuperset(names)]

@@ -178,7 +178,7 @@ def _predict(
 ) -> Report:
     """What writes into the output folder."""
     if not options.overwrite:
-        refuse_anothers(writer, jobs)
+        refuse_anothers(options.output, writer, jobs)
     prepare_output(options.output)
     settings = settings_of(options, writer, digest, choose_precision(options.precision, devices[0]))
     since = claim(options.output, settings, options.overwrite, lambda text: say(text, console))

@@ -149,9 +149,12 @@ def refuse_foreign(found: Iterable[Path | str]) -> None:
 def sole_writer(folder: Path) -> Generator[None]:
     """Locks the folder, which it makes. Raises CannotStartError while another process writes there.
 
+    What can't start leaves no folder that was not there.
+
     The kernel frees the lock however that one ends. Some network file systems have none for folders.
     """
     with contextlib.ExitStack() as stack:
+        made = not folder.exists()
         try:
             folder.mkdir(parents=True, exist_ok=True)
             if sys.platform != "win32":
@@ -165,7 +168,13 @@ def sole_writer(folder: Path) -> Generator[None]:
         except OSError as error:
             if error.errno not in (errno.EBADF, errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
                 raise CannotStartError(f"--output {folder}: {error.strerror or error}") from None
-        yield
+        try:
+            yield
+        except CannotStartError:
+            if made:
+                with contextlib.suppress(OSError):  # not empty: something came to it after all
+                    folder.rmdir()
+            raise
 
 
 def printable(path: Path) -> str:

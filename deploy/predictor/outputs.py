@@ -155,13 +155,13 @@ def name_of(job: Job) -> str:
     return hashlib.sha256(os.fsencode(os.path.realpath(job.source))).hexdigest()[:16]
 
 
-def refuse_anothers(writer: Writer, jobs: list[Job]) -> None:
+def refuse_anothers(folder: Path, writer: Writer, jobs: list[Job]) -> None:
     """Raises CannotStartError for a label map that was made of another picture than the one of its name here.
 
     Cameras repeat their names: it would count as this picture's, or be lost to it.
     """
     for job in jobs:
-        path = writer.targets(job)[-1]
+        path = folder / writer.outputs(job)[-1]
         try:
             with Image.open(path) as stored:
                 noted = stored.info.get(PICTURE)

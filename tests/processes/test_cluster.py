@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from deploy_helpers import files, parse, write_faces
@@ -21,6 +22,7 @@ from deploy.cluster import (
     threads_per_actor,
 )
 from deploy.predictor.errors import CannotStartError
+from deploy.predictor.files import sole_writer
 from deploy.predictor.inputs import find_pictures as predictors_pictures
 from deploy.predictor.model import read_metadata
 from deploy.predictor.photo_options import settle_faces
@@ -221,6 +223,34 @@ def test_maps_that_the_predictor_left_of_other_settings_are_not_done(tmp_path: P
     store.write("new.png", b"map")
     done = done_before(store, settings, [["old.png"], ["new.png"]], overwrite=False)
     assert done == {".predict.json", "new.png"}
+
+
+def test_errors_of_any_class_cost_one_file() -> None:
+    """Remote file systems' libraries raise classes of their own."""
+
+    class Away:
+        def __getattr__(self, name: str) -> Any:
+            def fail(*arguments: object, **options: object) -> None:
+                raise RuntimeError("endpoint timed out\nsecond line")
+
+            return fail
+
+    store = Store("--output", "memory://away")
+    store.files = Away()
+    with pytest.raises(OSError, match=r"^endpoint timed out$"):
+        store.write("x.png", b"map")
+    with pytest.raises(OSError, match=r"^endpoint timed out$"):
+        store.read("x.png")
+
+
+def test_one_program_writes_into_a_folder(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It would take the other's files in writing for those of a killed run."""
+    write_faces(tmp_path / "in", 1)
+    command = options(model, tmp_path / "in", tmp_path / "out")
+    with sole_writer(tmp_path / "out"):
+        assert "another predictor writes there" in refused(capsys, command)
 
 
 def test_store_beyond_the_disk() -> None:
