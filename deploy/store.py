@@ -14,19 +14,13 @@ from typing import Any, cast
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from deploy.predictor.errors import BadPictureError, CannotStartError
+from deploy.predictor.errors import BadPictureError, CannotStartError, said
 from deploy.predictor.files import TEMPORARY, write_whole
 from deploy.predictor.inputs import Job
 from deploy.predictor.outputs import Writer
 from deploy.predictor.photos import Parsed
 from deploy.predictor.pictures import Pixels, read_picture
 from deploy.predictor.streams import Stream
-
-
-def said(error: Exception) -> str:
-    """What a file system's error says, in one line."""
-    reason = getattr(error, "strerror", None) or str(error).strip() or type(error).__name__
-    return reason.splitlines()[0][:300]
 
 
 class Store:

@@ -16,3 +16,8 @@ class BadPictureError(Exception):
 def first_line(error: BaseException) -> str:
     """Of the error's text, or its name; torch's texts go on for pages."""
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+
+
+def said(error: BaseException) -> str:
+    """What a file's or a file system's error says, in one line."""
+    return getattr(error, "strerror", None) or first_line(error)

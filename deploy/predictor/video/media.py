@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..errors import CannotStartError, first_line
+from ..errors import CannotStartError, said
 from ..pictures import Pixels
 
 SUFFIXES = (
@@ -136,11 +136,6 @@ def media_errors() -> tuple[type[Exception], ...]:
     import av.error
 
     return OSError, av.error.FFmpegError
-
-
-def said(error: BaseException) -> str:
-    """The reason in a line."""
-    return getattr(error, "strerror", None) or first_line(error)
 
 
 class Ids:

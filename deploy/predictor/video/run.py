@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..console import say
-from ..errors import CannotStartError
+from ..errors import CannotStartError, said
 from ..files import (
     FAILED,
     SETTINGS_FILE,
@@ -35,7 +35,7 @@ from ..outputs import OWN, Writer, blend, with_palette
 from ..photo_options import open_photos
 from ..photos import Parsed, is_square, rows_of
 from ..streams import Outcome, Report
-from .media import Film, Frame, Ids, Overlay, media_errors, said
+from .media import Film, Frame, Ids, Overlay, media_errors
 from .tracking import Track, Tracker
 
 IDS, OVERLAY, FACES = "ids", "overlay", "faces"
@@ -62,7 +62,7 @@ def predict_video(
         done = all(path.is_file() and path.stat().st_mtime >= since for path in targets.values())
         if done and not _noted(note).get(FAILED):
             return Report(total=1, skipped=1)
-        _claim(options.output, note, settings)
+        _begin(options.output, note, settings)
         tracker = Tracker(model, open_photos(options, model, options.model), options.steady)
         report = Report(unit="frames", advice=options.advice)
         start = time.perf_counter()
@@ -113,7 +113,7 @@ def _note_of(film: Film) -> str:
     return f".predict-{film.path.stem}.json"
 
 
-def _claim(folder: Path, note: Path, settings: dict[str, Any]) -> None:
+def _begin(folder: Path, note: Path, settings: dict[str, Any]) -> None:
     """Notes the settings, before any output is there, and that the folder is a predictor's."""
     write_whole(note, json.dumps(settings, indent=1).encode())
     if not os.path.lexists(folder / SETTINGS_FILE):
