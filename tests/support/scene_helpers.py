@@ -123,3 +123,16 @@ def write_painted_model(path: Path, size: int = 64, **faces: Any) -> Path:
     script = torch.jit.script(Exported(ByColor(), size).eval())
     torch.jit.save(script, path, _extra_files={"lisa.json": json.dumps(metadata)})
     return path
+
+
+def save(folder: Path, **pictures: Pixels) -> Path:
+    """The folder, with the pictures as PNG files of their names."""
+    folder.mkdir(exist_ok=True)
+    for name, pixels in pictures.items():
+        Image.fromarray(pixels).save(folder / f"{name}.png")
+    return folder
+
+
+def found(output: Path) -> dict[str, Any]:
+    """The rows of faces.json by the pictures' stems."""
+    return {Path(row["picture"]).stem: row for row in json.loads((output / "faces.json").read_text())}

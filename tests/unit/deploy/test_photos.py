@@ -1,8 +1,6 @@
 """--faces, from the command line to the files: painted photographs and a model that knows colours."""
 
 import json
-import math
-import os
 from pathlib import Path
 from typing import Any
 
@@ -10,26 +8,14 @@ import numpy as np
 import pytest
 from deploy_helpers import files, parse, read_ids
 from PIL import Image
-from scene_helpers import painted_face, scene, write_painted_model
+from scene_helpers import found, painted_face, save, scene, write_painted_model
 
 from deploy.predictor.faces.finder import Finder
-from deploy.predictor.pictures import Pixels
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_painted_model(tmp_path_factory.mktemp("painted") / "painted.ts")
-
-
-def save(folder: Path, **pictures: Pixels) -> Path:
-    folder.mkdir(exist_ok=True)
-    for name, pixels in pictures.items():
-        Image.fromarray(pixels).save(folder / f"{name}.png")
-    return folder
-
-
-def found(output: Path) -> dict[str, Any]:
-    return {Path(row["picture"]).stem: row for row in json.loads((output / "faces.json").read_text())}
 
 
 AUTO = ("--faces", "auto")
@@ -105,128 +91,6 @@ def test_cutouts_of_the_background_have_all_around_the_faces(model: Path, tmp_pa
     assert (alpha[:40, :40] == 255).all()
     assert alpha[background].mean() > 235
     assert alpha[~background].mean() < 50
-
-
-def test_a_list_names_pictures_by_their_place_below_the_input(model: Path, tmp_path: Path):
-    photo = scene(600, 400, WHERE)
-    source = save(tmp_path / "in", a=photo)
-    save(tmp_path / "in/sub", a=photo, b=photo)
-    Image.fromarray(photo).save(source / "sub/a.jpg")
-    box, elsewhere = "200,100,400,300", "0,0,40,40"
-    rows = [f"a.png,{elsewhere}", f"sub/a.png,{box}", f"sub/a.jpg,{box}", f"b.png,{box}"]
-    (tmp_path / "boxes.csv").write_text("\n".join(rows))
-    assert parse(model, source, tmp_path / "out", "--faces", str(tmp_path / "boxes.csv")) == 0
-    for name in ("sub/a.png", "sub/a.jpg", "sub/b"):
-        row = json.loads((tmp_path / f"out/faces/{name}.json").read_text())
-        assert row["faces"][0]["frame"]["centre"] == pytest.approx([300, 200], abs=6), name
-    (tmp_path / "boxes.csv").write_text(f"a.png,{box}")
-    assert parse(model, source, tmp_path / "out2", "--faces", str(tmp_path / "boxes.csv")) == 1
-    failed = json.loads((tmp_path / "out2/report.json").read_text())["failed"]
-    assert len(failed) == 3, "a name alone is of one picture or of none"
-
-
-@pytest.mark.skipif(not Path("/dev/fd").exists(), reason="no pipes by name here")
-def test_a_list_may_come_through_a_pipe(model: Path, tmp_path: Path):
-    source = save(tmp_path / "in", photo=scene(600, 400, WHERE))
-    noted: list[str] = []
-    for box in ([200, 100, 400, 300], [210, 110, 410, 310]):
-        reading, writing = os.pipe()
-        os.write(writing, json.dumps({"picture": "photo.png", "box": box}).encode())
-        os.close(writing)
-        assert parse(model, source, tmp_path / "out", "--faces", f"/dev/fd/{reading}") == 0
-        os.close(reading)
-        noted.append(json.loads((tmp_path / "out/.predict.json").read_text())["faces"])
-    assert len({*noted}) == 2
-    assert json.loads((tmp_path / "out/report.json").read_text())["done"] == 1
-
-
-POINTS = [(0.379, 0.478), (0.622, 0.478), (0.498, 0.6), (0.41, 0.75), (0.59, 0.75)]
-
-
-def points(x: float, y: float, side: float, degrees: float) -> list[list[float]]:
-    c, s = math.cos(math.radians(degrees)) * side, math.sin(math.radians(degrees)) * side
-    return [[x + c * (u - 0.5) - s * (v - 0.5), y + s * (u - 0.5) + c * (v - 0.5)] for u, v in POINTS]
-
-
-@pytest.mark.parametrize("swapped", [False, True])
-def test_five_points_from_another_program(swapped: bool, model: Path, tmp_path: Path):
-    source = save(tmp_path / "in", photo=scene(600, 400, WHERE), other=scene(300, 300, (150, 150, 200, 0)))
-    five = points(*WHERE)
-    if swapped:
-        five = [five[index] for index in (1, 0, 2, 4, 3)]
-    lines = [{"picture": "photo.png", "points": five}, {"picture": "other.png", "faces": []}]
-    (tmp_path / "faces.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    assert parse(model, source, tmp_path / "out", "--faces", str(tmp_path / "faces.jsonl")) == 0
-    rows = found(tmp_path / "out")
-    (face,) = rows["photo"]["faces"]
-    assert face["frame"]["centre"] == pytest.approx([300, 200], abs=6)
-    assert face["angle"] == pytest.approx(20, abs=2)
-    assert rows["other"]["faces"] == []
-
-
-def test_points_need_no_finder_and_boxes_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    model = write_painted_model(tmp_path / "large.ts", reason="it was trained at 512 pixels")
-    source = save(tmp_path / "in", photo=scene(600, 400, WHERE))
-    flat = [value for pair in points(*WHERE) for value in pair]
-    (tmp_path / "points.csv").write_text("photo.png," + ",".join(map(str, flat)) + "\n")
-    assert parse(model, source, tmp_path / "out", "--faces", str(tmp_path / "points.csv")) == 0
-    (face,) = found(tmp_path / "out")["photo"]["faces"]
-    # By CelebA-HQ's formula, whose frames are a little larger or smaller than the mean face's.
-    assert face["frame"]["centre"] == pytest.approx([300, 200], abs=10)
-    assert face["frame"]["side"] == pytest.approx(240, rel=0.06)
-    (tmp_path / "boxes.csv").write_text("picture,left,top,right,bottom\nphoto.png,200,100,400,300\n")
-    assert parse(model, source, tmp_path / "out2", "--faces", str(tmp_path / "boxes.csv")) == 2
-    assert "can't pull boxes into place: it was trained at 512 pixels" in capsys.readouterr().err
-
-
-def test_a_poor_box_is_pulled_into_place(model: Path, tmp_path: Path):
-    source = save(tmp_path / "in", photo=scene(600, 400, (300, 200, 240, 0)))
-    (tmp_path / "boxes.csv").write_text("photo.png,250,140,400,300\n")
-    assert parse(model, source, tmp_path / "out", "--faces", str(tmp_path / "boxes.csv")) == 0
-    (face,) = found(tmp_path / "out")["photo"]["faces"]
-    assert face["frame"]["centre"] == pytest.approx([300, 200], abs=6)
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "message"),
-    [
-        ("a.csv", "photo.png,1,2,3\n", "3 numbers: a face has ten"),
-        ("a.csv", "photo.png,1,2,3,4,5,6,7,8,,\n", "could not convert"),
-        ("a.csv", "photo.png,1,2,nan,4\n", "all within 10,000,000"),
-        ("a.csv", "photo.png,1,2,1e39,1e39\n", "all within 10,000,000"),
-        ("a.csv", "photo.png,10,2,3,4\n", "left, top, right, bottom"),
-        ("a.csv", "photo.png,5,5,5,5,5,5,5,5,5,5\n", "eyes and mouth lie on one spot"),
-        ("a.jsonl", '{"picture": "photo.png"}\n', "'box' is missing"),
-        ("a.jsonl", '{"box": [1, 2, 3, 4]}\n', "'picture' is missing"),
-        ("a.jsonl", '{"picture": "photo.png", "points": [[1, 2], [3, 4]]}\n', "4 numbers"),
-        ("a.jsonl", "no json\n", "line 0 or after it"),
-        ("a.jsonl", "", "names no picture"),
-    ],
-)
-def test_a_file_with_missing_points_is_one_line(
-    name: str, text: str, message: str, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
-    source = save(tmp_path / "in", photo=scene(60, 40, (30, 20, 30, 0)))
-    (tmp_path / name).write_text(text)
-    if message == "4 numbers":  # two points are read as a box: no face is so flat
-        message = ""
-    code = parse(model, source, tmp_path / "out", "--faces", str(tmp_path / name))
-    if not message:
-        assert code == 0
-        return
-    assert code == 2
-    error = capsys.readouterr().err
-    assert error.startswith(f"error: --faces {tmp_path / name}: ")
-    assert message in error
-
-
-def test_a_picture_that_the_file_does_not_name_fails_alone(model: Path, tmp_path: Path):
-    source = save(tmp_path / "in", photo=scene(600, 400, WHERE), other=scene(60, 40, (30, 20, 30, 0)))
-    (tmp_path / "boxes.csv").write_text("photo.png,200,100,400,300\n")
-    assert parse(model, source, tmp_path / "out", "--faces", str(tmp_path / "boxes.csv")) == 1
-    failed = json.loads((tmp_path / "out/report.json").read_text())["failed"]
-    assert list(failed.values()) == ["the file of --faces does not name it"]
-    assert (tmp_path / "out/photo.png").exists()
 
 
 def test_what_a_model_without_a_finder_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
