@@ -113,8 +113,8 @@ def noise_along(rng: np.random.Generator, count: int, amount: float) -> Points:
 
 def draw_nose(canvas: Canvas, pose: Pose, look: Look, rng: np.random.Generator) -> None:
     """Claims the nose and draws its nostrils: the light on its relief is all that shows the rest."""
-    wide, tip = rng.uniform(0.066, 0.102), rng.uniform(0.042, 0.068)
-    bridge = rng.uniform(0.022, 0.046)
+    wide, tip = rng.uniform(0.063, 0.098), rng.uniform(0.04, 0.066)
+    bridge = rng.uniform(0.019, 0.038)
     profile = [
         (bridge * 0.9, -0.135),
         (bridge, -0.08),
@@ -146,7 +146,7 @@ def draw_mouth(canvas: Canvas, pose: Pose, look: Look, rng: np.random.Generator,
     smile = rng.normal(0.35, 0.5) if not is_open else rng.normal(0.8, 0.4)
     wide = rng.uniform(0.094, 0.122) + 0.016 * np.clip(smile, -0.5, 1.5)
     gap = rng.uniform(0.01, 0.065) if is_open else 0.0
-    thin, full = rng.uniform(0.018, 0.05), rng.uniform(0.024, 0.064)
+    thin, full = rng.uniform(0.017, 0.047), rng.uniform(0.022, 0.06)
     y = MOUTH_Y + rng.normal(0, 0.006) - gap * 0.3
     corner = y - 0.014 * smile
     left, right = (-wide, corner), (wide, corner)

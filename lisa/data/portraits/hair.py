@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from lisa.data.portraits.canvas import Canvas, Points, moved, smooth, stroke
 from lisa.data.portraits.haircut import Haircut
+from lisa.data.portraits.look import Look
 from lisa.data.portraits.pose import DEPTH, Pose
 from lisa.data.portraits.strands import Strands
 from lisa.data.portraits.traits import Traits
@@ -91,8 +92,20 @@ def _hairline(cut: Haircut, x: NDArray[np.float64], rng: np.random.Generator) ->
     return np.minimum(-0.375 + fall, rng.uniform(-0.2, -0.12)) + rng.normal(0, 0.004, len(x))
 
 
+def _inner(edge: Points, ends: float, lower: float) -> Points:
+    """The cap's edge along the face, from ear to ear, ``lower`` over the forehead and in at the temples."""
+    temple = np.array([(0.225 - 0.6 * lower, ends), (0.214 - 0.6 * lower, -0.19)])
+    return np.concatenate([temple, moved(edge, 0, lower), temple[::-1] * (-1, 1)])
+
+
 def draw_front(
-    canvas: Canvas, pose: Pose, cut: Haircut, traits: Traits, hair: Strands, rng: np.random.Generator
+    canvas: Canvas,
+    pose: Pose,
+    look: Look,
+    cut: Haircut,
+    traits: Traits,
+    hair: Strands,
+    rng: np.random.Generator,
 ) -> None:
     """Hair over the skull and the forehead's edge, and locks that cover the ears that should not show."""
     across = np.linspace(0.2, -0.2, 28)
@@ -109,9 +122,14 @@ def draw_front(
     outer[1:-1] += rng.normal(0, 0.006 + 0.014 * cut.curl, (len(outer) - 2, 2))
     dome = smooth(outer, closed=False, steps=8)
     dome += rng.normal(0, 0.0015 + 0.006 * cut.curl, dome.shape)
-    inner = np.concatenate([[(0.225, ends), (0.214, -0.19)], edge, [(-0.214, -0.19), (-0.225, ends)]])
-    cap = np.concatenate([dome, inner])
+    cap = np.concatenate([dome, _inner(edge, ends, 0)])
     hair.shade(canvas, pose.silhouette(moved(cap * (0.97, 1), 0, 0.014)), float(rng.uniform(0.65, 1)))
+    if rng.random() < 0.2:  # a lamp above: the forehead's edge lies in the shadow of the hair
+        deep = moved(cap * (rng.uniform(0.86, 0.97), 1), -0.03 * look.light[0], rng.uniform(0.015, 0.05))
+        hair.shade(canvas, pose.silhouette(deep), float(rng.uniform(0.35, 0.85)))
+    if cut.front != "fringe" and rng.random() < 0.5:  # roots, through which the skin shines
+        roots = np.concatenate([dome, _inner(edge, ends, float(rng.uniform(0.005, 0.035)))])
+        hair.paint(canvas, pose.silhouette(roots), opacity=float(rng.uniform(0.15, 0.6)))
     hair.paint(canvas, pose.silhouette(cap), opacity=1 - cut.thin)
     if cut.front in ("parted", "swept") and rng.random() < 0.5:
         parting = pose.silhouette([(cut.part, -0.375), (cut.part * 1.1, -0.41 - cut.top * 0.5)])

@@ -72,5 +72,5 @@ def draw_haircut(rng: np.random.Generator, traits: Traits) -> Haircut:
         frizz=frizz,
         bun=up and rng.random() < 0.6,
         tail=up and rng.random() < 0.6,
-        thin=float(rng.uniform(0.2, 0.7)) if not long and rng.random() < 0.1 else 0.0,
+        thin=float(rng.uniform(0.2, 0.7)) if not long and rng.random() < 0.2 else 0.0,
     )

@@ -7,12 +7,16 @@ import numpy as np
 from lisa.data.portraits.canvas import Array, Canvas, Patch, Points, ellipse, moved, smooth, stroke
 from lisa.data.portraits.look import Look
 from lisa.data.portraits.pose import Pose
+from lisa.labels import IDS
 
 FACE = (
     (0.0, -0.405), (0.105, -0.39), (0.178, -0.335), (0.222, -0.23), (0.233, -0.10), (0.226, 0.02),
     (0.202, 0.115), (0.158, 0.205), (0.102, 0.262), (0.05, 0.286), (0.0, 0.291),
 )  # fmt: skip
 """The right half of the face's outline, from the top of the forehead down to the chin."""
+
+
+NOT_NECK = tuple(name for name in IDS if name != "neck")
 
 
 def face_outline(rng: np.random.Generator) -> Points:
@@ -135,11 +139,16 @@ def draw_ear(
 def draw_face(
     canvas: Canvas, pose: Pose, look: Look, skin: Array, outline: Points, rng: np.random.Generator
 ) -> Patch:
-    """Forehead, cheeks and chin in one shape, and their shadow on the neck."""
+    """Forehead, cheeks and chin in one shape, and their shadow on the neck.
+
+    The label reaches below the chin: people who label masks count the jaw's dark underside to the face.
+    """
     edge = pose.silhouette(smooth(outline))
     face = canvas.cover(edge)
     fall = -np.array(look.light[:2]) * rng.uniform(0.02, 0.1) + (0, rng.uniform(0.0, 0.04))
     dark = 1 - look.contrast * rng.uniform(0, 0.6) * np.array((0.9, 1, 1))
     canvas.lit(canvas.cover(moved(edge, *fall.tolist())), dark)
     canvas.paint(face, skin, "skin")
+    low = canvas.cover(moved(edge, 0, float(rng.uniform(0.003, 0.016))))
+    canvas.claim(low, "skin", spare=NOT_NECK)
     return face

@@ -19,9 +19,9 @@ SKINS = (
 SKIN_WEIGHTS = (0.2, 0.26, 0.22, 0.14, 0.08, 0.06, 0.04)
 HAIRS = (
     (28, 22, 20), (46, 32, 25), (74, 50, 34), (104, 70, 44), (140, 98, 60), (190, 148, 92), (222, 190, 136),
-    (136, 62, 34), (150, 148, 146), (206, 204, 200),
+    (136, 62, 34), (150, 148, 146), (206, 204, 200), (236, 212, 172),
 )  # fmt: skip
-HAIR_WEIGHTS = (0.18, 0.18, 0.16, 0.12, 0.1, 0.09, 0.06, 0.05, 0.04, 0.02)
+HAIR_WEIGHTS = (0.17, 0.16, 0.14, 0.11, 0.1, 0.1, 0.08, 0.05, 0.04, 0.02, 0.03)
 IRISES = ((70, 46, 30), (92, 62, 38), (96, 110, 78), (88, 124, 160), (120, 130, 138))
 
 
@@ -71,6 +71,8 @@ def draw_look(rng: np.random.Generator) -> Look:
     skin = pick(rng, SKINS, SKIN_WEIGHTS)
     dark = float(skin.mean()) < 0.5
     hair = pick(rng, HAIRS[:3], HAIR_WEIGHTS[:3]) if dark and rng.random() < 0.9 else pick_hair(rng)
+    if not dark and rng.random() < 0.1:  # as blond or red hair under warm light
+        hair += (skin - hair) * np.float32(rng.uniform(0.6, 1))
     makeup = float(rng.uniform(0.3, 1)) if rng.random() < 0.6 else 0.0
     rosy = np.array((0.80, 0.42, 0.42), np.float32) * (0.55 + 0.5 * float(skin.mean()))
     painted = np.array(((0.72, 0.12, 0.16), (0.75, 0.3, 0.35), (0.5, 0.14, 0.2))[rng.integers(3)], np.float32)
@@ -85,7 +87,7 @@ def draw_look(rng: np.random.Generator) -> Look:
         hair=hair,
         iris=pick(rng, IRISES, (0.4, 0.25, 0.1, 0.15, 0.1)),
         light=(x, y, z),
-        contrast=float(rng.uniform(0.1, 1.0)),
+        contrast=float(rng.uniform(0.1, 1.0) if rng.random() < 0.92 else rng.uniform(1.0, 1.4)),
         makeup=makeup,
         age=float(rng.beta(1.2, 2.5)),
     )

@@ -66,7 +66,7 @@ def draw_portrait(
     if glasses:
         draw_glasses(canvas, pose, glasses, rng)
     if not traits.bald:
-        draw_front(canvas, pose, cut, traits, strands, rng)
+        draw_front(canvas, pose, look, cut, traits, strands, rng)
     if traits.hat:
         draw_hat(canvas, pose, look, 0.0 if traits.bald else cut.top, rng)
     if traits.earring:

@@ -98,10 +98,12 @@ def _cast_shadows(
     """Darkens where the nose, the brows and the lower lip keep the light away."""
     lx, ly, _ = look.light
     reach = np.array((-lx, -ly)) * 0.07
+    # Under a hard lamp above, the sockets are as dark as sunglasses.
+    above = float(rng.uniform(2, 5)) if rng.random() < 0.12 else 1.0
     for x, y, wide, high, strength in (
         (0.0, 0.072, 0.030, 0.014, 0.5),
-        (EYE[0], EYE[1] - 0.025, 0.045, 0.016, 0.25),
-        (-EYE[0], EYE[1] - 0.025, 0.045, 0.016, 0.25),
+        (EYE[0], EYE[1] - 0.025, 0.045, 0.016 * above**0.5, 0.25 * above),
+        (-EYE[0], EYE[1] - 0.025, 0.045, 0.016 * above**0.5, 0.25 * above),
         (0.0, MOUTH_Y + 0.05, 0.04, 0.010, 0.2),
     ):
         place = pose.surface([(x, y)], 0.02)[0] + reach * pose.scale
