@@ -26,6 +26,16 @@ MISSING = 0.5
 MOST_FRAMES = 0.95
 """So was one of fewer frames than this share of what its header says; some leave out a few on purpose."""
 
+BT709, BT601, UNNAMED = 1, 6, 2
+SCALERS = {BT709: 1, 4: 4, 5: 5, BT601: 5, 7: 7, 9: 9}
+"""Matrices of luma and chroma as streams number them, and as swscale does."""
+
+LIMITED = 1
+"""Luma from 16 to 235, as nearly all videos have it."""
+
+HD = 720
+"""Lines from which a file that does not name its matrix is taken for BT.709, as players do."""
+
 GIVEN_UP = 1000
 """Damaged packets after which no more are tried."""
 
@@ -67,16 +77,34 @@ class Film:
         self.sound = self._container.streams.audio[0] if self._container.streams.audio else None
         self.time_base: Fraction = self.stream.time_base or Fraction(1, 1000)
         self.rate: Fraction = self.stream.average_rate or Fraction(25)
+        self.turned = False
+        """By a quarter, as far as its frames were read."""
 
     @property
     def end(self) -> float:
         """The second where it ends by its own header; 0 if that is silent."""
         if self.stream.duration is not None:
             return float(((self.stream.start_time or 0) + self.stream.duration) * self.time_base)
-        tag = re.fullmatch(r"(\d+):(\d+):([\d.]+)", self.stream.metadata.get("DURATION", ""))  # of .mkv
-        if tag is not None:
-            return 3600 * int(tag[1]) + 60 * int(tag[2]) + float(tag[3])
+        for key, value in self.stream.metadata.items():  # .mkv: DURATION, or DURATION-eng
+            tag = re.fullmatch(r"(\d+):(\d+):([\d.]+)", value) if key.startswith("DURATION") else None
+            if tag is not None:
+                return 3600 * int(tag[1]) + 60 * int(tag[2]) + float(tag[3])
+        if len(self._container.streams) > 1:  # the container ends with its longest: it may be the sound
+            return 0.0
         return float(self._container.duration or 0) / 1_000_000
+
+    @property
+    def matrix(self) -> int:
+        """How colours are luma and chroma, as streams number it; files that don't say go by their height."""
+        named = self.stream.codec_context.colorspace
+        if named in SCALERS:
+            return named
+        return BT709 if self.stream.codec_context.height >= HD else BT601
+
+    @property
+    def _unnamed(self) -> bool:
+        codec = self.stream.codec_context
+        return codec.colorspace == UNNAMED and (codec.pix_fmt or "").startswith("yuv")
 
     def frames(self, hear: Callable[[Any], None]) -> Iterator[Frame]:
         """All frames that can be read, of one size; packets of sound go to ``hear`` as they come.
@@ -101,8 +129,7 @@ class Film:
             if packet.stream is self.sound:
                 hear(packet)
             for picture in decoded:
-                turned = np.rot90(picture.to_ndarray(format="rgb24"), picture.rotation // 90)
-                pixels = np.ascontiguousarray(turned)
+                pixels = self._upright(picture)
                 shape = shape or self._accepted(pixels)
                 if pixels.shape != shape:
                     height, width = pixels.shape[:2]
@@ -111,7 +138,8 @@ class Film:
                 time = picture.pts if picture.pts is not None else round(end / self.time_base)
                 last = time if last is None else max(time, last + 1)  # of broken ones some go back
                 seconds = float(last * self.time_base)
-                end, count = seconds + float(1 / self.rate), count + 1
+                shown = (picture.duration or 0) * self.time_base  # the last one may be held
+                end, count = seconds + float(max(shown, 1 / self.rate)), count + 1
                 yield Frame(pixels, last, seconds)
         if damaged:
             self.reason = f"{damaged} damaged packets, {count} frames in {end:.2f} s"
@@ -119,6 +147,20 @@ class Film:
             self.reason = f"ends after {end:.2f} s of {self.end:.2f}"
         elif count < MOST_FRAMES * self.stream.frames:
             self.reason = f"holds {count} of {self.stream.frames} frames"
+
+    def _upright(self, picture: Any) -> Pixels:
+        """(H,W,3): turned and mirrored as the file says, by FFmpeg's display matrix."""
+        guess = {"src_colorspace": SCALERS[BT709]} if self._unnamed and self.matrix == BT709 else {}
+        pixels = picture.to_ndarray(format="rgb24", **guess)
+        stored = picture.side_data.get("DISPLAYMATRIX")
+        if stored is None:
+            return pixels
+        # x' = a x + c y and y' = b x + d y, in 16.16 fixed point, y down.
+        a, b, _, c, d = np.frombuffer(bytes(stored), np.int32)[:5].tolist()
+        self.turned = abs(b) + abs(c) > abs(a) + abs(d)
+        if self.turned:
+            pixels, a, d = pixels.transpose(1, 0, 2), c, b
+        return np.ascontiguousarray(pixels[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])
 
     def _accepted(self, pixels: Pixels) -> tuple[int, ...]:
         height, width = pixels.shape[:2]
@@ -160,6 +202,8 @@ class Overlay:
         kind = "matroska" if self.suffix(film) == ".mkv" else "mp4"
         even = (height + height % 2, width + width % 2)  # its colours have half the resolution
         self._file = _Output(path, film, kind, "libx264", "yuv420p", *even, options={"crf": "20"})
+        self._file.color_as(film)
+        self._matrix = film.matrix
         self._padding = ((0, height % 2), (0, width % 2), (0, 0))
         self._sound = self._file.copy_of(film.sound) if film.sound is not None else None
 
@@ -171,7 +215,7 @@ class Overlay:
 
     def add(self, pixels: Pixels, time: int) -> None:
         """(H,W,3) RGB."""
-        self._file.add(np.pad(pixels, self._padding, mode="edge"), "rgb24", time)
+        self._file.add(np.pad(pixels, self._padding, mode="edge"), "rgb24", time, matrix=self._matrix)
 
     def hear(self, packet: Any) -> None:
         """A packet of the film's sound."""
@@ -204,16 +248,29 @@ class _Output:
         self._stream.height, self._stream.width = height, width
         self._stream.pix_fmt = pixel_format
         self._stream.codec_context.time_base = film.time_base
+        aspect = film.stream.sample_aspect_ratio
+        if aspect:  # pixels that are no squares
+            self._stream.codec_context.sample_aspect_ratio = 1 / aspect if film.turned else aspect
         self._time_base = film.time_base
+
+    def color_as(self, film: Film) -> None:
+        """Colours are written as the film has them, and said to be so: an untagged file's are guessed."""
+        codec, theirs = self._stream.codec_context, film.stream.codec_context
+        codec.colorspace, codec.color_range = film.matrix, LIMITED
+        codec.color_primaries, codec.color_trc = theirs.color_primaries, theirs.color_trc
 
     def copy_of(self, stream: Any) -> Any:
         """A second stream for packets of this one."""
         return self._container.add_stream_from_template(stream)
 
-    def add(self, pixels: Pixels, pixel_format: str, time: int) -> None:
+    def add(self, pixels: Pixels, pixel_format: str, time: int, matrix: int | None = None) -> None:
         import av
 
         frame = av.VideoFrame.from_ndarray(pixels, format=pixel_format)
+        if matrix is not None:
+            frame = frame.reformat(
+                format=self._stream.pix_fmt, dst_colorspace=SCALERS[matrix], dst_color_range=LIMITED
+            )
         frame.pts, frame.time_base = time, self._time_base
         self._container.mux(self._stream.encode(frame))
 
