@@ -12,6 +12,7 @@ from types import FrameType
 
 from distributed.exit import STATUS_FILE
 from lisa.errors import ExitCode
+from lisa.process import die_with_parent
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 
@@ -72,7 +73,9 @@ def _settle_agent() -> None:
     """Between fork and exec.
 
     Slurm's USR1, its warning before the time limit, may reach every process of the job: the agent would die.
+    Where the launcher is killed outright, the agent ends its workers, which save.
     """
+    die_with_parent()
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 

@@ -5,7 +5,11 @@ Imports no torch by itself. Where the system is not Linux the calls do nothing.
 
 import ctypes
 import signal
+import subprocess
 import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import FrameType
 
 KEEP_MEMORY = {
     "MALLOC_MMAP_MAX_": "0",
@@ -14,6 +18,8 @@ KEEP_MEMORY = {
 }
 """With it glibc reuses freed buffers: page faults of fresh ones cost a CPU more than the arithmetic."""
 
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 _PR_SET_PDEATHSIG = 1
 
 
@@ -21,6 +27,37 @@ def die_with_parent() -> None:
     """The kernel sends this process SIGTERM when its parent dies, however it dies."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def run_tied(command: Sequence[str], environment: Mapping[str, str], folder: Path) -> int:
+    """Runs a command to its end and returns its exit code, as a shell has it.
+
+    Requests to stop that reach this process are handed on to the command, which ends in its own good order;
+    where this process is killed outright, the command gets SIGTERM.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)  # until the handlers know the command
+    heard = [number for number in STOPS if signal.getsignal(number) is not signal.SIG_IGN]  # as under nohup
+    process = subprocess.Popen(
+        command, env=environment, cwd=folder, start_new_session=True, preexec_fn=_settle_tied
+    )
+
+    def hand_on(number: int, frame: FrameType | None) -> None:
+        process.send_signal(number)
+
+    former = {number: signal.signal(number, hand_on) for number in heard}
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
+    try:
+        code = process.wait()
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+    return code if code >= 0 else 128 - code
+
+
+def _settle_tied() -> None:
+    """Between fork and exec."""
+    die_with_parent()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
 
 
 def flush_denormals() -> None:

@@ -1,7 +1,6 @@
 """Searches learning rate, loss weights, augmentation and shape: ``python -m tune.search --data ROOT``."""
 
 import os
-import subprocess
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from lisa.config import Config, best
 from lisa.config.command_line import Switch, parse
 from lisa.config.limits import Range
 from lisa.errors import InputError
+from lisa.process import run_tied
 from tune.arguments import INTERRUPTED, MARKER, Options, claim, flatten, run_entry, settle
 from tune.cluster import check_nodes, check_start, node_resources, open_cluster, settle_environment
 from tune.space import Space
@@ -168,7 +168,7 @@ def _train_and_export(path: Path, config: Config) -> int:
             *("--checkpoint", str(output / "best.pt"), "--output", str(output / "lisa.ts")),
         ],
     ):
-        code = subprocess.run(command, env=environment, cwd=CHECKOUT, check=False).returncode
+        code = run_tied(command, environment, CHECKOUT)
         if code != 0:
             return code
     return 0

@@ -103,7 +103,7 @@ def test_signals_and_a_killed_worker_leave_no_trace(make_faces: Callable[..., Pa
         assert f"rank {rank} of 2 on " in (run / f"logs/rank{rank}.log").read_text()
 
 
-def test_no_restart_a_second_run_a_dead_agent_and_one_process_less(
+def test_no_restart_a_second_run_a_dead_agent_a_dead_launcher_and_one_process_less(
     make_faces: Callable[..., Path], tmp_path: Path
 ):
     root, run = make_faces(train=12), tmp_path / "run"
@@ -127,6 +127,14 @@ def test_no_restart_a_second_run_a_dead_agent_and_one_process_less(
     os.kill(agent, signal.SIGKILL)
     watched.launch.communicate(timeout=LONG)
     wait_until(lambda: not [pid for pid in below if alive(pid)], "the workers' end")
+    assert summary(run)["starts"][-1]["how"] == "stopped"
+
+    watched = Watched(root, run, epochs=10000)
+    watched.wait_for_checkpoint()
+    below = descendants(watched.launch.pid)
+    watched.launch.kill()
+    watched.launch.communicate(timeout=LONG)
+    wait_until(lambda: not [pid for pid in below if alive(pid)], "the agent's and the workers' end")
     assert summary(run)["starts"][-1]["how"] == "stopped"
 
     last = run / "last.pt"
