@@ -41,15 +41,21 @@ def run_together(
     ]
     own = _peak_kib()
     ended: list[Ended] = []
-    for program in programs:
-        assert program.stdout is not None
-        with program.stdout as stream:
-            output = stream.read()
-        _, status, usage = os.wait4(program.pid, 0)
-        program.returncode = os.waitstatus_to_exitcode(status)
-        if program.returncode:
-            raise subprocess.CalledProcessError(program.returncode, program.args, output)
-        ended.append(Ended(output, usage.ru_maxrss / 1024 if usage.ru_maxrss > own else math.nan))
+    try:
+        for program in programs:
+            assert program.stdout is not None
+            with program.stdout as stream:
+                output = stream.read()
+            _, status, usage = os.wait4(program.pid, 0)
+            program.returncode = os.waitstatus_to_exitcode(status)
+            if program.returncode:
+                raise subprocess.CalledProcessError(program.returncode, program.args, output)
+            ended.append(Ended(output, usage.ru_maxrss / 1024 if usage.ru_maxrss > own else math.nan))
+    finally:  # those beside one that failed would slow what is measured next
+        for program in programs:
+            if program.poll() is None:
+                program.kill()
+                program.wait()
     return ended
 
 

@@ -62,7 +62,7 @@ def plain(settings: Settings, data: Path) -> float:
     command = [sys.executable, "-m", "benchmarks.training.plain", "--data", str(data)]
     command += ["--size", str(settings.size), "--batch-size", str(settings.batch_size)]
     command += ["--steps", str(settings.steps)]
-    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True, env=_environment())
     return float(done.stdout.split()[0])
 
 
@@ -71,11 +71,15 @@ def ours(settings: Settings, data: Path, output: Path, network: str, processes: 
     command = [str(ROOT / "launch.sh"), "report", "--data", str(data), "--output", str(output)]
     command += ["--size", str(settings.size), "--batch-size", str(settings.batch_size)]
     command += ["--epochs", "2", "--train.views", "1", "--model.name", network]
-    environment = {**os.environ, "NPROC": str(processes)}
-    environment.pop("OMP_NUM_THREADS", None)
+    environment = {**_environment(), "NPROC": str(processes)}
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True, env=environment)
     records = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
     return [record["timing"] for record in records if record["event"] == "epoch"][1]["images_per_second"]
+
+
+def _environment() -> dict[str, str]:
+    """Both have all cores: torchrun and launch.sh share them out."""
+    return {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
 
 
 def compare(settings: Settings, folder: Path) -> Table:

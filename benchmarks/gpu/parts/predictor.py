@@ -46,15 +46,15 @@ def run(bench: Bench) -> None:
         "many sizes": write_pictures(bench, scratch / "many", [size + n % SIZES for n in range(count)]),
     }
     export(checkpoint, model, folders["one size"])
+    plain = scratch / "plain"  # first: the model alone sets torch's switches for TF32
+    rate = predict(checkpoint, folders["one size"], plain, bench.device)
+    bench.row("whole runs", pictures="one size", what="plain loop", pictures_per_second=rate)
     for name, folder in folders.items():
         for precision in bench.pick(("fp32", "tf32", "bf16"), ("fp32",)):
             for fuser in (False, True):
                 if bench.no_time(f"the model alone, {name}, {precision}"):
                     break
                 model_alone(bench, model, folder, name, precision, fuser)
-    plain = scratch / "plain"
-    rate = predict(checkpoint, folders["one size"], plain, bench.device)
-    bench.row("whole runs", pictures="one size", what="plain loop", pictures_per_second=rate)
     for name, folder in folders.items():
         for precision in bench.pick(("fp32", "bf16"), ("fp32",)):
             for workers in bench.pick((4, 8, 16), (1,)):

@@ -1,5 +1,11 @@
 """Programs that a benchmark runs."""
 
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
 from benchmarks.processes import run_together
 
 SMALL_PARENT = """
@@ -22,3 +28,13 @@ def test_a_programs_peak_is_its_own_or_unknown():
     own, hidden, _ = ended.output.split()
     assert 300 < float(own) < 400
     assert hidden == "nan"
+
+
+def test_a_failed_program_takes_the_others_along(tmp_path: Path):
+    """They would slow what is measured next."""
+    late = tmp_path / "late"
+    sleeper = f"import pathlib, time; time.sleep(3); pathlib.Path({str(late)!r}).touch()"
+    with pytest.raises(subprocess.CalledProcessError):
+        run_together([["-c", "raise SystemExit(1)"], ["-c", sleeper]])
+    time.sleep(4)
+    assert not late.exists()
