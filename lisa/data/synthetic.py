@@ -127,7 +127,9 @@ def _write_face(job: Job) -> None:
     if job.labels != CELEBAMASK:
         ids = read_encoding("celebamask-hq", job.labels).table()[ids]
     mask = Image.fromarray(ids, mode="P")
-    mask.putpalette(job.labels.palette)
+    palette = job.labels.palette
+    # Pillow writes the ids of 16 colours and fewer in 4 bits: ignored pixels, 255, would become 15.
+    mask.putpalette(palette if len(job.labels) > 16 else (*palette, *[0] * (3 * 256 - len(palette))))
     write_whole(job.mask, _encoded(mask, "png"))
     write_whole(job.picture, _encoded(Image.fromarray(picture), "jpeg", quality=JPEG_QUALITY))
 

@@ -187,6 +187,15 @@ def test_the_same_faces_under_another_label_set(dataset: Path, tmp_path: Path):
         write_dataset(tmp_path / "lapa", count=60, seed=3, size=96, workers=2)
 
 
+def test_few_labels_leave_ignored_pixels_ignored(tmp_path: Path):
+    """Pillow writes palettes of 16 colours in 4 bits, in which 255 is 15."""
+    hair = Label("hair", (1, 1, 1), ("hair",))
+    few = LabelSet("few", (Label("background", (0, 0, 0), ("background",)), hair))
+    write_dataset(tmp_path / "few", count=10, seed=3, size=64, workers=1, labels=few)
+    values = {int(value) for mask in masks(tmp_path / "few/train") for value in np.unique(mask)}
+    assert values == {0, 1, 255}
+
+
 def test_accessories_come_as_often_as_asked_and_all_else_as_before():
     usual, often = (plan_traits(200, np.random.default_rng(0), accessories=times) for times in (1, 3))
     counts = [sum(traits.hat for traits in each) for each in (usual, often)]
