@@ -36,7 +36,7 @@ class Look(NamedTuple):
     layout: Layout | None
     """Where the mask's stored ids lie; None if the mask can't be read."""
     ignored: bool
-    """Some pixel of the mask is 255."""
+    """Some pixel of the mask is 255, which no label is."""
     by_color: bool
     """The mask was read by its colours."""
 
@@ -56,8 +56,9 @@ def look_at(pair: Pair) -> Look:
     counts = np.zeros(256, np.int64)
     try:
         stored = stored_mask(pair)
-        values = layout_of(stored.ids)
-        ignored, by_color = bool((stored.ids == IGNORE_INDEX).any()), stored.by_color
+        ignores = pair.encoding.ignores_255
+        values = layout_of(stored.ids, ignores)
+        ignored, by_color = ignores and bool((stored.ids == IGNORE_INDEX).any()), stored.by_color
         if len(values.values) <= MANY_VALUES:
             _refuse_rims(pair, stored.ids)
             layout = values  # of a true label map, even if its ids are no classes
@@ -85,7 +86,8 @@ def _refuse_binary(pair: Pair) -> None:
     raise PairError(
         pair.mask,
         "binary",
-        "no values but 0 and 255: a binary mask, and 255 would be ignored as no label",
+        "no values but 0 and 255: a binary mask, and 255 would be ignored as no label; if it is one, give "
+        f"--data.encoding 0={pair.encoding.labels.names[0]},255=LABEL",
     )
 
 

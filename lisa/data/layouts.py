@@ -47,7 +47,7 @@ SIDES: tuple[tuple[str, str], ...] = (_EYES, _BROWS, ("left_ear", "right_ear"))
 
 
 class Layout(NamedTuple):
-    """Where each value of one mask lies; arrays of (K,), for K values without 255."""
+    """Where each value of one mask lies; arrays of (K,), for K values without 255 where that is ignored."""
 
     values: NDArray[np.int64]
     area: NDArray[np.float32]
@@ -58,7 +58,7 @@ class Layout(NamedTuple):
     right: NDArray[np.float32]
 
 
-def layout_of(ids: NDArray[np.integer[Any]]) -> Layout:
+def layout_of(ids: NDArray[np.integer[Any]], ignores_255: bool = True) -> Layout:
     """The layout of a mask (H, W) as stored."""
     if ids.dtype == np.uint8:
         pixels = np.bincount(ids.ravel(), minlength=256)
@@ -76,7 +76,7 @@ def layout_of(ids: NDArray[np.integer[Any]]) -> Layout:
     side = max(few.shape)
     down = (np.bincount(index, rows, len(values)) / seen - few.shape[0] / 2) / side
     right = (np.bincount(index, columns, len(values)) / seen - few.shape[1] / 2) / side
-    labelled = values != IGNORE_INDEX
+    labelled = (values != IGNORE_INDEX) | (not ignores_255)
     columns_of = (area, down, right)
     return Layout(
         values[labelled].astype(np.int64), *(column[labelled].astype(np.float32) for column in columns_of)

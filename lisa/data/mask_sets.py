@@ -138,9 +138,10 @@ def _few_values(values: list[int], encoding: Encoding, ignored: bool) -> Verdict
         return Verdict("empty", "every pixel is background (0): there is nothing to learn")
     meaning = ", and 255 is ignored" if ignored else ""
     skin = labels.names[labels.by_role.get("skin", 1) or 1]
+    pair = [*values, *([255] if ignored else [])]
     remedy = (
-        f"; if that is meant, say what they are: --data.encoding 0={labels.names[0]},1={skin}"
-        if values == [0, 1]
+        f"; if that is meant, say what they are: --data.encoding 0={labels.names[0]},{pair[1]}={skin}"
+        if pair in ([0, 1], [0, 255])
         else ""
     )
     return Verdict(

@@ -63,7 +63,7 @@ class Encoding:
     def table(self) -> NDArray[np.uint8]:
         """``table[id in a mask]`` is the id in the set: uint8 (256,); no meaning gives UNKNOWN.
 
-        255 is ignored whatever the encoding says of other ids.
+        255 is ignored if the encoding does not name it.
         """
         table = np.full(256, UNKNOWN, np.uint8)
         table[IGNORE_INDEX] = IGNORE_INDEX
@@ -79,6 +79,11 @@ class Encoding:
             if self.ids[index] != IGNORE:
                 table[self.labels.ids[self.ids[index]]] = index
         return table
+
+    @property
+    def ignores_255(self) -> bool:
+        """False where it is the id of a label, as in binary masks."""
+        return self.ids.get(IGNORE_INDEX, IGNORE) == IGNORE
 
     @property
     def missing(self) -> tuple[str, ...]:

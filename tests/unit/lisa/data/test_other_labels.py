@@ -65,6 +65,27 @@ def test_a_bald_head_is_no_binary_mask(make_faces: Callable[..., Path]):
     check_pairs(pairs, lambda item: [item], 0, 1)
 
 
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [("0=background,255=hair", {0: 0, 1: 255}), ("0=background,128=skin,255=hair", {0: 0, 1: 128, 2: 255})],
+)
+def test_255_is_a_label_where_it_is_named(make_faces: Callable[..., Path], text: str, values: dict[int, int]):
+    """The commonest binary masks are of 0 and 255."""
+    root = make_faces(train=4)
+    background = Label("background", (0, 0, 0), ("background",))
+    skin, hair = Label("skin", (1, 1, 1), ("skin",)), Label("hair", (2, 2, 2), ("hair",))
+    labels = LabelSet("few", (background, *([skin] * ("skin" in text)), hair))
+    shares = np.arange(40) * len(values) // 40
+    ids = np.array(list(values.values()), np.uint8)[shares]
+    for path in (root / "train/masks").iterdir():
+        Image.fromarray(np.repeat(ids[None], 40, 0)).save(path)
+    with pytest.raises(InputError, match="255"):
+        check_pairs(find_pairs(root, "train", read_encoding("", labels)), lambda item: [item], 0, 1)
+    pairs = find_pairs(root, "train", read_encoding(text, labels))
+    checked = check_pairs(pairs, lambda item: [item], 0, 1)
+    assert checked.class_counts.tolist() == np.bincount(np.repeat(shares, 40 * 4)).tolist()
+
+
 def test_an_encoding_that_leaves_nothing_is_refused(faces: Path):
     plain = LabelSet("plain", (Label("a", (0, 0, 0)), Label("b", (1, 1, 1))))
     pairs = find_pairs(faces, "train", read_encoding("celebamask-hq", plain))
