@@ -74,8 +74,10 @@ class LabelMap:
     def overlay(self, alpha: float = 0.5) -> Image.Image:
         """The labels' colours blended over the picture; ``alpha`` is their weight, 0 to 1.
 
-        Background stays as it is.
+        Background stays as it is. Raises InputError for another weight.
         """
+        if not 0 <= alpha <= 1:
+            raise InputError(f"alpha {alpha}: from 0 to 1")
         return Image.fromarray(overlay(self.picture, self.ids, self.labels, alpha))
 
 

@@ -268,7 +268,7 @@ def summarise(report: Report, console: Console) -> None:
     if report.oblong and not report.photos:
         say(f"{report.oblong} done as frames look like photographs: {report.advice}", console)
     if report.photos:
-        found = f"{report.faces} faces in {report.photos} {report.unit}"
+        found = f"{report.faces} face{'s' * (report.faces != 1)} in {report.photos} {report.unit}"
         without = f", none in {report.without_face} of them" if report.without_face else ""
         aligned = f"; {report.aligned} pictures are aligned faces" if report.aligned else ""
         console.print(f"{found}{without}{aligned}", highlight=False, soft_wrap=True)

@@ -1,6 +1,7 @@
 """The command line's options: those of this program, and those that deploy.cluster has too."""
 
 import argparse
+import contextlib
 from pathlib import Path
 
 from .model import own_model
@@ -11,18 +12,22 @@ from .pictures import MAX_PIXELS
 
 def automatic(text: str) -> int:
     """An argument that is "auto" (0) or a number above 0."""
-    value = 0 if text == "auto" else int(text)
-    if value < 0 or (value == 0 and text != "auto"):
-        raise ValueError
-    return value
+    return 0 if text == "auto" else above_zero(text)
+
+
+def above_zero(text: str) -> int:
+    """An argument that is a whole number above 0."""
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
+    return int(text)
 
 
 def share(text: str) -> float:
     """An argument from 0 to below 1."""
-    value = float(text)
-    if not 0 <= value < 1:
-        raise ValueError
-    return value
+    with contextlib.suppress(ValueError):
+        if 0 <= float(text) < 1:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not from 0 to below 1")
 
 
 def arguments(argv: list[str] | None, needs_model: bool = True) -> argparse.Namespace:
@@ -126,4 +131,9 @@ def common_options(parser: argparse.ArgumentParser) -> None:
     add("--batch-size", type=automatic, default=0, help="pictures at once; auto: 1 on CPUs, 16 on GPUs")
     add("--overwrite", action="store_true", help="do pictures again that are done already")
     add("--sha256", help="refuse a model file with another SHA-256")
-    add("--max-pixels", type=int, default=MAX_PIXELS, help="refuse larger pictures (default: %(default)s)")
+    add(
+        "--max-pixels",
+        type=above_zero,
+        default=MAX_PIXELS,
+        help="refuse larger pictures (default: %(default)s)",
+    )

@@ -2,6 +2,7 @@
 
 import argparse
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -55,15 +56,17 @@ def _settle_list(options: argparse.Namespace, reason: str) -> None:
 def faces_of(jobs: Sequence[Job], listed: Mapping[str, list[Numbers]]) -> dict[str, list[Numbers]]:
     """A file's faces by the pictures' sources.
 
-    It names a picture by its whole path, by that below the input folder, or by its file's name alone, if no
-    other picture has that.
+    It names a picture by its whole path, however that is written, by that below the input folder, or by its
+    file's name alone, if no other picture has that.
     """
+    whole_paths = {os.path.realpath(name): name for name in listed}
     taken = Counter(job.source.name for job in jobs)
     found: dict[str, list[Numbers]] = {}
     for job in jobs:
         whole = job.name.endswith(job.source.name)  # the output has the whole name where stems meet
         names = [str(job.source), job.name if whole else f"{job.name}{job.source.suffix}"]
         names += [job.source.name] * (taken[job.source.name] == 1)
+        names.append(whole_paths.get(os.path.realpath(job.source), ""))
         named = next((name for name in names if name in listed), None)
         if named is not None:
             found[str(job.source)] = listed[named]

@@ -36,6 +36,9 @@ FILLED = 0.8
 DOUBTFUL = 0.15
 """And so much where nothing else speaks for another place of the face: a hand or a bandage may hide it."""
 
+FLAT = 6
+"""Levels between the darkest and the lightest pixel; a picture of fewer shows nothing: a covered lens."""
+
 SURE = 0.75
 """Confidence of a face that certainly is one. In benchmarks.photos the weights in the box gave pasted faces
 .84 and more; what they made up in aligned pictures of half hidden faces had .71 at most."""
@@ -84,6 +87,8 @@ class Photos:
         assert self.finder is not None
         if self.mode == FIND:
             return self.find(picture)
+        if np.ptp(picture, axis=(0, 1)).max() < FLAT:
+            return []
         whole = self.finder.whole(picture) if is_square(picture) else None
         if whole is not None and (is_aligned(whole) or self._stays(whole, picture)):
             return None
@@ -224,7 +229,7 @@ def rows_of(parsed: Parsed, labels: list[str], inner: list[int]) -> list[dict[st
         counts = np.bincount(ids[ids < 255], minlength=len(labels))
         rows.append(
             {
-                "box": _box(np.isin(ids, inner), top, left) or _square(x, y, side),
+                "box": _box(np.isin(ids, inner), top, left) or _square(face.frame, parsed.labels),
                 "angle": round(math.degrees(angle), 2),
                 "frame": {"centre": [round(x, 2), round(y, 2)], "side": round(side, 2)},
                 "points": [[round(a, 2), round(b, 2)] for a, b in face.points],
@@ -254,8 +259,13 @@ def _box(mask: Any, top: int, left: int) -> list[int] | None:
     return [left + int(columns[0]), top + int(rows[0]), left + int(columns[-1]) + 1, top + int(rows[-1]) + 1]
 
 
-def _square(x: float, y: float, side: float) -> list[int]:
-    return [round(x - side / 2), round(y - side / 2), round(x + side / 2), round(y + side / 2)]
+def _square(frame: tuple[float, float, float, float], picture: Pixels) -> list[int]:
+    """What of an upright frame lies in the picture."""
+    x, y, side, _ = frame
+    height, width = picture.shape
+    left, right = (min(width, max(0, round(x + each))) for each in (-side / 2, side / 2))
+    top, bottom = (min(height, max(0, round(y + each))) for each in (-side / 2, side / 2))
+    return [left, top, right, bottom]
 
 
 def corners(face: Face) -> Tensor:

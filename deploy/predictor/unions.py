@@ -38,6 +38,8 @@ def read_parts(text: str, metadata: dict[str, Any]) -> dict[str, list[int]]:
         name, equals, members = part.partition("=")
         if equals and (not name or set(name) & set("/\\.+") or not members):
             raise CannotStartError(f"--parts {part}: a union is written as face=skin+nose+eyes")
+        if name in found:
+            raise CannotStartError(f"--parts: {name} comes twice")
         each = members.split("+") if equals else [name]
         found[name] = sorted({index for member in each for index in label_ids("--parts", member, metadata)})
     return found

@@ -53,7 +53,7 @@ def read_given(content: bytes, path: Path) -> dict[str, list[Numbers]]:
         for number, picture, faces in lines:
             line = number
             found.setdefault(picture, []).extend(numbers_of(face) for face in faces)
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, csv.Error, RecursionError) as error:
         reason = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)
         raise CannotStartError(f"--faces {path}: line {line} or after it: {reason}") from None
     if not found:

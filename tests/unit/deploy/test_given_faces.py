@@ -5,6 +5,7 @@ import math
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 from deploy_helpers import parse
 from PIL import Image
@@ -30,6 +31,10 @@ def test_a_list_names_pictures_by_their_place_below_the_input(model: Path, tmp_p
     for name in ("sub/a.png", "sub/a.jpg", "sub/b"):
         row = json.loads((tmp_path / f"out/faces/{name}.json").read_text())
         assert row["faces"][0]["frame"]["centre"] == pytest.approx([300, 200], abs=6), name
+    rows = [f"a.png,{elsewhere}", *(f"sub/{name},{box}" for name in ("a.png", "a.jpg", "b.png"))]
+    (tmp_path / "boxes.csv").write_text("\n".join(f"{tmp_path}/out/../in/{row}" for row in rows))
+    assert parse(model, source, tmp_path / "out3", "--faces", str(tmp_path / "boxes.csv")) == 0
+    assert (tmp_path / "out3/sub/b.png").read_bytes() == (tmp_path / "out/sub/b.png").read_bytes()
     (tmp_path / "boxes.csv").write_text(f"a.png,{box}")
     assert parse(model, source, tmp_path / "out2", "--faces", str(tmp_path / "boxes.csv")) == 1
     failed = json.loads((tmp_path / "out2/report.json").read_text())["failed"]
@@ -111,6 +116,8 @@ def test_a_poor_box_is_pulled_into_place(model: Path, tmp_path: Path):
         ("a.jsonl", '{"box": [1, 2, 3, 4]}\n', "'picture' is missing"),
         ("a.jsonl", '{"picture": "photo.png", "points": [[1, 2], [3, 4]]}\n', "4 numbers"),
         ("a.jsonl", "no json\n", "line 0 or after it"),
+        pytest.param("a.csv", 'photo.png,"' + "1" * 140_000, "larger than field limit", id="open quote"),
+        pytest.param("a.jsonl", "[" * 100_000, "recursion", id="deep"),
         ("a.jsonl", "", "names no picture"),
     ],
 )
@@ -138,3 +145,17 @@ def test_a_picture_that_the_file_does_not_name_fails_alone(model: Path, tmp_path
     failed = json.loads((tmp_path / "out/report.json").read_text())["failed"]
     assert list(failed.values()) == ["the file of --faces does not name it"]
     assert (tmp_path / "out/photo.png").exists()
+
+
+def test_a_box_ends_where_the_picture_ends(model: Path, tmp_path: Path):
+    """Of a face that shows nothing: a negative row or column would be another one to whoever slices by it."""
+    source = save(tmp_path / "in", photo=np.zeros((40, 60, 3), np.uint8))
+    five = points(5, 35, 60, 0)
+    (tmp_path / "a.jsonl").write_text(json.dumps({"picture": "photo.png", "points": five}))
+    assert parse(model, source, tmp_path / "out", "--faces", str(tmp_path / "a.jsonl")) == 0
+    (face,) = found(tmp_path / "out")["photo"]["faces"]
+    assert face["frame"]["centre"] == pytest.approx([5, 35], abs=3)
+    left, top, right, bottom = face["box"]
+    assert (left, bottom) == (0, 40)
+    assert 0 < top < bottom
+    assert left < right < 60

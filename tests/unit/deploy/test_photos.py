@@ -22,6 +22,19 @@ AUTO = ("--faces", "auto")
 WHERE = (300.0, 200.0, 240.0, 20.0)
 
 
+@pytest.mark.parametrize("grey", [0, 2, 255])
+def test_a_covered_lens_shows_no_face(model: Path, tmp_path: Path, grey: int):
+    """A network has labels for a square of nothing too."""
+    flat = np.full((200, 200, 3), grey, np.uint8)
+    flat[::7, ::3] = np.clip(flat[::7, ::3].astype(int) + 3, 0, 255)
+    source = save(tmp_path / "in", flat=flat, dot=flat[:1, :1])
+    assert parse(model, source, tmp_path / "out", *AUTO) == 0
+    for name in ("flat", "dot"):
+        assert found(tmp_path / "out")[name]["faces"] == []
+        assert not found(tmp_path / "out")[name].get("aligned")
+        assert not read_ids(tmp_path / f"out/{name}.png").any()
+
+
 def test_a_photo_and_an_aligned_face_side_by_side(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
@@ -33,7 +46,7 @@ def test_a_photo_and_an_aligned_face_side_by_side(
         == 0
     )
     assert (
-        "1 faces in 2 photographs, none in 1 of them; 1 pictures are aligned faces" in capsys.readouterr().out
+        "1 face in 2 photographs, none in 1 of them; 1 pictures are aligned faces" in capsys.readouterr().out
     )
     rows = found(output)
     assert rows["aligned"] == {**rows["aligned"], "aligned": True, "faces": []}

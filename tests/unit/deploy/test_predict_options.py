@@ -43,6 +43,31 @@ def test_unknown_part_is_refused(
 ) -> None:
     assert parse(model, faces, tmp_path / "out", "--parts", "beard") == 2
     assert "--parts beard: one of background, skin" in capsys.readouterr().err
+    assert parse(model, faces, tmp_path / "out", "--parts", "face=skin+nose,face=hair") == 2
+    assert "--parts: face comes twice" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--batch-size", "0", "argument --batch-size: '0' is no whole number above 0"),
+        ("--max-pixels", "-1", "argument --max-pixels: '-1' is no whole number above 0"),
+        ("--steady", "2", "argument --steady: '2' is not from 0 to below 1"),
+        ("--steady", "much", "argument --steady: 'much' is not from 0 to below 1"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(
+    model: Path,
+    faces: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    option: str,
+    value: str,
+    message: str,
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        parse(model, faces, tmp_path / "out", f"{option}={value}")
+    assert message in capsys.readouterr().err
 
 
 def test_other_order_changes_ids_and_keeps_colours(model: Path, faces: Path, tmp_path: Path) -> None:

@@ -168,6 +168,8 @@ def test_a_label_map():
         found.mask("hair", "beard")
     with pytest.raises(InputError, match="at least one"):
         found.mask()
+    with pytest.raises(InputError, match=r"alpha 1\.5: from 0 to 1"):
+        found.overlay(1.5)
 
 
 @pytest.mark.parametrize(
