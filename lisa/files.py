@@ -1,6 +1,7 @@
 """Files that are whole or absent: written under a temporary name in the same folder, then renamed."""
 
 import codecs
+import errno
 import json
 import os
 import platform
@@ -77,9 +78,10 @@ def write_whole(path: Path, content: bytes) -> None:
         with whole_file(path) as temporary:
             temporary.write_bytes(content)
     except OSError as error:
+        room = "make room or " if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else ""
         raise InputError(
-            f"can't write {path}: {error.strerror}; make room or choose another place, "
-            "then run the same command again"
+            f"can't write {path}: {error.strerror}; {room}choose another place, then run the same command "
+            "again"
         ) from error
 
 

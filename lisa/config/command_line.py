@@ -65,13 +65,7 @@ def parse(
     recipe = _take_recipe(words, _switches(type(make(default()))))
     if len(files) + (recipe is not None) > 1:
         raise InputError(f"{', '.join([*files, *filter(None, [recipe])])}: one config file or one recipe")
-    config = (
-        Config.from_json(read_text(Path(files[0]), "--config"))
-        if files
-        else RECIPES[recipe]()
-        if recipe
-        else default()
-    )
+    config = _read_config(Path(files[0])) if files else RECIPES[recipe]() if recipe else default()
     defaults = make(config)
     return tyro.cli(
         type(defaults), prog=f"{prog} {USAGE}", description=description, args=words, default=defaults
@@ -92,6 +86,14 @@ def _take_config_files(words: list[str]) -> Iterator[str]:
             raise InputError("--config: which file?")
         words.pop(position)
         yield file
+
+
+def _read_config(path: Path) -> Config:
+    text = read_text(path, "--config")
+    try:
+        return Config.from_json(text)
+    except InputError as error:
+        raise InputError(f"--config {path}: {error}") from None
 
 
 def _take_recipe(words: list[str], switches: frozenset[str]) -> str | None:

@@ -127,7 +127,8 @@ def load(path: str | Path) -> dict[str, Any]:
         _check_sums(path)
         checkpoint: Any = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
-        raise DamagedError(f"{path}: {error.strerror or error}") from None
+        hint = f"; give {path}/best.pt" if (path / "best.pt").is_file() else ""
+        raise DamagedError(f"{path}: {error.strerror or error}{hint}") from None
     except Exception as error:  # torch.load raises a different class for each kind of damage
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise DamagedError(f"{path}: damaged or no LISA checkpoint ({reason})") from error

@@ -4,6 +4,7 @@ import math
 import platform
 from collections.abc import Callable
 from contextlib import ExitStack, closing
+from dataclasses import fields
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
@@ -11,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from torch import nn
 
-from lisa.config import Config
+from lisa.config import Config, ModelConfig
 from lisa.config.checkpoint_every import Cadence
 from lisa.errors import InputError
 from lisa.files import write_whole
@@ -97,7 +98,7 @@ class Run:
         training: dict[str, Any] = {} if saved is None else saved["training"]
         self._refuse_different((training.get("epoch", 0), training.get("batch", 0)))
         if saved is None:
-            return None, notes
+            return None, [f"--resume: no run in {self.folder.path} yet, so it begins", *notes]
         if saved["gone"]:
             gone = ", ".join(f"{name} = {value}" for name, value in saved["gone"].items())
             raise InputError(
@@ -107,7 +108,8 @@ class Run:
         before = Config.from_dict(saved["config"])
         if before.model != self._config.model:
             raise InputError(
-                f"{self.folder.path}: trained {before.model}, the config says {self._config.model}"
+                f"{self.folder.path}: trained with {_changed(before.model, self._config.model)}: give it as "
+                "before, or begin a new run with --init"
             )
         if before.labels != self._config.labels:
             raise InputError(
@@ -214,3 +216,12 @@ class Run:
             self._summary.end(how, **figures)
         except InputError as error:  # a full disk
             self.log.warn(str(error))
+
+
+def _changed(before: ModelConfig, now: ModelConfig) -> str:
+    """The settings of the network that differ, as options name them."""
+    return ", ".join(
+        f"model.{field.name.replace('_', '-')} {getattr(before, field.name)} (now {getattr(now, field.name)})"
+        for field in fields(before)
+        if getattr(before, field.name) != getattr(now, field.name)
+    )

@@ -177,6 +177,11 @@ def start_network(config: Config, going_on: bool) -> tuple[nn.Module, list[str]]
     initial = checkpoint.load(config.train.init)
     before = Config.from_dict(initial["config"])
     theirs = before.labels
+    if before.model.name != config.model.name:
+        raise InputError(
+            f"{config.train.init}: weights of another network ({before.model.name}, this run trains "
+            f"{config.model.name}): give --model.name {before.model.name}"
+        )
     if not all(key in initial["weights"] for key in CLASSIFIER):
         raise InputError(f"{config.train.init}: weights of another network (no {CLASSIFIER[0]})")
     weights, rows = carry_over(initial["weights"], network, theirs, config.labels)

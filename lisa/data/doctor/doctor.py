@@ -26,7 +26,7 @@ from lisa.data.folders import has_split, match_files, split_folders
 from lisa.data.orientation import UNDECIDED, settle_orientations
 from lisa.data.parallel import parallel_map
 from lisa.data.source import FolderFlags
-from lisa.errors import one_line_errors
+from lisa.errors import InputError, one_line_errors
 from lisa.files import write_json, write_whole
 from lisa.labels import LabelSet, read_label_set
 from lisa.labels.encoding import OWN_IDS, Encoding, read_encoding
@@ -263,6 +263,9 @@ def main(
     """
     with one_line_errors():
         encoding = read_encoding(folder.encoding, read_label_set(labels))
+        for path in filter(None, (json, exclude_to, repair_to)):  # the examination takes minutes
+            if path.is_dir() or not path.parent.is_dir():
+                raise InputError(f"can't write {path}: {'a folder' if path.is_dir() else 'no such folder'}")
         diagnosis = diagnose(folder.data, encoding, workers)
         show(diagnosis, Console())
         if json is not None:

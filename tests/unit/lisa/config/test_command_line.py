@@ -79,6 +79,7 @@ def test_a_config_file_may_stand_anywhere_and_flags_override_it(file: str):
 def test_what_can_not_be_meant_is_refused(file: str, tmp_path: Path):
     for words, message in (
         (["--config", str(tmp_path / "no.json")], r"can't read --config .*no\.json: No such file"),
+        (["--config", str(Path(__file__))], r"--config .*test_command_line\.py: config is not JSON"),
         (["--config"], "--config: which file"),
         (["--config="], "--config: which file"),
         (["--config", "--resume"], "--config: which file"),

@@ -11,10 +11,11 @@ import pytest
 from encoding_helpers import FACE_PARSING, encoding
 from PIL import Image, ImageEnhance
 
-from lisa.data.doctor.doctor import KINDS, Diagnosis, diagnose, exclusions, relative, repairs
+from lisa.data.doctor.doctor import KINDS, Diagnosis, diagnose, exclusions, main, relative, repairs
 from lisa.data.folders import find_pairs
 from lisa.data.pairs import decode
 from lisa.data.repair import repair_sides
+from lisa.data.source import Folder
 from lisa.data.synthetic import write_dataset
 from lisa.errors import InputError
 from lisa.labels import FLIPPED_IDS, IDS, NAMES, PALETTE, read_label_set
@@ -287,6 +288,15 @@ def test_a_set_without_sides_can_not_be_repaired(clean: Path, tmp_path: Path):
     pairs = find_pairs(clean, "train", read_encoding("celebamask-hq", read_label_set("coarse")))
     with pytest.raises(InputError, match="label set coarse tells no left from right"):
         repair_sides(pairs, str(listed), str(clean))
+
+
+@pytest.mark.parametrize("path", ["nowhere/a.json", "."])
+def test_a_report_that_can_not_be_written_costs_no_examination(
+    clean: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
+):
+    monkeypatch.setattr("lisa.data.doctor.doctor.diagnose", lambda *asked: pytest.fail("it examined"))
+    with pytest.raises(SystemExit, match="2"):
+        main(Folder(clean), json=tmp_path / path)
 
 
 def test_a_folder_without_splits_is_refused(tmp_path: Path):

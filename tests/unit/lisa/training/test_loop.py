@@ -72,7 +72,7 @@ def test_resuming_with_another_network_is_refused(make_faces: Callable[..., Path
     fit(config, World())
     other = dataclasses.replace(config, model=ModelConfig(activation="relu"))
     with pytest.raises(
-        InputError, match=r"trained .*activation='prelu'.* the config says .*activation='relu'"
+        InputError, match=r"trained with model.activation prelu \(now relu\): give it as before"
     ):
         fit(other, World(), resume=True)
     settled = settle_precision(config, World())
@@ -97,6 +97,12 @@ def test_a_run_begins_with_another_ones_weights(make_faces: Callable[..., Path],
     (tmp_path / "first/best.pt").unlink()
     longer = dataclasses.replace(second, train=dataclasses.replace(started, epochs=2))
     assert fit(longer, World(), resume=True).epochs == 2
+    begun_by = dataclasses.replace(started, init=str(tmp_path / "second/best.pt"))
+    other = dataclasses.replace(
+        longer, model=ModelConfig(name="lisa_fold4"), train=begun_by, output=str(tmp_path / "other")
+    )
+    with pytest.raises(InputError, match=r"another network \(lisa, this run trains lisa_fold4\)"):
+        fit(other, World())
     with pytest.raises(InputError, match=r"first/best\.pt: No such file"):
         fit(dataclasses.replace(longer, output=str(tmp_path / "third")), World())
     assert not (tmp_path / "third/last.pt").exists()
