@@ -11,7 +11,7 @@ from ..faces.finder import Face
 from ..faces.put_back import Labelled
 from ..inputs import Job
 from ..model import SANE, ExportedModel, largest_logits
-from ..photos import Parsed, Photos
+from ..photos import AUTO, Parsed, Photos
 from ..pictures import Pixels
 
 AGAIN, AGAIN_IF_EMPTY = 25, 5
@@ -61,8 +61,9 @@ class Tracker:
     @torch.inference_mode()
     def parse(self, job: Job, picture: Pixels) -> Parsed:
         """Labels the next frame (H,W,3)."""
-        if self.photos is not None and self._seen == 0 and self.photos.faces(job, picture) is None:
-            self.photos = None  # ``auto``, and a face fills the first frame
+        first = self.photos if self._seen == 0 else None
+        if first is not None and first.mode == AUTO and first.faces(job, picture) is None:
+            self.photos = None  # a face fills the first frame
         parsed = self._frame(picture) if self.photos is None else self._faces(self.photos, picture)
         self._seen += 1
         return parsed
