@@ -117,7 +117,17 @@ def test_nmf_adds_no_parameters_and_repeats():
     assert count_parameters(network) == 1_999_551
     picture = torch.rand(1, 3, 32, 32)
     assert torch.equal(network(picture), network(picture))
-    assert not torch.equal(network.hamburger.ham(picture[:, :1].expand(-1, 256, -1, -1)), picture)
+
+
+@torch.no_grad()
+def test_nmf_keeps_what_has_its_rank_and_nothing_else():
+    nmf, rank = NMF2d(32, rank=4, eval_steps=200).eval(), 2
+    low = (torch.rand(2, 32, rank) @ torch.rand(2, rank, 64)).view(2, 32, 8, 8)
+    full = torch.rand(2, 32, 8, 8)
+    found = nmf(full)
+    assert (nmf(low) - low).norm() < 0.02 * low.norm()
+    assert (found - full).norm() > 0.2 * full.norm()
+    assert torch.linalg.matrix_rank(found.flatten(2), rtol=1e-4).tolist() == [4, 4]
 
 
 def test_nmf_is_computed_in_float32_under_autocast():
