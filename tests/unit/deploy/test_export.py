@@ -9,7 +9,7 @@ from published_helpers import write_published
 import deploy.bundle
 import lisa
 from deploy.export import export, main
-from deploy.gate import gate_pictures
+from deploy.gate import gate_pictures, require_equal
 from deploy.predictor.model import ExportedModel, read_metadata
 from lisa.config import Config
 from lisa.config.parameter_count import count_lisa
@@ -70,6 +70,16 @@ def test_logits_that_are_no_numbers_do_not_pass(checkpoint: Path, tmp_path: Path
     with pytest.raises(InputError, match=r"broken\.pt: its logits are not finite: .* is not written"):
         export(tmp_path / "broken.pt", tmp_path / "lisa.ts")
     assert not (tmp_path / "lisa.ts").exists()
+
+
+def test_one_label_of_ten_thousand_may_differ() -> None:
+    def asked(equal: float) -> None:
+        parity = {"fp32": {"largest_logit_difference": 0.1, "equal_labels": equal}}
+        require_equal(parity, Path("best.pt"), Path("lisa.ts"))
+
+    asked(0.9999)
+    with pytest.raises(InputError, match=r"on 99\.9890 % of the labels, 99\.99 % are required"):
+        asked(0.99989)
 
 
 def test_another_shape_passes_the_gate(tmp_path: Path) -> None:
