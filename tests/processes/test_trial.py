@@ -156,15 +156,18 @@ def test_divergence_over_processes_is_told_from_a_failure(
 def test_epochs_that_come_together_are_reported_one_by_one(
     tmp_path: Path, reports: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ):
+    """The second is the worse one: the best stays the first, with its own F1."""
     lines = "".join(
-        json.dumps({"event": "epoch", "epoch": n, "miou": n / 10, "report_f1": n / 5}) + "\n" for n in (1, 2)
+        json.dumps({"event": "epoch", "epoch": n, "miou": miou, "report_f1": 2 * miou}) + "\n"
+        for n, miou in ((1, 0.3), (2, 0.2))
     )
     log = tmp_path / "s/trials/t/metrics.jsonl"
     writing = [sys.executable, "-c", f"open({str(log)!r}, 'w').write({lines!r})"]
     monkeypatch.setattr("tune.torchrun._torchrun", lambda processes: writing)
     run_trial({"lr": 1e-3}, job(str(tmp_path), str(tmp_path / "s"), processes=2))
-    told = [(report["epoch"], report["miou"], report["best_report_f1"]) for report in reports]
-    assert told == [(1, 0.1, 0.2), (2, 0.2, 0.4)]
+    names = ("epoch", "miou", "best_miou", "best_report_f1", "curve")
+    told = [tuple(report[name] for name in names) for report in reports]
+    assert told == [(1, 0.3, 0.3, 0.6, [0.3]), (2, 0.2, 0.3, 0.6, [0.3, 0.3])]
 
 
 def test_what_is_written_after_the_last_epochs_line_travels_too(
