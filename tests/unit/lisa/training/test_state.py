@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from timm.utils import ModelEmaV3
 
 from lisa.config import Config, ModelConfig
 from lisa.models import build
@@ -28,3 +29,22 @@ def test_a_step_without_a_finite_loss_is_not_in_the_mean(skipped: float):
     assert (float(again.loss_sum), float(again.loss_pictures)) == (48.0, 16.0)
     again.end_epoch(0.5)
     assert (float(again.loss_sum), float(again.loss_pictures)) == (0.0, 0.0)
+
+
+def test_the_average_is_timms():
+    """With its warm-up, and of statistics too; a step that is not taken moves nothing."""
+    ours = state()
+    theirs = ModelEmaV3(ours.network, decay=Config().optim.ema_decay, use_warmup=True)
+    tensors = [*ours.network.parameters(), *(each for each in ours.network.buffers() if each.ndim)]
+    for number in range(5):
+        with torch.no_grad():
+            for tensor in tensors:
+                tensor += torch.rand_like(tensor)
+        ours.batch = number
+        ours.average_weights(torch.tensor(number != 3))
+        if number != 3:
+            theirs.update(ours.network, number)
+    for (name, found), expected in zip(
+        ours.averaged.state_dict().items(), theirs.module.state_dict().values(), strict=True
+    ):
+        torch.testing.assert_close(found, expected, msg=name)
