@@ -282,6 +282,14 @@ def test_repairing_what_was_found_gives_the_true_masks(clean: Path, faces: Path,
             assert np.array_equal(np.asarray(decode(pair).mask), FLIP[true[:, ::-1]])
 
 
+def test_repairing_what_is_exchanged_already_takes_it_back(clean: Path, tmp_path: Path):
+    """As of a picture that EXIF mirrors."""
+    first, *others = find_pairs(clean, "train")
+    listed = tmp_path / "repair.txt"
+    listed.write_text(f"train/images/{first.image.name}\n")
+    assert repair_sides([first._replace(swap=True), *others], str(listed), str(clean)) == [first, *others]
+
+
 def test_a_set_without_sides_can_not_be_repaired(clean: Path, tmp_path: Path):
     listed = tmp_path / "repair.txt"
     listed.write_text("")

@@ -20,7 +20,7 @@ from lisa.models import build
 from lisa.run import checkpoint
 from lisa.training import loop, precision, start
 from lisa.training.loop import fit
-from lisa.training.start import absent_notes, changes, settle_workers, start_network, together
+from lisa.training.start import absent_notes, changes, load_faces, settle_workers, start_network, together
 from lisa.world import World
 
 
@@ -133,6 +133,17 @@ def test_a_run_does_not_go_on_without_an_option_that_is_gone(make_faces: Callabl
         fit(longer, World(), resume=True)
     anew = dataclasses.replace(config.train, init=f"{tmp_path}/run/last.pt")
     assert fit(dataclasses.replace(config, train=anew, output=str(tmp_path / "anew")), World()).finished
+
+
+def test_listed_masks_are_repaired_and_that_is_said(make_faces: Callable[..., Path], tmp_path: Path):
+    config = small(make_faces(), tmp_path / "run")
+    listed = tmp_path / "repair.txt"
+    listed.write_text("train/masks/2.png\n")
+    config = dataclasses.replace(config, data=dataclasses.replace(config.data, repair=str(listed)))
+    _, faces = load_faces(config, World())
+    assert [pair.mask.name for pair in faces.train if pair.swap] == ["2.png"]
+    assert not any(pair.swap for pair in faces.val)
+    assert f"{listed}: left and right exchanged in 1 of 4 training masks" in faces.notes
 
 
 def test_labels_that_no_training_mask_has_are_named():
