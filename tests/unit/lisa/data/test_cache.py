@@ -16,6 +16,8 @@ from lisa.data.folders import find_pairs
 from lisa.data.pairs import Pair
 from lisa.data.synthetic import write_dataset
 from lisa.errors import InputError
+from lisa.labels.celebamask import CELEBAMASK
+from lisa.labels.encoding import read_encoding
 
 SIZE = 48
 
@@ -86,7 +88,7 @@ def test_cached_faces_equal_decoded_ones_and_are_built_once(pairs: list[Pair], t
     assert (tmp_path / "cache" / INDEX).stat().st_mtime_ns == stamp
 
 
-@pytest.mark.parametrize("change", ["content", "time", "fewer", "unfinished"])
+@pytest.mark.parametrize("change", ["content", "time", "fewer", "swap", "turn", "encoding", "unfinished"])
 def test_a_cache_that_is_not_of_these_files_is_rebuilt(pairs: list[Pair], tmp_path: Path, change: str):
     opened(pairs, tmp_path / "cache")
     if change == "content":
@@ -97,6 +99,13 @@ def test_a_cache_that_is_not_of_these_files_is_rebuilt(pairs: list[Pair], tmp_pa
         os.utime(pairs[2].image, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
     elif change == "fewer":
         pairs = pairs[1:]
+    elif change == "swap":
+        pairs[2] = pairs[2]._replace(swap=True)
+    elif change == "turn":
+        pairs[2] = pairs[2]._replace(turn=3)
+    elif change == "encoding":
+        without_hair = read_encoding("celebamask-hq,13=ignore", CELEBAMASK)
+        pairs = [pair._replace(encoding=without_hair) for pair in pairs]
     else:
         (tmp_path / "cache" / INDEX).write_text('{"size": 4')
         (tmp_path / "cache" / IMAGES).write_bytes(b"")
