@@ -11,6 +11,7 @@ from torch import nn
 from lisa.config import RECIPES, Config, ModelConfig, TrainConfig
 from lisa.config.parameter_count import count_lisa
 from lisa.errors import InputError
+from lisa.labels.label_set import Label, LabelSet
 from lisa.models import LISA, count_parameters
 from tune.plots import distributions
 from tune.space import Interval, Point, Space
@@ -60,6 +61,17 @@ def test_the_folded_networks_shape_is_searched_as_well(point: Point):
     assert model.name == "lisa_fold4"
     assert model.count(19) < CAP
     assert FOLDED.config(FOLDED.start()) == FOLDED.base
+
+
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.8, 1.0])
+def test_the_cap_counts_the_classifier_of_the_runs_own_labels(share: float):
+    """64 labels have 1,485 parameters more than 19."""
+    many = LabelSet("many", tuple(Label(f"a{number}", (number, 0, 0)) for number in range(64)))
+    base = replace(RECIPES["best"](), model=ModelConfig(max_parameters=2_100_000), labels=many)
+    space = Space(base, architecture=True)
+    assert space.config(space.start()) == base
+    model = space.config({**space.start(), "shape.share": share}).model
+    assert 0.99 * share < model.count(64) / 2_099_999 <= share
 
 
 @given(points(SHAPES))
