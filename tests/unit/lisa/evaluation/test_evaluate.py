@@ -122,6 +122,7 @@ def test_pictures_taken_together_have_the_figures_of_pictures_one_by_one(make_fa
     with torch.inference_mode():
         evaluation._count(group, parser, found, loss, torch.device("cpu"))  # pyright: ignore[reportPrivateUsage]
     assert torch.allclose(found.losses, expected.losses, rtol=1e-5)
+    assert torch.allclose(found.largest_logits, expected.largest_logits, rtol=1e-5)
     assert figures(found.tally)["miou"] == pytest.approx(figures(expected.tally)["miou"], rel=0.02)
     assert torch.equal(found.tally.regions[:, 1], expected.tally.regions[:, 1])
 
