@@ -72,6 +72,23 @@ def test_both_forward_passes_of_an_accumulated_step_are_the_same():
     assert {int(count) for count in counts} == {2}
 
 
+def test_a_batch_of_fewer_pictures_than_parts_has_a_part_for_each():
+    """An epoch's last batch may be one picture smaller; an empty part would spoil BatchNorm's statistics."""
+    config = Config(
+        data=DataConfig(size=32),
+        model=ModelConfig(widths=(4, 8, 12, 16, 24)),
+        train=TrainConfig(batch_size=4, accumulate=4, precision="fp32"),
+    )
+    made = make_step(config)
+    made.state.network.float().train()
+    seen: list[int] = []
+    made.state.network.register_forward_hook(lambda module, inputs, logits: seen.append(len(logits)))
+    images = torch.randint(0, 256, (3, 3, 32, 32), dtype=torch.uint8)
+    made(images, torch.randint(0, 19, (3, 32, 32), dtype=torch.uint8), 3)
+    assert seen == 6 * [1]
+    assert made.state.skipped == 0
+
+
 def test_a_narrow_network_accumulates_in_bf16():
     """Its forward pass without gradient must keep away from the kernel that never returns, too."""
     config = Config(
