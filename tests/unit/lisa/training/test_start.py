@@ -146,6 +146,32 @@ def test_listed_masks_are_repaired_and_that_is_said(make_faces: Callable[..., Pa
     assert f"{listed}: left and right exchanged in 1 of 4 training masks" in faces.notes
 
 
+@dataclasses.dataclass
+class Stopped(World):
+    """Asked to stop at so many questions from the start."""
+
+    stop_in: int = 4
+
+    def all_max(self, value: int) -> int:
+        self.stop_in -= 1
+        self.stop_asked = self.stop_in == 1
+        return value
+
+
+def test_an_epoch_that_has_fewer_steps_than_were_done_counts_as_done(
+    make_faces: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    tiny, heard = ModelConfig(widths=(4, 4, 6, 8, 8), depths=(1, 1, 1, 1, 1)), list[dict[str, Any]]()
+    config = dataclasses.replace(small(make_faces(train=8), tmp_path / "run"), model=tiny)
+    assert not fit(config, Stopped()).finished
+    assert checkpoint.load(tmp_path / "run/last.pt")["training"]["batch"] == 3
+    larger = dataclasses.replace(config, train=dataclasses.replace(config.train, batch_size=4))
+    assert fit(larger, World(), resume=True, on_epoch=heard.append).finished
+    said = " ".join(capsys.readouterr().out.split())
+    assert "an epoch has 2 steps now, fewer than were done: it counts as done" in said
+    assert [(record["epoch"], record["step"]) for record in heard] == [(1, 2)]
+
+
 def test_labels_that_no_training_mask_has_are_named():
     counts = np.ones(19, np.int64)
     assert absent_notes(Config(), counts) == []
