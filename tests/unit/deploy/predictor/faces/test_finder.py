@@ -3,6 +3,7 @@
 import math
 import resource
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from scene_helpers import finder, painted_face, scene
 from deploy.predictor.faces.align import Aligned, accepted
 from deploy.predictor.faces.finder import Face, Finder, Given, Working
 from deploy.predictor.faces.frames import cut_fine, reduced
+from deploy.predictor.faces.search import propose
 from deploy.predictor.photos import is_aligned
 
 
@@ -51,6 +53,21 @@ def test_a_sideways_photo(turn: int):
     faces = finder().find(scene(500, 400, where))
     assert len(faces) == 1
     assert near(faces[0], *where)
+
+
+@pytest.mark.parametrize(("turn", "view"), [(90, 2), (-90, 3)])
+def test_a_photo_is_searched_lying_on_either_side_too(turn: int, view: int, monkeypatch: pytest.MonkeyPatch):
+    """Where a face shows only in the view in which it stands upright."""
+    where, views = (260.0, 200.0, 220.0, float(turn)), list[torch.Size]()
+
+    def from_view_on(photo: torch.Tensor, *others: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        views.append(photo.shape[2:])
+        return propose(photo, *others) if len(views) >= view else (torch.zeros(0, 4), torch.zeros(0))
+
+    monkeypatch.setattr("deploy.predictor.faces.finder.propose", from_view_on)
+    (face,) = finder().find(scene(500, 400, where))
+    assert near(face, *where)
+    assert views == [(400, 500), (500, 400), (500, 400)][:view]
 
 
 def doubtful(count: int, score: float = 0.55) -> tuple[torch.Tensor, ...]:

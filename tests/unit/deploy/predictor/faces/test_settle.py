@@ -40,8 +40,11 @@ def test_a_frame_moves_to_the_face(growth: float):
     assert float((right - left).norm()) == pytest.approx((0.622 - 0.379) * 240, abs=4)
 
 
-def test_a_face_far_from_its_frame_leaves_it_alone():
-    face = Face((300.0, 210.0, 320.0, math.radians(20)), 0.8, ())
+@pytest.mark.parametrize(
+    ("x", "side", "degrees"), [(330, 240, 20), (300, 320, 20), (300, 240, 38), (300, 240, 2)]
+)
+def test_a_face_far_from_its_frame_leaves_it_alone(x: float, side: float, degrees: float):
+    face = Face((x, 210.0, side, math.radians(degrees)), 0.8, ())
     kept = settle(face, logits(face), ARRANGEMENT)
     assert kept is face
 
