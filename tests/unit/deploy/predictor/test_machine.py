@@ -128,6 +128,15 @@ def test_apples_gpus_are_refused_in_one_line() -> None:
     assert choose_devices("auto") == [CPU]
 
 
+def test_gpus_are_counted_from_0(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpus = [torch.device("cuda", index) for index in range(2)]
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert choose_devices("auto") == gpus
+    assert choose_devices("cuda:1") == gpus[1:]
+    with pytest.raises(CannotStartError, match="--device cuda:2: this machine has 2 CUDA devices"):
+        choose_devices("cuda:2")
+
+
 def test_nothing_of_linux_is_required(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(os, "sched_getaffinity")
     monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))

@@ -112,6 +112,19 @@ FAULTS: list[tuple[dict[str, Any], str]] = [
 ]
 
 
+@pytest.mark.parametrize("part", ["eye", "brow", "ear"])
+def test_both_sides_of_a_part_are_a_pair(part: str):
+    labels = {
+        "rest": {"color": [0, 0, 0]},
+        "left": {"color": [0, 0, 9], "roles": [f"left_{part}"]},
+        "right": {"color": [9, 0, 0], "roles": [f"right_{part}"]},
+    }
+    for pair in (["left", "right"], ["right", "left"]):
+        assert LabelSet.from_dict(eyes(labels=labels, pairs=[pair]), "mine.toml").flipped_ids == (0, 2, 1)
+    with pytest.raises(InputError, match="left and right are left and right: name them in pairs"):
+        LabelSet.from_dict(eyes(labels=labels, pairs=[]), "mine.toml")
+
+
 @pytest.mark.parametrize(("change", "message"), FAULTS)
 def test_a_bad_set_is_one_line(change: dict[str, Any], message: str):
     with pytest.raises(InputError, match=re.escape(message)) as raised:

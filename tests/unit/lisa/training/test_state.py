@@ -48,3 +48,11 @@ def test_the_average_is_timms():
         ours.averaged.state_dict().items(), theirs.module.state_dict().values(), strict=True
     ):
         torch.testing.assert_close(found, expected, msg=name)
+
+
+@pytest.mark.parametrize(("rank", "expected"), [(0, (12.0, 4.0)), (1, (0.0, 0.0))])
+def test_the_sums_of_another_number_of_ranks_are_counted_once(rank: int, expected: tuple[float, float]):
+    saved = {**state().state_dict(World()), "loss_sums": [3.0, 4.0, 5.0], "loss_pictures": [1.0, 1.0, 2.0]}
+    again = state()
+    again.load_state_dict(saved, "last.pt", World(rank=rank, world_size=2))
+    assert (float(again.loss_sum), float(again.loss_pictures)) == expected
