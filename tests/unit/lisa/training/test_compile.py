@@ -1,6 +1,5 @@
 """Compiled steps are the eager ones: losses, gradients, checkpoints."""
 
-import dataclasses
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,7 +8,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
-from resume_helpers import assert_same_run, records
+from resume_helpers import Stopped, assert_same_run, records
 from torch import Tensor
 
 from lisa.config import Config, DataConfig, ModelConfig, OptimConfig, TrainConfig
@@ -110,18 +109,6 @@ def test_steps_that_inductor_compiles_equal_eager_ones():
     eager, compiled = (steps(BASE, compiled, shares=(4, 4)) for compiled in (False, True))
     assert compiled.losses == pytest.approx(eager.losses, rel=1e-5)
     assert apart(compiled.gradient, eager.gradient) < 1e-5
-
-
-@dataclasses.dataclass
-class Stopped(World):
-    """Asked to stop at so many questions from the start."""
-
-    stop_in: int = 4
-
-    def all_max(self, value: int) -> int:
-        self.stop_in -= 1
-        self.stop_asked = self.stop_in == 1
-        return value
 
 
 @pytest.mark.slow

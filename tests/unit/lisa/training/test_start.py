@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from resume_helpers import Stopped
 
 from lisa.config import AugmentConfig, Config, DataConfig, ModelConfig, OptimConfig, TrainConfig
 from lisa.data import shared_memory
@@ -144,18 +145,6 @@ def test_listed_masks_are_repaired_and_that_is_said(make_faces: Callable[..., Pa
     assert [pair.mask.name for pair in faces.train if pair.swap] == ["2.png"]
     assert not any(pair.swap for pair in faces.val)
     assert f"{listed}: left and right exchanged in 1 of 4 training masks" in faces.notes
-
-
-@dataclasses.dataclass
-class Stopped(World):
-    """Asked to stop at so many questions from the start."""
-
-    stop_in: int = 4
-
-    def all_max(self, value: int) -> int:
-        self.stop_in -= 1
-        self.stop_asked = self.stop_in == 1
-        return value
 
 
 def test_an_epoch_that_has_fewer_steps_than_were_done_counts_as_done(
