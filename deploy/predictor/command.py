@@ -270,7 +270,7 @@ def summarise(report: Report, console: Console) -> None:
     if report.photos:
         found = f"{report.faces} face{'s' * (report.faces != 1)} in {report.photos} {report.unit}"
         without = f", none in {report.without_face} of them" if report.without_face else ""
-        aligned = f"; {report.aligned} pictures are aligned faces" if report.aligned else ""
+        aligned = f"; {report.aligned} taken as aligned faces" if report.aligned else ""
         console.print(f"{found}{without}{aligned}", highlight=False, soft_wrap=True)
     if report.doubtful:
         names = ", ".join(list(report.doubtful)[:5]) + (", ..." if len(report.doubtful) > 5 else "")

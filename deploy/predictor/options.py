@@ -12,7 +12,12 @@ from .pictures import MAX_PIXELS
 
 def automatic(text: str) -> int:
     """An argument that is "auto" (0) or a number above 0."""
-    return 0 if text == "auto" else above_zero(text)
+    if text == "auto":
+        return 0
+    try:
+        return above_zero(text)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{error}, nor auto") from None
 
 
 def above_zero(text: str) -> int:

@@ -59,14 +59,14 @@ def faces_of(jobs: Sequence[Job], listed: Mapping[str, list[Numbers]]) -> dict[s
     It names a picture by its whole path, however that is written, by that below the input folder, or by its
     file's name alone, if no other picture has that.
     """
-    whole_paths = {os.path.realpath(name): name for name in listed}
+    whole_paths = {os.path.realpath(name): name for name in listed if Path(name).is_absolute()}
     taken = Counter(job.source.name for job in jobs)
     found: dict[str, list[Numbers]] = {}
     for job in jobs:
         whole = job.name.endswith(job.source.name)  # the output has the whole name where stems meet
         names = [str(job.source), job.name if whole else f"{job.name}{job.source.suffix}"]
         names += [job.source.name] * (taken[job.source.name] == 1)
-        names.append(whole_paths.get(os.path.realpath(job.source), ""))
+        names += [each for each in (whole_paths.get(os.path.realpath(job.source)),) if each is not None]
         named = next((name for name in names if name in listed), None)
         if named is not None:
             found[str(job.source)] = listed[named]

@@ -37,7 +37,7 @@ DOUBTFUL = 0.15
 """And so much where nothing else speaks for another place of the face: a hand or a bandage may hide it."""
 
 FLAT = 6
-"""Levels between the darkest and the lightest pixel; a picture of fewer shows nothing: a covered lens."""
+"""Levels between the darkest and the lightest pixel, of 255; a picture of fewer shows no face."""
 
 SURE = 0.75
 """Confidence of a face that certainly is one. In benchmarks.photos the weights in the box gave pasted faces
@@ -87,7 +87,7 @@ class Photos:
         assert self.finder is not None
         if self.mode == FIND:
             return self.find(picture)
-        if np.ptp(picture, axis=(0, 1)).max() < FLAT:
+        if is_flat(picture):
             return []
         whole = self.finder.whole(picture) if is_square(picture) else None
         if whole is not None and (is_aligned(whole) or self._stays(whole, picture)):
@@ -183,6 +183,11 @@ class Photos:
         frame = torch.tensor(face.frame)
         shown = stretched(cut_fine(picture, frame, int(self.model.metadata["size"])))
         return self.model.logits(shown.round().to(torch.uint8).to(self.model.device))[0]
+
+
+def is_flat(picture: Pixels) -> bool:
+    """Whether the picture shows nothing: a covered lens, a film's first frames."""
+    return int(np.ptp(picture, axis=(0, 1)).max()) < FLAT
 
 
 def is_square(picture: Pixels) -> bool:

@@ -63,7 +63,7 @@ class Encoding:
     def table(self) -> NDArray[np.uint8]:
         """``table[id in a mask]`` is the id in the set: uint8 (256,); no meaning gives UNKNOWN.
 
-        255 is ignored if the encoding does not name it.
+        255 is ignored unless the encoding makes it a label.
         """
         table = np.full(256, UNKNOWN, np.uint8)
         table[IGNORE_INDEX] = IGNORE_INDEX

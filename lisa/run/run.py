@@ -109,7 +109,7 @@ class Run:
         if before.model != self._config.model:
             raise InputError(
                 f"{self.folder.path}: trained with {_changed(before.model, self._config.model)}: give it as "
-                "before, or begin a new run with --init"
+                "before, or choose another --output"
             )
         if before.labels != self._config.labels:
             raise InputError(

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,8 @@ def read_given(content: bytes, path: Path) -> dict[str, list[Numbers]]:
     try:
         for number, picture, faces in lines:
             line = number
+            if not picture or b"\0" in os.fsencode(picture):  # or it can't be encoded: a ValueError too
+                raise ValueError(f"{picture!r} names no picture")
             found.setdefault(picture, []).extend(numbers_of(face) for face in faces)
     except (ValueError, TypeError, KeyError, csv.Error, RecursionError) as error:
         reason = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)

@@ -60,14 +60,18 @@ class Film:
 
     def __init__(self, path: Path, max_pixels: int) -> None:
         if importlib.util.find_spec("av") is None:
-            raise CannotStartError(f"--input {path}: videos need PyAV: pip install av")
+            raise CannotStartError(f"--input {path}: videos need PyAV: pip install 'av>=17'")
         import av
 
         self.path, self.max_pixels = path, max_pixels
         self.reason = ""
         """What is missing of the frames; empty if nothing is."""
         try:
-            self._container: Any = av.open(str(path), metadata_errors="replace")
+            # Versions from 19 on have no such argument.
+            tolerant: dict[str, Any] = (
+                {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
+            )
+            self._container: Any = av.open(str(path), **tolerant)
         except media_errors() as error:
             raise CannotStartError(f"--input {path}: {said(error)}") from None
         if not self._container.streams.video:
@@ -78,7 +82,7 @@ class Film:
         self.time_base: Fraction = self.stream.time_base or Fraction(1, 1000)
         self.rate: Fraction = self.stream.average_rate or Fraction(25)
         self.turned = False
-        """By a quarter, as far as its frames were read."""
+        """Whether the last frame was turned by a quarter; False before the first."""
 
     @property
     def end(self) -> float:
@@ -89,9 +93,18 @@ class Film:
             tag = re.fullmatch(r"(\d+):(\d+):([\d.]+)", value) if key.startswith("DURATION") else None
             if tag is not None:
                 return 3600 * int(tag[1]) + 60 * int(tag[2]) + float(tag[3])
-        if len(self._container.streams) > 1:  # the container ends with its longest: it may be the sound
+        return 0.0
+
+    @property
+    def container_end(self) -> float:
+        """The second where its longest stream ends; 0 if the header is silent, or if some are not read."""
+        if len(self._container.streams) > len(self._read):
             return 0.0
         return float(self._container.duration or 0) / 1_000_000
+
+    @property
+    def _read(self) -> list[Any]:
+        return [each for each in (self.stream, self.sound) if each is not None]
 
     @property
     def matrix(self) -> int:
@@ -104,17 +117,16 @@ class Film:
     @property
     def _unnamed(self) -> bool:
         codec = self.stream.codec_context
-        return codec.colorspace == UNNAMED and (codec.pix_fmt or "").startswith("yuv")
+        return codec.colorspace == UNNAMED and not (codec.format is not None and codec.format.is_rgb)
 
     def frames(self, hear: Callable[[Any], None]) -> Iterator[Frame]:
         """All frames that can be read, of one size; packets of sound go to ``hear`` as they come.
 
         Raises CannotStartError for frames of more than ``max_pixels``.
         """
-        end, last, count, damaged = 0.0, None, 0, 0
+        end, last, count, damaged, heard = 0.0, None, 0, 0, 0.0
         shape: tuple[int, ...] = ()
-        wanted = [each for each in (self.stream, self.sound) if each is not None]
-        packets = self._container.demux(wanted)
+        packets = self._container.demux(self._read)
         while True:
             try:
                 packet = next(packets, None)
@@ -128,6 +140,7 @@ class Film:
                 break
             if packet.stream is self.sound:
                 hear(packet)
+                heard = max(heard, float(((packet.pts or 0) + (packet.duration or 0)) * packet.time_base))
             for picture in decoded:
                 pixels = self._upright(picture)
                 shape = shape or self._accepted(pixels)
@@ -145,6 +158,8 @@ class Film:
             self.reason = f"{damaged} damaged packets, {count} frames in {end:.2f} s"
         elif end < self.end - MISSING:
             self.reason = f"ends after {end:.2f} s of {self.end:.2f}"
+        elif not self.end and max(end, heard) < self.container_end - MISSING:
+            self.reason = f"ends after {max(end, heard):.2f} s of {self.container_end:.2f}"
         elif count < MOST_FRAMES * self.stream.frames:
             self.reason = f"holds {count} of {self.stream.frames} frames"
 
@@ -254,7 +269,7 @@ class _Output:
         self._time_base = film.time_base
 
     def color_as(self, film: Film) -> None:
-        """Colours are written as the film has them, and said to be so: an untagged file's are guessed."""
+        """Colours are written as the film has them, and named: players guess what a file does not name."""
         codec, theirs = self._stream.codec_context, film.stream.codec_context
         codec.colorspace, codec.color_range = film.matrix, LIMITED
         codec.color_primaries, codec.color_trc = theirs.color_primaries, theirs.color_trc

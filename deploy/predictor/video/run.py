@@ -161,7 +161,7 @@ def _drive(film: Film, tracker: Tracker, outputs: "_Outputs", report: Report, co
     job = Job(film.path, film.path.stem)
     columns = (TextColumn("parsing"), BarColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
     with outputs, Progress(*columns, console=console) as progress:
-        task = progress.add_task("", total=film.end or None)
+        task = progress.add_task("", total=film.end or film.container_end or None)
         for frame in film.frames(outputs.hear):
             with report.split.spent_on("network"):
                 parsed = tracker.parse(job, frame.pixels)

@@ -11,7 +11,7 @@ from ..faces.finder import Face
 from ..faces.put_back import Labelled
 from ..inputs import Job
 from ..model import SANE, ExportedModel, largest_logits
-from ..photos import AUTO, Parsed, Photos
+from ..photos import AUTO, Parsed, Photos, is_flat
 from ..pictures import Pixels
 
 AGAIN, AGAIN_IF_EMPTY = 25, 5
@@ -54,6 +54,7 @@ class Tracker:
         self.model, self.photos, self.steady = model, photos, steady
         self.tracks: list[Track] = []
         self.shown: list[Track] = []
+        self._undecided = photos if photos is not None and photos.mode == AUTO else None
         self._whole: Tensor | None = None
         self._seen = 0
         self._numbers = 0
@@ -61,9 +62,10 @@ class Tracker:
     @torch.inference_mode()
     def parse(self, job: Job, picture: Pixels) -> Parsed:
         """Labels the next frame (H,W,3)."""
-        first = self.photos if self._seen == 0 else None
-        if first is not None and first.mode == AUTO and first.faces(job, picture) is None:
-            self.photos = None  # a face fills the first frame
+        if self._undecided is not None and not is_flat(picture):
+            if self._undecided.faces(job, picture) is None:
+                self.photos = None  # a face fills the first frame that shows something
+            self._undecided = None
         parsed = self._frame(picture) if self.photos is None else self._faces(self.photos, picture)
         self._seen += 1
         return parsed

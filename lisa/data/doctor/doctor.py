@@ -266,6 +266,8 @@ def main(
         for path in filter(None, (json, exclude_to, repair_to)):  # the examination takes minutes
             if path.is_dir() or not path.parent.is_dir():
                 raise InputError(f"can't write {path}: {'a folder' if path.is_dir() else 'no such folder'}")
+            if not os.access(path.parent, os.W_OK):
+                raise InputError(f"can't write {path}: Permission denied")
         diagnosis = diagnose(folder.data, encoding, workers)
         show(diagnosis, Console())
         if json is not None:

@@ -1,7 +1,7 @@
 """Programs that a benchmark runs."""
 
+import os
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -32,9 +32,13 @@ def test_a_programs_peak_is_its_own_or_unknown():
 
 def test_a_failed_program_takes_the_others_along(tmp_path: Path):
     """They would slow what is measured next."""
-    late = tmp_path / "late"
-    sleeper = f"import pathlib, time; time.sleep(3); pathlib.Path({str(late)!r}).touch()"
+    begun, number = tmp_path / "begun", tmp_path / "number"
+    waits = f"import pathlib, time\nwhile not pathlib.Path({str(begun)!r}).exists(): time.sleep(0.01)\n"
+    sleeper = (
+        f"import os, pathlib, time; pathlib.Path({str(number)!r}).write_text(str(os.getpid())); "
+        f"pathlib.Path({str(begun)!r}).touch(); time.sleep(60)"
+    )
     with pytest.raises(subprocess.CalledProcessError):
-        run_together([["-c", "raise SystemExit(1)"], ["-c", sleeper]])
-    time.sleep(4)
-    assert not late.exists()
+        run_together([["-c", waits + "raise SystemExit(1)"], ["-c", sleeper]])
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(number.read_text()), 0)

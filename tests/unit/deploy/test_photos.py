@@ -45,9 +45,7 @@ def test_a_photo_and_an_aligned_face_side_by_side(
         parse(model, source, output, *AUTO, "--gallery", "--parts", "face=skin+nose+eyes", "--cutout", "hair")
         == 0
     )
-    assert (
-        "1 face in 2 photographs, none in 1 of them; 1 pictures are aligned faces" in capsys.readouterr().out
-    )
+    assert "1 face in 2 photographs, none in 1 of them; 1 taken as aligned faces" in capsys.readouterr().out
     rows = found(output)
     assert rows["aligned"] == {**rows["aligned"], "aligned": True, "faces": []}
     assert rows["empty"]["faces"] == []

@@ -50,7 +50,7 @@ def test_unknown_part_is_refused(
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
-        ("--batch-size", "0", "argument --batch-size: '0' is no whole number above 0"),
+        ("--batch-size", "0", "argument --batch-size: '0' is no whole number above 0, nor auto"),
         ("--max-pixels", "-1", "argument --max-pixels: '-1' is no whole number above 0"),
         ("--steady", "2", "argument --steady: '2' is not from 0 to below 1"),
         ("--steady", "much", "argument --steady: 'much' is not from 0 to below 1"),

@@ -130,6 +130,21 @@ def test_faces_that_fill_the_frame_and_steady_is_an_average(model: Path, tmp_pat
     assert not (tmp_path / "plain" / "flicker.faces.json").exists()
 
 
+def test_a_film_that_begins_black_is_judged_by_what_it_shows(model: Path, tmp_path: Path) -> None:
+    path = tmp_path / "fade.mkv"
+    with av.open(str(path), "w") as container:
+        video: Any = container.add_stream("ffv1", rate=RATE)
+        video.width, video.height, video.pix_fmt = 64, 64, "yuv444p"
+        for picture in (np.zeros((64, 64, 3), np.uint8), painted_face(64), painted_face(64)):
+            container.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(video.encode())
+    assert parse(model, path, tmp_path / "out", "--faces", "auto") == 0
+    assert parse(model, path, tmp_path / "frame", "--faces", "frame") == 0
+    black, *shown = ids_of(tmp_path / "out" / "fade.ids.mkv")
+    assert not black.any()
+    assert np.array_equal(shown, ids_of(tmp_path / "frame" / "fade.ids.mkv")[1:])
+
+
 def test_an_explosion_does_not_stay_in_the_average() -> None:
     tracker = Tracker.__new__(Tracker)
     tracker.steady = 0.9
@@ -186,7 +201,7 @@ def test_without_pyav_one_line(
     find = importlib.util.find_spec
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "av" else find(name))
     assert parse(model, tmp_path / "clip.mp4", tmp_path / "out") == 2
-    assert capsys.readouterr().err.endswith("clip.mp4: videos need PyAV: pip install av\n")
+    assert capsys.readouterr().err.endswith("clip.mp4: videos need PyAV: pip install 'av>=17'\n")
 
 
 class Picture:
@@ -198,7 +213,7 @@ class Picture:
         self.pixels = pixels
         self.side_data = {"DISPLAYMATRIX": np.array(matrix, np.int32).tobytes()} if matrix else {}
 
-    def to_ndarray(self, format: str) -> np.ndarray:
+    def to_ndarray(self, format: str, **options: int) -> np.ndarray:
         return self.pixels
 
 
@@ -208,7 +223,8 @@ def frames_of(
     """The film, as if it held these."""
     opened = media.Film(source, 10**6)
     packet = type("Packet", (), {"stream": opened.stream, "decode": lambda self: pictures})()
-    container = type("Container", (), {"duration": 0, "demux": lambda self, streams: iter([packet])})()
+    content = {"duration": 0, "streams": [], "demux": lambda self, streams: iter([packet])}
+    container = type("Container", (), content)()
     monkeypatch.setattr(opened, "_container", container)
     return opened, list(opened.frames(lambda packet: None))
 
@@ -270,14 +286,32 @@ def test_a_held_frame_cuts_nothing_short(tmp_path: Path) -> None:
     assert opened.reason == ""
 
 
-def test_longer_sound_cuts_nothing_short(tmp_path: Path) -> None:
+def test_longer_sound_cuts_nothing_short_and_a_cut_is_seen_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     """The container's own duration is that of its longest stream; mkvmerge names a stream's DURATION-eng."""
     path = film(tmp_path / "clip.mkv")
     path.write_bytes(path.read_bytes().replace(b"DURATION", b"DURATIOX"))
     opened = media.Film(path, 10**6)
-    assert opened.end == 0
-    opened.stream = SimpleNamespace(duration=None, metadata={"DURATION-eng": "00:01:02.500000000"})
-    assert opened.end == 62.5
+    assert len(list(opened.frames(lambda packet: None))) == FRAMES
+    assert (opened.end, opened.reason) == (0, "")
+    longer = media.Film(path, 10**6)
+    told = longer.container_end + 2.0
+    monkeypatch.setattr(longer, "_container", Told(vars(longer)["_container"], told))
+    assert len(list(longer.frames(lambda packet: None))) == FRAMES
+    assert f"of {told:.2f}" in longer.reason
+    longer.stream = SimpleNamespace(duration=None, metadata={"DURATION-eng": "00:01:02.500000000"})
+    assert longer.end == 62.5
+
+
+class Told:
+    """A container whose header tells another duration."""
+
+    def __init__(self, container: Any, seconds: float) -> None:
+        self.container, self.duration = container, round(1_000_000 * seconds)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.container, name)
 
 
 @pytest.mark.parametrize(("height", "named", "written"), [(720, 2, 1), (48, 2, 6), (48, 1, 1), (48, 9, 9)])

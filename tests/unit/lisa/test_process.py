@@ -57,4 +57,7 @@ def test_the_commands_code_is_ours(tmp_path: Path):
     assert run_tied([sys.executable, "-c", "raise SystemExit(3)"], {}, tmp_path) == 3
     killed = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
     assert run_tied([sys.executable, "-c", killed], {}, tmp_path) == 137
+    with pytest.raises(FileNotFoundError):
+        run_tied(["nowhere/program"], {}, tmp_path)
     assert signal.getsignal(signal.SIGTERM) is before
+    assert not signal.pthread_sigmask(signal.SIG_BLOCK, []) & {signal.SIGTERM, signal.SIGINT}

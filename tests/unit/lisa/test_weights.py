@@ -63,8 +63,8 @@ def test_the_box_is_small_free_of_paths_and_what_the_card_says():
     assert not re.search(r'"/', json.dumps({key: packed[key] for key in packed if key != "weights"}))
     assert packed["config"]["data"]["root"] == "data/drawn"
     assert "parts" in packed["arrangement"]  # it finds the faces in photographs itself
-    begun_by = packed["config"]["train"]["init"]
-    assert f"--init {begun_by} --output" in CARD.read_text()  # the last step's command
+    begun_by, output = packed["config"]["train"]["init"], packed["config"]["output"]
+    assert f"--init {begun_by} --output {output}\n" in CARD.read_text()  # the last step's command
 
 
 def test_every_door_reads_the_box(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
