@@ -128,7 +128,7 @@ def test_trials_that_share_a_gpu_have_a_share_of_its_memory(
 
 
 def test_what_can_not_run_is_an_error_and_no_score(tmp_path: Path, reports: list[dict[str, Any]]):
-    with pytest.raises(InputError, match="no split 'train' here"):
+    with pytest.raises(InputError, match="nowhere: no such folder"):
         run_trial({"lr": 1e-3}, job(str(tmp_path / "nowhere"), str(tmp_path / "s")))
     assert reports == []
 

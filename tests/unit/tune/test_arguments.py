@@ -104,7 +104,7 @@ def test_options_that_can_not_be_are_refused(options: dict[str, float], message:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--data", "/nowhere"], "no split 'train' here"),
+        (["--data", "/nowhere"], "/nowhere: no such folder"),
         (["--objective", "miou,latency"], "needs --architecture"),
         (["--gpus-per-trial", "1.5"], "a part of one GPU"),
         (["--trials", "0"], "--trials 0: at least 1"),
