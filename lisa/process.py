@@ -23,9 +23,8 @@ STOPS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") 
 """Requests to stop; Windows has no SIGHUP."""
 
 _PR_SET_PDEATHSIG = 1
-_LIBC: Any = (
-    ctypes.CDLL(None) if sys.platform == "linux" else None
-)  # here: between fork and exec it might hang
+# Loaded here: between fork and exec that might hang.
+_LIBC: Any = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 def die_with_parent() -> None:

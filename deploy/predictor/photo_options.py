@@ -66,8 +66,8 @@ def faces_of(jobs: Sequence[Job], listed: Mapping[str, list[Numbers]]) -> dict[s
         whole = job.name.endswith(job.source.name)  # the output has the whole name where stems meet
         names = [str(job.source), job.name if whole else f"{job.name}{job.source.suffix}"]
         names += [job.source.name] * (taken[job.source.name] == 1)
-        names += [each for each in (whole_paths.get(os.path.realpath(job.source)),) if each is not None]
         named = next((name for name in names if name in listed), None)
+        named = named or whole_paths.get(os.path.realpath(job.source))
         if named is not None:
             found[str(job.source)] = listed[named]
     return found
