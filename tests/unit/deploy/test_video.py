@@ -2,57 +2,24 @@
 
 import importlib.util
 import json
-import math
-from fractions import Fraction
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from deploy_helpers import parse
-from scene_helpers import painted_face, scene, write_painted_model
+from scene_helpers import painted_face, write_painted_model
+from video_helpers import FRAMES, RATE, film, place
 
-from deploy.predictor.video import media
 from deploy.predictor.video.tracking import Tracker
 
 av = pytest.importorskip("av")
-
-FRAMES, RATE = 12, 10
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_painted_model(tmp_path_factory.mktemp("painted") / "painted.ts")
-
-
-def place(number: int) -> tuple[float, float, float, float]:
-    """Centre x and y, side and angle of the face in a frame."""
-    return 130.0 + 6 * number, 120.0, 120.0 + number, 0.8 * number
-
-
-def film(path: Path, frames: int = FRAMES, empty: int = 0, sound: bool = True) -> Path:
-    """A lossless video of the face, ``empty`` frames without one before it, and a tone of its length."""
-    with av.open(str(path), "w") as container:
-        video: Any = container.add_stream("ffv1" if path.suffix == ".mkv" else "libx264", rate=RATE)
-        video.width, video.height, video.pix_fmt = 480, 240, "yuv444p"
-        video.options = {} if path.suffix == ".mkv" else {"crf": "0"}
-        tone: Any = container.add_stream("aac", rate=8000) if sound else None
-        for number in range(empty + frames):
-            faces = [place(number - empty)] if number >= empty else []
-            frame = av.VideoFrame.from_ndarray(scene(480, 240, *faces), format="rgb24")
-            frame.pts = number
-            container.mux(video.encode(frame))
-        if sound:
-            count = 8000 * (empty + frames) // RATE
-            samples = np.sin(np.arange(count) * 2 * math.pi * 440 / 8000).astype(np.float32)[None]
-            heard = av.AudioFrame.from_ndarray(samples, format="fltp", layout="mono")
-            heard.sample_rate, heard.pts = 8000, 0
-            container.mux(tone.encode(heard))
-            container.mux(tone.encode())
-        container.mux(video.encode())
-    return path
 
 
 def ids_of(path: Path) -> list[np.ndarray]:
@@ -202,158 +169,6 @@ def test_without_pyav_one_line(
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "av" else find(name))
     assert parse(model, tmp_path / "clip.mp4", tmp_path / "out") == 2
     assert capsys.readouterr().err.endswith("clip.mp4: videos need PyAV: pip install 'av>=17'\n")
-
-
-class Picture:
-    """A decoded frame."""
-
-    pts = duration = 0
-
-    def __init__(self, pixels: np.ndarray, matrix: tuple[int, ...] = ()) -> None:
-        self.pixels = pixels
-        self.side_data = {"DISPLAYMATRIX": np.array(matrix, np.int32).tobytes()} if matrix else {}
-
-    def to_ndarray(self, format: str, **options: int) -> np.ndarray:
-        return self.pixels
-
-
-def frames_of(
-    source: Path, monkeypatch: pytest.MonkeyPatch, *pictures: Picture
-) -> tuple[media.Film, list[Any]]:
-    """The film, as if it held these."""
-    opened = media.Film(source, 10**6)
-    packet = type("Packet", (), {"stream": opened.stream, "decode": lambda self: pictures})()
-    content = {"duration": 0, "streams": [], "demux": lambda self, streams: iter([packet])}
-    container = type("Container", (), content)()
-    monkeypatch.setattr(opened, "_container", container)
-    return opened, list(opened.frames(lambda packet: None))
-
-
-@pytest.mark.parametrize(("a", "b", "c", "d"), [
-    (1, 0, 0, 1), (0, 1, -1, 0), (-1, 0, 0, -1), (0, -1, 1, 0),
-    (-1, 0, 0, 1), (1, 0, 0, -1), (0, 1, 1, 0), (0, -1, -1, 0),
-])  # fmt: skip
-def test_frames_come_upright(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, a: int, b: int, c: int, d: int
-) -> None:
-    """The four turns, and the same mirrored: what lies at x, y is shown at a x + c y, b x + d y."""
-    pixels = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
-    source = film(tmp_path / "clip.mkv", frames=1, sound=False)
-    matrix = tuple(value << 16 for value in (a, b, 0, c, d, 0, 0, 0, 1 << 14))
-    opened, (frame,) = frames_of(source, monkeypatch, Picture(pixels, matrix))
-    shown = {(a * x + c * y, b * x + d * y): pixels[y, x].tolist() for y in range(2) for x in range(4)}
-    left, top = min(x for x, _ in shown), min(y for _, y in shown)
-    height, width = frame.pixels.shape[:2]
-    assert (height, width) == ((4, 2) if a == 0 else (2, 4))
-    assert opened.turned == (a == 0)
-    for y in range(height):
-        for x in range(width):
-            assert frame.pixels[y, x].tolist() == shown[x + left, y + top]
-
-
-def test_a_mirrored_file_is_shown_mirrored(tmp_path: Path) -> None:
-    """A front camera's, whose display matrix is a reflection: FFmpeg calls it a turn by 180 degrees."""
-    path = film(tmp_path / "clip.mp4", frames=1, sound=False)
-    before = next(iter(media.Film(path, 10**6).frames(lambda packet: None))).pixels
-    content = bytearray(path.read_bytes())
-    start = content.index(b"tkhd") + 4 + 4 + (20 if content[content.index(b"tkhd") + 4] == 0 else 32) + 16
-    content[start : start + 20] = np.array([-65536, 0, 0, 0, 65536], ">i4").tobytes()
-    path.write_bytes(content)
-    after = next(iter(media.Film(path, 10**6).frames(lambda packet: None))).pixels
-    assert not np.array_equal(before, before[:, ::-1])
-    assert np.array_equal(after, before[:, ::-1])
-
-
-def test_a_held_frame_cuts_nothing_short(tmp_path: Path) -> None:
-    """Screen recordings and slide shows: the last frame is shown for three seconds."""
-    path = tmp_path / "held.mp4"
-    with av.open(str(path), "w") as container:
-        video: Any = container.add_stream("libx264", rate=RATE, options={"bf": "0"})
-        video.width, video.height, video.pix_fmt = 64, 64, "yuv420p"
-        video.codec_context.time_base = Fraction(1, 1000)
-        packets: list[Any] = []
-        for number in range(7):
-            frame = av.VideoFrame.from_ndarray(painted_face(64), format="rgb24")
-            frame.pts, frame.time_base = 100 * number, Fraction(1, 1000)
-            packets += video.encode(frame)
-        packets += video.encode()
-        packets[-1].duration = 3000
-        for packet in packets:
-            container.mux(packet)
-    opened = media.Film(path, 10**6)
-    assert len(list(opened.frames(lambda packet: None))) == 7
-    assert opened.end == pytest.approx(3.6)
-    assert opened.reason == ""
-
-
-def test_longer_sound_cuts_nothing_short_and_a_cut_is_seen_all_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    """The container's own duration is that of its longest stream; mkvmerge names a stream's DURATION-eng."""
-    path = film(tmp_path / "clip.mkv")
-    path.write_bytes(path.read_bytes().replace(b"DURATION", b"DURATIOX"))
-    opened = media.Film(path, 10**6)
-    assert len(list(opened.frames(lambda packet: None))) == FRAMES
-    assert (opened.end, opened.reason) == (0, "")
-    longer = media.Film(path, 10**6)
-    told = longer.container_end + 2.0
-    monkeypatch.setattr(longer, "_container", Told(vars(longer)["_container"], told))
-    assert len(list(longer.frames(lambda packet: None))) == FRAMES
-    assert f"of {told:.2f}" in longer.reason
-    longer.stream = SimpleNamespace(duration=None, metadata={"DURATION-eng": "00:01:02.500000000"})
-    assert longer.end == 62.5
-
-
-class Told:
-    """A container whose header tells another duration."""
-
-    def __init__(self, container: Any, seconds: float) -> None:
-        self.container, self.duration = container, round(1_000_000 * seconds)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.container, name)
-
-
-@pytest.mark.parametrize(("height", "named", "written"), [(720, 2, 1), (48, 2, 6), (48, 1, 1), (48, 9, 9)])
-def test_an_overlay_keeps_colours_and_the_shape_of_pixels(
-    tmp_path: Path, height: int, named: int, written: int
-) -> None:
-    """Players take files that name no matrix for BT.709 from 720 lines on, for BT.601 below."""
-    source, target = tmp_path / "clip.mp4", tmp_path / "overlay.mp4"
-    color = np.full((height, 64, 3), (199, 58, 38), np.uint8)
-    with av.open(str(source), "w") as container:
-        video: Any = container.add_stream("libx264", rate=RATE)
-        video.width, video.height, video.pix_fmt = 64, height, "yuv420p"
-        video.codec_context.colorspace = named
-        video.codec_context.sample_aspect_ratio = Fraction(4, 3)
-        frame = av.VideoFrame.from_ndarray(color, format="rgb24")
-        scaler = {1: 1, 6: 5, 9: 9}[written]
-        frame = frame.reformat(format="yuv420p", dst_colorspace=scaler, dst_color_range=1)
-        luma = int(frame.to_ndarray()[10, 10])
-        frame.pts = 0
-        container.mux(video.encode(frame))
-        container.mux(video.encode())
-    opened = media.Film(source, 10**6)
-    (read,) = opened.frames(lambda packet: None)
-    assert abs(read.pixels.astype(int) - color).max() <= 4
-    overlay = media.Overlay(target, opened, height, 64)
-    overlay.add(color, 0)
-    overlay.close()
-    with av.open(str(target)) as container:
-        stream = container.streams.video[0]
-        assert (stream.codec_context.colorspace, stream.codec_context.color_range) == (written, 1)
-        assert stream.sample_aspect_ratio == Fraction(4, 3)
-        (again,) = container.decode(video=0)
-        assert abs(int(again.to_ndarray()[10, 10]) - luma) <= 2
-
-
-def test_times_go_on_and_another_size_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An encoder would resize ids of another size: between 0 and 18 lie labels that were never there."""
-    small, large = np.zeros((2, 4, 3), np.uint8), np.zeros((4, 8, 3), np.uint8)
-    source = film(tmp_path / "clip.mkv", frames=1, sound=False)
-    opened, frames = frames_of(source, monkeypatch, Picture(small), Picture(small), Picture(large))
-    assert [frame.time for frame in frames] == [0, 1]
-    assert "its frames are 8x4 after" in opened.reason
 
 
 def test_a_film_that_begins_late_is_whole(model: Path, tmp_path: Path) -> None:
