@@ -152,6 +152,19 @@ def stroke(points: ArrayLike, width: float | ArrayLike) -> Points:
     return np.concatenate([line + normal * half, (line - normal * half)[::-1]])
 
 
+def within(outer: Patch, inner: Patch) -> Patch:
+    """The part of ``inner`` that lies inside of ``outer``."""
+    top, bottom = max(outer.rows.start, inner.rows.start), min(outer.rows.stop, inner.rows.stop)
+    left, right = max(outer.cols.start, inner.cols.start), min(outer.cols.stop, inner.cols.stop)
+    bottom, right = max(bottom, top), max(right, left)
+
+    def cut(patch: Patch) -> Array:
+        r, c = patch.rows.start, patch.cols.start
+        return patch.alpha[top - r : bottom - r, left - c : right - c]
+
+    return Patch(slice(top, bottom), slice(left, right), cut(outer) * cut(inner))
+
+
 def moved(points: ArrayLike, right: float, down: float) -> Points:
     """Points (N, 2) or (2,), shifted."""
     return np.asarray(points, np.float64) + np.array((right, down))

@@ -2,7 +2,18 @@
 
 import numpy as np
 
-from lisa.data.portraits.canvas import Array, Canvas, Patch, Points, ellipse, fractal, noise, smooth, stroke
+from lisa.data.portraits.canvas import (
+    Array,
+    Canvas,
+    Patch,
+    Points,
+    ellipse,
+    fractal,
+    noise,
+    smooth,
+    stroke,
+    within,
+)
 from lisa.data.portraits.look import Look
 from lisa.data.portraits.pose import EYE, MOUTH_Y, Pose
 
@@ -18,7 +29,7 @@ BEARDS = {
 
 
 def draw_complexion(
-    canvas: Canvas, pose: Pose, look: Look, face: Patch, rng: np.random.Generator, beard: float
+    canvas: Canvas, pose: Pose, look: Look, face: Patch, rng: np.random.Generator, beard: float, bald: bool
 ) -> None:
     """Everything on the face's skin but the light; ``beard`` is its strength, 0 to 1."""
     _draw_sockets(canvas, pose, look, rng)
@@ -28,6 +39,8 @@ def draw_complexion(
         spot = canvas.blob(cheek, (float(rng.uniform(0.03, 0.06)), float(rng.uniform(0.025, 0.05))))
         canvas.paint(spot, look.skin * (1.02, 0.75, 0.74), opacity=blush)
     _draw_lines(canvas, pose, look, rng)
+    if bald:
+        _draw_skull(canvas, pose, look, face, rng)
     if rng.random() < 0.2:
         _draw_spots(canvas, pose, look, rng)
     if rng.random() < 0.03:  # painted: a patch of any colour
@@ -52,6 +65,18 @@ def _draw_sockets(canvas: Canvas, pose: Pose, look: Look, rng: np.random.Generat
         canvas.paint(canvas.blob(lid, (wide, high)), shadow, opacity=min(strength, 0.85))
         below = pose.surface([(side * (EYE[0] - 0.008), EYE[1] + 0.032)])[0]
         canvas.paint(canvas.blob(below, (0.035, 0.011)), look.skin * (0.6, 0.5, 0.52), opacity=ring)
+
+
+def _draw_skull(canvas: Canvas, pose: Pose, look: Look, face: Patch, rng: np.random.Generator) -> None:
+    """A bald head's shine, and where its hair would grow a shadow: skin, however much it looks like hair."""
+    if rng.random() < 0.5:
+        top = pose.silhouette([(0.0, rng.uniform(-0.5, -0.38))])[0]
+        scalp = canvas.blob(top, (0.3, float(rng.uniform(0.04, 0.12))))
+        canvas.paint(within(face, scalp), look.skin * np.float32(rng.uniform(0.3, 0.9)), opacity=0.8)
+    for _ in range(rng.integers(0, 4)):
+        place = pose.silhouette([(rng.uniform(-0.15, 0.15), rng.uniform(-0.4, -0.25))])[0]
+        spot = canvas.blob(place, (float(rng.uniform(0.01, 0.08)), float(rng.uniform(0.008, 0.04))))
+        canvas.paint(within(face, spot), (1.0, 0.97, 0.92), opacity=float(rng.uniform(0.1, 0.8)))
 
 
 def _draw_lines(canvas: Canvas, pose: Pose, look: Look, rng: np.random.Generator) -> None:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lisa.data.portraits.canvas import Array, Canvas, Patch, Points, ellipse, moved, smooth, stroke
+from lisa.data.portraits.canvas import Array, Canvas, Patch, Points, ellipse, moved, smooth, stroke, within
 from lisa.data.portraits.look import Look
 from lisa.data.portraits.pose import EYE, MOUTH_Y, Pose
 
@@ -33,18 +33,21 @@ def _draw_eye(
     inner, outer = (x - side * wide, y + 0.004), (x + side * wide, y + slant)
     upper = [(x - side * wide * 0.4, y - opening * 0.9), (x + side * wide * 0.35, y - opening)]
     lower = [(x + side * wide * 0.4, y + opening * 0.62), (x - side * wide * 0.35, y + opening * 0.62)]
-    edge = pose.surface(smooth([inner, *upper, outer, *lower]))
-    white = canvas.cover(edge)
-    canvas.paint(white, WHITE * (0.35 + 0.6 * float(look.skin.max())), _eye(side) if labelled else None)
+    white = canvas.cover(pose.surface(smooth([inner, *upper, outer, *lower])))
+    canvas.paint(white, WHITE * (0.35 + 0.6 * float(look.skin.max())))
+    if labelled:  # people who label masks leave out the lashes, and with them the eyeball's edge
+        middle = np.array((x, y - 0.15 * opening))
+        inside = middle + (smooth([inner, *upper, outer, *lower]) - middle) * (0.97, 0.86)
+        canvas.claim(canvas.cover(pose.surface(inside)), _eye(side))
     center = np.array((x + gaze[0], y - opening * 0.12 + np.clip(gaze[1], -0.004, 0.004)))
     radius = 0.021
     for color, size in ((look.iris * 0.6, radius), (look.iris * 1.15, radius * 0.82), (DARK, radius * 0.42)):
-        canvas.paint(_within(white, canvas.cover(pose.surface(ellipse(center, (size, size))))), color)
+        canvas.paint(within(white, canvas.cover(pose.surface(ellipse(center, (size, size))))), color)
     glint = pose.surface(ellipse(center - (0.006, 0.006), (0.004, 0.004)), 0.01)
-    canvas.paint(_within(white, canvas.cover(glint)), (1, 1, 1), opacity=0.9)
+    canvas.paint(within(white, canvas.cover(glint)), (1, 1, 1), opacity=0.9)
     lid = pose.surface(smooth([inner, *upper, outer], closed=False))
-    lash = 0.004 + 0.009 * look.makeup
-    canvas.paint(canvas.cover(stroke(lid, lash)), DARK, opacity=0.85)
+    lash = 0.005 + 0.011 * look.makeup
+    canvas.paint(canvas.cover(stroke(moved(lid, 0, -0.3 * lash), lash)), DARK, opacity=0.85)
     if look.makeup > 0.5:  # a line below the eye, and one that runs out beyond its corner
         under = smooth([inner, *reversed(lower), outer], closed=False)
         wing = [outer, (x + side * (wide + 0.02), y + slant - 0.01)]
@@ -61,19 +64,6 @@ def _draw_eye(
 def _eye(side: int) -> str:
     """Left and right are the person's: side 1, the picture's right, is the left eye."""
     return "l_eye" if side == 1 else "r_eye"
-
-
-def _within(outer: Patch, inner: Patch) -> Patch:
-    """The part of ``inner`` that lies inside of ``outer``."""
-    top, bottom = max(outer.rows.start, inner.rows.start), min(outer.rows.stop, inner.rows.stop)
-    left, right = max(outer.cols.start, inner.cols.start), min(outer.cols.stop, inner.cols.stop)
-    bottom, right = max(bottom, top), max(right, left)
-
-    def cut(patch: Patch) -> Array:
-        r, c = patch.rows.start, patch.cols.start
-        return patch.alpha[top - r : bottom - r, left - c : right - c]
-
-    return Patch(slice(top, bottom), slice(left, right), cut(outer) * cut(inner))
 
 
 def draw_brows(canvas: Canvas, pose: Pose, look: Look, rng: np.random.Generator) -> None:
@@ -96,7 +86,7 @@ def draw_brows(canvas: Canvas, pose: Pose, look: Look, rng: np.random.Generator)
         )
         taper = weight * np.interp(np.linspace(0, 1, len(line)), (0, 0.15, 0.6, 1), (0.75, 1, 0.8, 0.2))
         canvas.paint(canvas.cover(stroke(pose.surface(line), taper)), color, opacity=0.82)
-        whole = canvas.cover(stroke(pose.surface(line), np.maximum(taper * 1.15 + 0.004, 0.5 * weight)))
+        whole = canvas.cover(stroke(pose.surface(line), np.maximum(taper * 1.06 + 0.002, 0.4 * weight)))
         canvas.claim(whole, "l_brow" if side == 1 else "r_brow")
         hairs = noise_along(rng, len(line), 0.004)
         canvas.paint(
@@ -116,15 +106,15 @@ def draw_nose(canvas: Canvas, pose: Pose, look: Look, rng: np.random.Generator) 
     wide, tip = rng.uniform(0.063, 0.098), rng.uniform(0.04, 0.066)
     bridge = rng.uniform(0.019, 0.038)
     profile = [
-        (bridge * 0.9, -0.135),
+        (bridge * 0.9, -0.122),
         (bridge, -0.08),
         (bridge * 1.2 + 0.012, -0.01),
         (wide, tip - 0.034),
-        (wide * 0.97, tip - 0.004),
+        (wide * 0.93, tip - 0.004),
         (0.03, tip + 0.012),
     ]
     lifts = np.array([0.005, 0.015, 0.045, 0.03, 0.025, 0.05])
-    points = np.array([*profile, (0, tip + 0.017), *((-x, y) for x, y in reversed(profile))])
+    points = np.array([*profile, (0, tip + 0.02), *((-x, y) for x, y in reversed(profile))])
     lift = np.concatenate([lifts, [0.055], lifts[::-1]])
     outline = smooth(np.column_stack([points, lift]))
     nose = canvas.cover(pose.surface(outline[:, :2], outline[:, 2]))
@@ -159,7 +149,9 @@ def draw_mouth(canvas: Canvas, pose: Pose, look: Look, rng: np.random.Generator,
         upper: list[tuple[float, float]], lower: list[tuple[float, float]], name: str, color: Array
     ) -> None:
         shape = smooth([left, *upper, right, *reversed(lower)])
-        canvas.paint(canvas.cover(pose.surface(shape, 0.02)), color, name)
+        canvas.paint(canvas.cover(pose.surface(shape, 0.02)), color)
+        # People who label masks draw both lips a little higher than their colour is.
+        canvas.claim(canvas.cover(pose.surface(moved(shape, 0, -0.004), 0.02)), name)
 
     upper_inner, lower_inner = arc(y - gap * 0.25, 0.75), arc(y + gap, 0.8)
     peak, dent, edge = y - thin - gap * 0.3, y - thin * 0.78 - gap * 0.3, y - thin * 0.75
@@ -192,7 +184,7 @@ def _draw_teeth(
     wide, y, gap = shape
     if rng.random() < 0.3:
         tongue = pose.surface(ellipse((0, y + gap * 0.9), (wide * 0.5, gap * 0.45)), 0.01)
-        canvas.paint(_within(inside, canvas.cover(tongue)), (0.62, 0.28, 0.28))
+        canvas.paint(within(inside, canvas.cover(tongue)), (0.62, 0.28, 0.28))
     if rng.random() < 0.88:
         bite = y + gap * rng.uniform(0.3, 0.95)
         teeth = pose.surface(
@@ -201,7 +193,7 @@ def _draw_teeth(
             ),
             0.015,
         )
-        canvas.paint(_within(inside, canvas.cover(teeth)), TEETH * rng.uniform(0.8, 1.0))
+        canvas.paint(within(inside, canvas.cover(teeth)), TEETH * rng.uniform(0.8, 1.0))
         for x in np.linspace(-0.05, 0.05, 7):
             seam = pose.surface([(x, y - 0.02), (x, bite - 0.002)], 0.015)
-            canvas.paint(_within(inside, canvas.cover(stroke(seam, 0.0025))), TEETH * 0.6, opacity=0.35)
+            canvas.paint(within(inside, canvas.cover(stroke(seam, 0.0025))), TEETH * 0.6, opacity=0.35)

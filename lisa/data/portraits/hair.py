@@ -55,7 +55,7 @@ def draw_back(canvas: Canvas, pose: Pose, cut: Haircut, hair: Strands, rng: np.r
     crown = [(-0.14 + cut.lean, high), (cut.lean, -0.43 - cut.top), (0.14 + cut.lean, high)]
     shape = np.concatenate([halves[0], [(0.0, tip * 0.97)], halves[1][::-1], crown])
     outline = pose.behind(_wavy(shape, rng, 0.02 + 0.035 * cut.curl))
-    hair.paint(canvas, outline, dim=float(rng.uniform(0.6, 0.95)))
+    hair.paint(canvas, outline, dim=float(rng.uniform(0.3, 0.95)))
 
 
 def _draw_tail(canvas: Canvas, pose: Pose, hair: Strands, rng: np.random.Generator) -> None:
@@ -111,8 +111,9 @@ def draw_front(
     across = np.linspace(0.2, -0.2, 28)
     edge = np.column_stack([across, _hairline(cut, across, rng)])
     wide, ends = SKULL + cut.side, -0.12
-    shoulder, bend = -0.36 - cut.top * 0.35, -0.42 - cut.top * 0.8
-    half = np.array([(wide, -0.22), (wide * 0.86, shoulder), (0.11, bend)])
+    full = rng.random()  # 0 a pointed top, 1 a round one
+    shoulder, bend = -0.36 - cut.top * (0.35 + 0.25 * full), -0.42 - cut.top * (0.8 + 0.1 * full)
+    half = np.array([(wide, -0.22), (wide * (0.86 + 0.06 * full), shoulder), (0.11 + 0.05 * full, bend)])
     back = np.array((-0.3 * DEPTH * pose.turn, 0.0))  # seen beyond the near side of a turned head
     lean = np.array([(0.0, 0.0), (0.5 * cut.lean, 0.0), (cut.lean, 0.0)])
     ears = [(wide - 0.004, ends), (-wide + 0.004, ends)]

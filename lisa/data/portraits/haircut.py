@@ -56,15 +56,22 @@ def draw_haircut(rng: np.random.Generator, traits: Traits) -> Haircut:
     lean = rng.normal(0, 0.03)
     if not long and rng.random() < 0.25:  # a quiff or spikes
         top, lean = float(rng.uniform(0.08, 0.24)), rng.normal(0, 0.09)
-    if rng.random() < 0.07:  # round, as afros are
+    length = rng.uniform(0.12, 0.8) if long else rng.uniform(-0.05, 0.03)
+    if long and rng.random() < 0.4:  # down to the frame's edge and beyond
+        length = rng.uniform(0.5, 0.9)
+    thin = float(rng.uniform(0.2, 0.7)) if not long and rng.random() < 0.2 else 0.0
+    shaved = not long and rng.random() < 0.15
+    if shaved:  # a shadow on the scalp
+        top, side, lean, thin = rng.uniform(0, 0.02), rng.uniform(0, 0.01), 0.0, float(rng.uniform(0.3, 0.8))
+    elif rng.random() < 0.07:  # round, as afros are
         side, top = float(rng.uniform(0.08, 0.25)), float(rng.uniform(0.1, 0.24))
         curl, frizz = max(curl, 0.6), max(frizz, 0.6)
-    up = not long and rng.random() < 0.22
+    up = not long and not shaved and rng.random() < 0.22
     return Haircut(
         front=FRONTS[rng.choice(6, p=LONG_FRONTS if long else SHORT_FRONTS)],
-        length=float(rng.uniform(0.12, 0.8)) if long else float(rng.uniform(-0.05, 0.03)),
-        top=top,
-        side=side,
+        length=float(length),
+        top=float(top),
+        side=float(side),
         flare=float(rng.normal(0.04, 0.09)),
         part=float(rng.uniform(-0.13, 0.13)),
         lean=float(np.clip(lean, -0.15, 0.15)),
@@ -72,5 +79,5 @@ def draw_haircut(rng: np.random.Generator, traits: Traits) -> Haircut:
         frizz=frizz,
         bun=up and rng.random() < 0.6,
         tail=up and rng.random() < 0.6,
-        thin=float(rng.uniform(0.2, 0.7)) if not long and rng.random() < 0.2 else 0.0,
+        thin=thin,
     )

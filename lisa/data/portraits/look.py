@@ -69,6 +69,7 @@ def pick_hair(rng: np.random.Generator) -> Array:
 def draw_look(rng: np.random.Generator) -> Look:
     """Random colours and light; dark skin comes with dark hair more often than not."""
     skin = pick(rng, SKINS, SKIN_WEIGHTS)
+    skin = np.clip(skin.mean() + (skin - skin.mean()) * np.float32(rng.uniform(0.8, 1.7)), 0.02, 1)
     dark = float(skin.mean()) < 0.5
     hair = pick(rng, HAIRS[:3], HAIR_WEIGHTS[:3]) if dark and rng.random() < 0.9 else pick_hair(rng)
     if not dark and rng.random() < 0.1:  # as blond or red hair under warm light
@@ -87,7 +88,7 @@ def draw_look(rng: np.random.Generator) -> Look:
         hair=hair,
         iris=pick(rng, IRISES, (0.4, 0.25, 0.1, 0.15, 0.1)),
         light=(x, y, z),
-        contrast=float(rng.uniform(0.1, 1.0) if rng.random() < 0.92 else rng.uniform(1.0, 1.4)),
+        contrast=float(rng.uniform(0.1, 1.0) if rng.random() < 0.85 else rng.uniform(1.0, 1.4)),
         makeup=makeup,
         age=float(rng.beta(1.2, 2.5)),
     )

@@ -54,7 +54,7 @@ def draw_portrait(
     short = not cut.long and look.makeup == 0
     beard = float(rng.uniform(0.15, 1)) if short and rng.random() < 0.45 else 0.0
     face = draw_face(canvas, pose, look, flat, outline, rng)
-    draw_complexion(canvas, pose, look, face, rng, beard)
+    draw_complexion(canvas, pose, look, face, rng, beard, traits.bald)
     draw_brows(canvas, pose, look, rng)
     glasses = draw_glasses_kind(rng) if traits.glasses else None
     draw_eyes(canvas, pose, look, rng, labelled=not (glasses and glasses.dark))

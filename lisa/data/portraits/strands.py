@@ -84,11 +84,15 @@ def make_strands(canvas: Canvas, pose: Pose, look: Look, cut: Haircut, rng: np.r
         waves += np.float32(cut.curl * rng.uniform(0.03, 0.12)) * np.sin(ripple)
     flow = x / np.sqrt(y + 0.05) + waves
     strength = np.exp(rng.normal(-0.2, 0.5))
+    if rng.random() < 0.2:  # smooth, or out of focus: one soft surface
+        strength *= rng.uniform(0.1, 0.5)
     coarse, middle, fine = (_threads(flow, count, rng) for count in (18, 70, 220))
     threads = (0.16 * coarse + 0.18 * middle + 0.14 * fine) * np.float32(strength)
     if cut.frizz > 0.5:
         threads += noise(rng, canvas.size, (60, 60)) * np.float32(0.3 * strength)
-    light = _light(canvas, pose, look, x, y, threads, rng)
+    # Locks that lie in the light beside others in deep shade.
+    locks = _threads(flow, int(rng.integers(4, 15)), rng) * np.float32(rng.beta(1, 1.3))
+    light = _light(canvas, pose, look, x, y, threads, rng) * (1 + np.float32(0.75) * locks)
     color = np.clip(_dyed(canvas, look, coarse, rng) * light[..., None], 0, 1.2)
     color += np.maximum(light - 1, 0)[..., None] * np.float32(rng.uniform(0, 0.25))
     ragged = 0.7 * middle + 0.7 * fine + cut.frizz * noise(rng, canvas.size, (48, 48))

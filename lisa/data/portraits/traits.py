@@ -42,7 +42,7 @@ RATES: dict[str, float] = {
 }
 """Share of CelebAMask-HQ's pictures with each trait."""
 
-ACCESSORIES = ("glasses", "hat", "necklace", "earring")
+RARE = ("glasses", "hat", "necklace", "earring", "bald")
 """Traits that may come more often than in the real set, so that a network learns them sooner."""
 MOST = 0.5
 """The highest rate that an accessory may get so."""
@@ -61,9 +61,9 @@ def plan_traits(
 ) -> list[Traits]:
     """Traits of ``count`` portraits with exact rates; rare ones come at least once if ``at_least_one``.
 
-    Accessories come ``accessories`` times as often as in the real set, at most on every second portrait.
+    Those in RARE come ``accessories`` times as often as in the real set, at most on every second portrait.
     """
-    rates = RATES | {name: min(MOST, RATES[name] * accessories) for name in ACCESSORIES}
+    rates = RATES | {name: min(MOST, RATES[name] * accessories) for name in RARE}
     columns = {name: _column(count, rate, rng, at_least_one) for name, rate in rates.items()}
     right = np.where(rng.random(count) < EARS_COUPLED, columns["left_ear"], columns["right_ear"])
     if at_least_one and not right.any():
