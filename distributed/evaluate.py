@@ -68,7 +68,7 @@ def main() -> int:
         labels = trained.config.labels
         pairs = world.fail_together(lambda: arguments.source.pairs(labels, trained.config.data.val_share))
         world.fail_together(lambda: require_room(pairs, arguments.workers, world))
-        checked = check_pairs(pairs, world.all_gather, world.rank, world.world_size)
+        checked = check_pairs(pairs, world.gather_patiently, world.rank, world.world_size)
         world.fail_together(lambda: make_folders([arguments.output.parent] if world.is_main else []))
         network = FlipAveraged(trained.network, labels) if arguments.tta == "flip" else trained.network
         size = arguments.size or trained.config.data.size

@@ -97,6 +97,10 @@ class World:
         """:meth:`fail_together` of what may take one rank far longer than the others, who wait for it."""
         return self.fail_together(action)
 
+    def gather_patiently(self, action: Callable[[], T]) -> list[T]:
+        """Every rank's value of what may take one rank far longer than the others, in order of rank."""
+        return self.all_gather(self.fail_together_patiently(action))
+
     def barrier(self) -> None:
         """Returns when every rank has come here."""
 

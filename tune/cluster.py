@@ -18,8 +18,14 @@ from tune.torchrun import CHECKOUT
 if TYPE_CHECKING:
     from tune.experiment import Experiment
 
-ENVIRONMENT = {**KEEP_MEMORY, "MALLOC_ARENA_MAX": "1"}
-"""Of the workers; a trial runs in a thread, which must not get an arena of its own."""
+ENVIRONMENT = {
+    **KEEP_MEMORY,
+    "MALLOC_ARENA_MAX": "1",  # a trial runs in a thread, which must not get an arena of its own
+    # A stopped trial's torchrun ends its step and saves. Ray would wait two seconds for it, and then throw
+    # the next trial away unrun.
+    "TUNE_FUNCTION_THREAD_TIMEOUT_S": "120",
+}
+"""Of the workers."""
 
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",

@@ -100,7 +100,9 @@ class TrialTable(Callback):
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Prints that the trial is tried again."""
-        self._say(f"trial {trial.trial_id} failed, and is tried again from its last epoch")
+        self._say(
+            f"trial {trial.trial_id} failed, and is tried again from its last epoch: {last_words(trial)}"
+        )
 
     def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
         """Notes the states where no step did: of an experiment that was complete when it was restored."""

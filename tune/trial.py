@@ -177,7 +177,7 @@ def _time(exported: Path, size: int) -> float:
     seconds: list[float] = []
     with torch.inference_mode():
         for _ in range(3 + TIMED_RUNS):  # the first three compile
-            started = time.perf_counter()
+            started = time.thread_time()  # of this thread: other trials share the machine
             model(picture)
-            seconds.append(time.perf_counter() - started)
+            seconds.append(time.thread_time() - started)
     return 1000 * statistics.median(seconds[3:])

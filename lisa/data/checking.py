@@ -123,25 +123,27 @@ def turning_notes(pairs: Sequence[Pair]) -> tuple[str, ...]:
     )
 
 
-def check_pairs(pairs: Sequence[Pair], gather: Callable[[Any], list[Any]], rank: int, size: int) -> Checked:
+def _alone(action: Callable[[], Any]) -> list[Any]:
+    return [action()]
+
+
+def check_pairs(
+    pairs: Sequence[Pair],
+    gather: Callable[[Callable[[], Any]], list[Any]] = _alone,
+    rank: int = 0,
+    size: int = 1,
+) -> Checked:
     """Decodes every pair once, each rank its share.
 
-    ``gather`` collects an object from every rank (``World.all_gather``).
+    ``gather`` collects what an action gives on every rank (``World.gather_patiently``): one with a slow disk
+    may take far longer than the others.
 
     Raises:
         InputError: the same on all ranks: pairs that can't be used, or masks that all are no label maps or
         clearly are in another label order.
     """
     encoding = pairs[0].encoding
-    every = -(-len(pairs) // JUDGED)
-    own_counts = np.zeros(256, np.int64)
-    own: list[Look] = []
-    with ThreadPoolExecutor() as pool:
-        for index, look in enumerate(pool.map(_look_without_pixels, pairs[rank::size])):
-            own_counts += look.counts if look.fault is None else 0
-            layout = look.layout if (rank + index * size) % every == 0 else None
-            own.append(look._replace(counts=np.zeros(0, np.int64), layout=layout))
-    shares = gather((own, own_counts))
+    shares = gather(lambda: _look_at_share(pairs, rank, size))
     looks: list[Look] = [look for share, _ in shares for look in share]
     verdict = judge_looks(looks, encoding)
     faults = [look.fault for look in looks if look.fault is not None]
@@ -160,6 +162,19 @@ def check_pairs(pairs: Sequence[Pair], gather: Callable[[Any], list[Any]], rank:
             f"{encoding.labels.names[0]} under --data.encoding {encoding.text!r}: there is nothing to learn"
         )
     return Checked(counts[: len(encoding.labels)], notes_on(looks) + turning_notes(pairs))
+
+
+def _look_at_share(pairs: Sequence[Pair], rank: int, size: int) -> tuple[list[Look], NDArray[np.int64]]:
+    """One rank's looks, without their pixels, and the pixels of each id."""
+    every = -(-len(pairs) // JUDGED)
+    counts = np.zeros(256, np.int64)
+    looks: list[Look] = []
+    with ThreadPoolExecutor() as pool:
+        for index, look in enumerate(pool.map(_look_without_pixels, pairs[rank::size])):
+            counts += look.counts if look.fault is None else 0
+            layout = look.layout if (rank + index * size) % every == 0 else None
+            looks.append(look._replace(counts=np.zeros(0, np.int64), layout=layout))
+    return looks, counts
 
 
 def _look_without_pixels(pair: Pair) -> Look:

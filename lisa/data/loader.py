@@ -85,7 +85,8 @@ class Loader(Generic[T]):
         """DataLoader's iterator, which holds the processes; None if there are none."""
         if self.loader.num_workers == 0:
             return None
-        return self.loader._iterator or self._iterator  # pyright: ignore[reportPrivateUsage]
+        kept = self.loader._iterator  # pyright: ignore[reportPrivateUsage]
+        return self._iterator if kept is None else kept  # one that has no batch to come is false
 
     def _take_watch_over(self) -> None:
         """Makes torch forget the processes: from here on :meth:`_heeding_deaths` watches them.

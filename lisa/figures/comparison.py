@@ -102,7 +102,7 @@ def grid(checkpoint: Path, source: SplitFlags, output: Path) -> None:
 def _chosen(pairs: Sequence[Pair], count: int) -> list[Pair]:
     """So many of them, evenly spread, decoded once. Raises InputError for what can't be used."""
     chosen = evenly(pairs, count)
-    check_pairs(chosen, lambda value: [value], 0, 1)
+    check_pairs(chosen)
     return chosen
 
 

@@ -28,12 +28,12 @@ def make_optimizer(
 
     Muon computes in ``dtype``; the world's ranks share its work.
     """
+    groups = param_groups_weight_decay(network, 1.0)  # two, with a decay of 0 too: a run may go on without it
+    for group in groups:
+        group["weight_decay"] *= config.weight_decay
     if config.name == "muon":
-        groups = param_groups_weight_decay(network, config.weight_decay)
         return Muon(groups, config.lr, config.weight_decay, dtype, world or World())
-    return create_optimizer_v2(
-        network, config.name, lr=config.lr, weight_decay=config.weight_decay, fused=True
-    )
+    return create_optimizer_v2(groups, config.name, lr=config.lr, fused=True)
 
 
 def load_moments(optimizer: torch.optim.Optimizer, saved: dict[str, Any], as_low: bool) -> None:
@@ -43,7 +43,8 @@ def load_moments(optimizer: torch.optim.Optimizer, saved: dict[str, Any], as_low
     plateau may have lowered. Without, it is the config's, as plateau needs it after another schedule.
 
     Raises:
-        InputError: the run began with Muon and should go on with Adam, or the other way round.
+        InputError: the run began with Muon and should go on with Adam, or the other way round; or it began
+            without weight decay in an older version, whose checkpoints hold one group.
     """
     began = any("momentum" in moments for moments in saved["state"].values())
     has_matrices = any(is_matrix(each) for group in optimizer.param_groups for each in group["params"])
@@ -51,6 +52,11 @@ def load_moments(optimizer: torch.optim.Optimizer, saved: dict[str, Any], as_low
     if saved["state"] and began != goes_on:
         name = "muon" if began else "adamw (or adam)"
         raise InputError(f"the run began with another optimizer: go on with --optim.name {name}")
+    if len(saved["param_groups"]) != len(optimizer.param_groups):
+        raise InputError(
+            "the run began without weight decay in an older version, which can't go on here: begin a new one "
+            "with --init and its last.pt"
+        )
     ours = [{key: each for key, each in group.items() if key != "params"} for group in optimizer.param_groups]
     optimizer.load_state_dict(saved)
     for group, own in zip(optimizer.param_groups, ours, strict=True):

@@ -85,8 +85,8 @@ def load_faces(config: Config, world: World) -> tuple[Config, Faces]:
     workers, batch = config.data.workers, batch_bytes(config.train.batch_size, world.world_size, data.size)
     world.fail_together(lambda: require_shared_memory(batch, workers, world.local_world_size))
     world.fail_together(lambda: require_room(val, workers, world))
-    checked = check_pairs(train, world.all_gather, world.rank, world.world_size)
-    also = check_pairs(val, world.all_gather, world.rank, world.world_size)
+    checked = check_pairs(train, world.gather_patiently, world.rank, world.world_size)
+    also = check_pairs(val, world.gather_patiently, world.rank, world.world_size)
     notes += [f"train: {note}" for note in checked.notes] + [f"val: {note}" for note in also.notes]
     notes += encoding_notes(config.encoding)
     notes += absent_notes(config, checked.class_counts)

@@ -47,6 +47,7 @@ class WorldContract:
     def test_a_slow_action_is_waited_for(self, told: Answers):
         for each in told:
             assert each["patient"] == f"value {each['rank']}"
+            assert each["gathered"] == list(range(len(told)))
             assert each["patient_fault"] == "rank 0's disk is full"
 
     def test_gradients_are_averaged_but_while_they_accumulate(self, told: Answers):

@@ -61,6 +61,10 @@ def _patience(world: World) -> dict[str, Any]:
         time.sleep(0.4 * (world.rank == world.world_size - 1))
         return f"value {world.rank}"
 
+    def decode() -> int:
+        work()
+        return world.rank
+
     def fail() -> None:
         work()
         if world.is_main:
@@ -68,6 +72,7 @@ def _patience(world: World) -> dict[str, Any]:
 
     with patch.object(world, "all_max", counted), patch("distributed.world.TELL_SECONDS", 0.05):
         found: dict[str, Any] = {"patient": world.fail_together_patiently(work), "asked": len(asked)}
+        found["gathered"] = world.gather_patiently(decode)
         try:
             world.fail_together_patiently(fail)
         except InputError as error:

@@ -7,10 +7,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from ray.tune.trainable import function_trainable
 
 from lisa.config import Config, DataConfig, TrainConfig
 from lisa.errors import InputError
-from tune.cluster import check_start, faults_here, open_cluster
+from tune.cluster import ENVIRONMENT, check_start, faults_here, open_cluster
+from tune.torchrun import PATIENCE_SECONDS
 
 NO_WORKERS = Config(DataConfig(workers=0))
 
@@ -29,6 +31,13 @@ def test_a_temporary_folder_too_long_for_rays_sockets_is_one_line(name: str, mon
     check_start("auto", NO_WORKERS)  # a cluster's sockets are not ours
     monkeypatch.setenv(name, "/" + 40 * "x")
     check_start("", NO_WORKERS)
+
+
+def test_ray_waits_for_a_stopped_trials_torchrun_before_it_takes_the_process_for_the_next():
+    """Ray waits two seconds otherwise, and throws the next trial away unrun."""
+    name = "TUNE_FUNCTION_THREAD_TIMEOUT_S"
+    assert int(ENVIRONMENT[name]) > 3 * PATIENCE_SECONDS
+    assert f'os.environ.get("{name}"' in Path(function_trainable.__file__).read_text()
 
 
 def test_rays_own_folder_counts_where_both_are_set(monkeypatch: pytest.MonkeyPatch):

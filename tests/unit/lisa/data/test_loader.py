@@ -64,6 +64,15 @@ def test_passes_begin_anew_and_their_processes_end(workers: int):
     assert not any(process.is_alive() for process in processes)
 
 
+def test_processes_end_where_a_pass_has_no_batch_left():
+    """As after a resume behind an epoch's last step: such an iterator has a length of 0."""
+    loader = Loader(Faces(), [], numbers, 1, World(), kept=True)
+    assert loader.fetch() is None
+    started = processes(loader)
+    loader.close()
+    assert not any(process.is_alive() for process in started)
+
+
 def test_a_picture_that_never_comes_is_told():
     loader = loader_of(Faces(hangs=2), World(patience=1))
     assert loader.fetch() == [0, 1]

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from lisa.config import OptimConfig, report
+from lisa.errors import InputError
 from lisa.models import build
 from lisa.training.optim import Schedule, load_moments, make_optimizer
 
@@ -108,6 +109,28 @@ def test_a_resumed_run_has_its_configs_rate_and_weight_decay():
     load_moments(resumed, optimizer.state_dict(), as_low=True)
     assert [group["lr"] for group in resumed.param_groups] == pytest.approx([5e-5, 5e-5])
     assert sorted(group["weight_decay"] for group in resumed.param_groups) == [0, 1e-2]
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "muon"])
+@pytest.mark.parametrize(("before", "after"), [(0.01, 0.0), (0.0, 0.01)])
+def test_a_run_may_go_on_without_weight_decay_or_begin_with_it(
+    name: Literal["adam", "adamw", "muon"], before: float, after: float
+):
+    begun = make_optimizer(nn.Linear(2, 2), OptimConfig(name=name, weight_decay=before))
+    config = OptimConfig(name=name, weight_decay=after)
+    resumed = make_optimizer(nn.Linear(2, 2), config)
+    Schedule(resumed, config, STEPS)
+    load_moments(resumed, begun.state_dict(), as_low=False)
+    assert [group["weight_decay"] for group in resumed.param_groups] == [0.0, after]
+
+
+def test_one_group_of_an_older_version_is_refused():
+    config = OptimConfig()
+    optimizer = make_optimizer(nn.Linear(2, 2), config)
+    old = optimizer.state_dict()
+    old["param_groups"] = [old["param_groups"][0]]
+    with pytest.raises(InputError, match="began without weight decay"):
+        load_moments(optimizer, old, as_low=False)
 
 
 def test_plateau_after_cosine_has_its_configs_rate_and_not_where_cosine_stood():
