@@ -6,12 +6,15 @@ import json
 import logging
 import os
 import platform
+import time
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from lisa.errors import InputError
 
 LOCK = "lock"
+SEEN_SECONDS = 60.0
+"""A network file system shows a new file to other hosts so late at most, with its usual settings."""
 
 logger = logging.getLogger(__name__)
 
@@ -45,10 +48,31 @@ def lock_folder(folder: Path) -> IO[str]:
     return file
 
 
+def require_lock_of(folder: Path, host: str, pid: int) -> None:
+    """Waits until this host sees the lock that a process, here or on another host, holds on the folder.
+
+    Raises:
+        InputError: it does not see it, for its folder is another one.
+    """
+    deadline = time.monotonic() + SEEN_SECONDS
+    while _read(folder / LOCK) != {"host": host, "pid": pid}:
+        if time.monotonic() > deadline:
+            raise InputError(
+                f"{platform.node()} does not see in {folder} what {host} writes there: --output needs one "
+                "folder that all hosts share"
+            )
+        time.sleep(0.2)
+
+
 def _holder(path: Path) -> str:
     """Who wrote the lock file; it may be just about to."""
+    holder = _read(path)
+    return f"process {holder['pid']} on {holder['host']}" if holder else "another process"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The lock file's content; empty where it can't be read, or is not yet written."""
     try:
-        holder = json.loads(path.read_text())
-    except ValueError:
-        return "another process"
-    return f"process {holder['pid']} on {holder['host']}"
+        return json.loads(path.read_text())
+    except (ValueError, OSError):
+        return {}

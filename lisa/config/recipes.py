@@ -59,10 +59,11 @@ def finder() -> Config:
     """
     return Config(
         data=DataConfig(size=96),
+        model=ModelConfig(bound=8.0),
         augment=AugmentConfig(rotation=10, scale=0.1, hue=0.05, noise=0.05, wide=0.7, negatives=0.08),
         loss=LossConfig(lovasz=1.0),
-        optim=OptimConfig(lr=4e-3),
-        train=TrainConfig(epochs=120, batch_size=8, patience=120),
+        optim=OptimConfig(name="muon", lr=4e-3),
+        train=TrainConfig(epochs=24, batch_size=8),
         output="runs/finder",
     )
 

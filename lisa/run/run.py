@@ -1,6 +1,7 @@
 """A run as it is kept: its folder, logs, checkpoints and summary, from the first step to the last."""
 
 import math
+import os
 import platform
 from collections.abc import Callable
 from contextlib import ExitStack, closing
@@ -16,6 +17,7 @@ from lisa.config import Config, ModelConfig
 from lisa.config.checkpoint_every import Cadence
 from lisa.errors import InputError
 from lisa.files import write_whole
+from lisa.lock import require_lock_of
 from lisa.run import checkpoint
 from lisa.run.folder import RunFolder
 from lisa.run.log import RunLog
@@ -72,6 +74,9 @@ class Run:
         with ExitStack() as stack:  # closes what is open already where one of them raises
             stack.callback(self.folder.close)
             self._world.fail_together(lambda: self.folder.open(self._resume) if self._world.is_main else None)
+            holder = self._world.all_gather((platform.node(), os.getpid()))[0]
+            # With a disk of its own, a host would begin anew where the others go on.
+            self._world.fail_together_patiently(lambda: require_lock_of(self.folder.path, *holder))
             stream = stack.enter_context(rank_log(self.folder.path, self._world))
             stack.callback(self._world.watch, None)
             self._world.watch(stream)
