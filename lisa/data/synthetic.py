@@ -25,7 +25,7 @@ from lisa.labels.celebamask import CELEBAMASK
 from lisa.labels.encoding import read_encoding
 
 MARKER = "synthetic.json"
-VERSION = 9
+VERSION = 10
 """Raise it when the drawing changes: a folder begun with another version is not mixed with this one."""
 SPLITS = (("train", 0.8), ("val", 0.9), ("test", 1.0))
 """Splits and where each ends, as a share of the count."""
@@ -76,8 +76,7 @@ def write_dataset(
 
     Every split holds every trait at its rate, and at least once. A run that was stopped goes on where it
     stopped. The masks hold the ids of ``labels``; what is drawn and has no label there is ignored (255).
-    Glasses, hats, jewellery and bald heads come ``accessories`` times as often, each on half of the faces at
-    most.
+    Glasses, hats and jewellery come ``accessories`` times as often, each on half of the faces at most.
 
     Raises:
         InputError: bad count or size, no room, a folder begun with other settings, or a label set whose
@@ -157,7 +156,7 @@ def main(
         seed: Another seed gives other faces.
         size: Width and height in pixels.
         labels: Label set of the masks: celebamask, lapa, face-synthetics, coarse, or a .toml or .json file.
-        accessories: How many times as often as in CelebAMask-HQ glasses, hats, jewellery and bald heads come.
+        accessories: How many times as often as in CelebAMask-HQ glasses, hats and jewellery come.
     """
     with one_line_errors():
         chosen = read_label_set(labels)

@@ -69,7 +69,7 @@ def _draw_sockets(canvas: Canvas, pose: Pose, look: Look, rng: np.random.Generat
 
 def _draw_skull(canvas: Canvas, pose: Pose, look: Look, face: Patch, rng: np.random.Generator) -> None:
     """A bald head's shine, and where its hair would grow a shadow: skin, however much it looks like hair."""
-    if rng.random() < 0.5:
+    if rng.random() < 0.15:
         top = pose.silhouette([(0.0, rng.uniform(-0.5, -0.38))])[0]
         scalp = canvas.blob(top, (0.3, float(rng.uniform(0.04, 0.12))))
         canvas.paint(within(face, scalp), look.skin * np.float32(rng.uniform(0.3, 0.9)), opacity=0.8)

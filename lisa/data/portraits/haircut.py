@@ -60,9 +60,9 @@ def draw_haircut(rng: np.random.Generator, traits: Traits) -> Haircut:
     if long and rng.random() < 0.4:  # down to the frame's edge and beyond
         length = rng.uniform(0.5, 0.9)
     thin = float(rng.uniform(0.2, 0.7)) if not long and rng.random() < 0.2 else 0.0
-    shaved = not long and rng.random() < 0.15
+    shaved = not long and rng.random() < 0.25
     if shaved:  # a shadow on the scalp
-        top, side, lean, thin = rng.uniform(0, 0.02), rng.uniform(0, 0.01), 0.0, float(rng.uniform(0.3, 0.8))
+        top, side, lean, thin = rng.uniform(0, 0.02), rng.uniform(0, 0.01), 0.0, float(rng.uniform(0.2, 0.65))
     elif rng.random() < 0.07:  # round, as afros are
         side, top = float(rng.uniform(0.08, 0.25)), float(rng.uniform(0.1, 0.24))
         curl, frizz = max(curl, 0.6), max(frizz, 0.6)

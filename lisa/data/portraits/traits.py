@@ -42,7 +42,7 @@ RATES: dict[str, float] = {
 }
 """Share of CelebAMask-HQ's pictures with each trait."""
 
-RARE = ("glasses", "hat", "necklace", "earring", "bald")
+RARE = ("glasses", "hat", "necklace", "earring")
 """Traits that may come more often than in the real set, so that a network learns them sooner."""
 MOST = 0.5
 """The highest rate that an accessory may get so."""
