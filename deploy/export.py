@@ -14,10 +14,11 @@ from rich.table import Table
 
 from deploy.finder import AUTO
 from deploy.formats import FORMATS, Format
-from deploy.gate import export_gated
+from deploy.gate import DRAWN_FACES, export_gated
 from deploy.predictor.machine import keep_freed_memory
 from deploy.torchscript import TorchScript
 from lisa.errors import InputError, one_line_errors
+from lisa.weights import DRAWN
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,8 @@ class Settings:
     output: Path
     """The file to write."""
     images: Path | None = None
-    """Folder of pictures for the parity gate. Default: the run's own, or else synthetic faces."""
+    """Folder of ordinary pictures of the network's kind, for the parity gate and the bounds of LISA's
+    products. Default: the run's own, or else drawn faces."""
     finder: str = AUTO
     """What finds the faces in photographs. auto: the network itself if it was trained at 128 pixels or fewer
     and with augment.wide, else the weights in the box. none: no finder. Or best.pt of the recipe finder."""
@@ -87,6 +89,13 @@ def main() -> None:
                 f"the logits of {exploded} of {made['bounds']['pictures']} pictures explode in the trained "
                 "network: it was not compared on these",
                 highlight=False,
+            )
+        if made["bounds"]["by"] == DRAWN_FACES and str(settings.checkpoint) != DRAWN:
+            console.print(
+                "the run's training pictures are not here: drawn faces say how large its products may be "
+                "(export where the data lies, or give ordinary pictures of its kind with --images)",
+                highlight=False,
+                soft_wrap=True,
             )
         if reason := made["faces"].get("reason"):
             console.print(

@@ -35,6 +35,7 @@ MIN_EQUAL_LABELS = 0.9999
 MAX_PICTURES = 8
 """As many pictures, evenly spaced over those given, go through the parity gate."""
 
+DRAWN_FACES = "drawn faces"
 BOUNDING_PICTURES = 30
 """As many training pictures tell how large the factors of a product ordinarily are."""
 
@@ -85,12 +86,14 @@ def export_gated(
     pictures = gate_pictures(images, Path(data.root), data.val_share)
     reference = trained.parser()
     # The gate's pictures are ordinary ones too: no bound may change them. Those that explode are left out.
-    ordinary = [*pictures, *training_pictures(Path(data.root), data.val_share)]
+    trained_on, by = training_pictures(Path(data.root), data.val_share)
+    ordinary = [*pictures, *trained_on]
     bounds, sane = measure_bounds(reference, ordinary)
     pictures = [picture for picture, is_sane in zip(pictures, sane, strict=False) if is_sane] or pictures
     metadata = metadata_of(trained)
     largest = [list(bound) for bound in bounds]
-    metadata["bounds"] = {"pictures": len(ordinary), "exploded": sane.count(False), "largest": largest}
+    exploded = sane.count(False)
+    metadata["bounds"] = {"pictures": len(ordinary), "exploded": exploded, "largest": largest, "by": by}
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(output) as temporary:
@@ -127,11 +130,14 @@ def gate_pictures(images: Path | None, data_root: Path, val_share: float = 0.0) 
     return _drawn_faces(MAX_PICTURES)
 
 
-def training_pictures(data_root: Path, val_share: float = 0.0) -> list[Tensor]:
-    """Pictures (1,3,H,W) uint8 that the network was trained on, or drawn faces where these are not here."""
+def training_pictures(data_root: Path, val_share: float = 0.0) -> tuple[list[Tensor], str]:
+    """Pictures (1,3,H,W) uint8 that the network was trained on, or drawn faces where these are not here.
+
+    And which of the two they are: "training pictures" or DRAWN_FACES.
+    """
     with suppress(InputError, OSError):
-        return _readable(run_pictures(data_root, "train", val_share), BOUNDING_PICTURES)
-    return _drawn_faces(BOUNDING_PICTURES)
+        return _readable(run_pictures(data_root, "train", val_share), BOUNDING_PICTURES), "training pictures"
+    return _drawn_faces(BOUNDING_PICTURES), DRAWN_FACES
 
 
 @cache

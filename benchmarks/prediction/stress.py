@@ -158,7 +158,7 @@ def run(settings: Settings) -> Table:
     trained = load_network(settings.checkpoint)
     size, labels = trained.config.data.size, trained.config.labels
     plain = trained.parser()
-    ordinary = training_pictures(settings.data)
+    ordinary, _ = training_pictures(settings.data)
     if not ordinary:
         raise InputError(f"--data {settings.data}: no training pictures to measure bounds on")
     bounds = measure_bounds(plain, ordinary).bounds

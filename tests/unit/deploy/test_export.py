@@ -50,6 +50,7 @@ def test_file_says_what_it_is(checkpoint: Path, exported: Path) -> None:
     assert metadata["parameters"] == 1_999_551
     assert Config.from_dict(metadata["config"]) == load_network(checkpoint).config
     assert metadata["metrics"] == {"miou": 0.5}
+    assert metadata["bounds"]["by"] == "drawn faces"
     assert metadata["versions"]["torch"] == torch.__version__
     assert metadata["parity"]["fp32"]["equal_labels"] >= 0.9999
     assert metadata["parity"]["fp32"]["pictures"] == 8
@@ -206,7 +207,9 @@ def test_other_formats_lie_beside_it(
     assert (tmp_path / "lisa.onnx").read_text() == "onnx"
     assert (tmp_path / "lisa.pt2").read_text() == "pt2"
     assert read_metadata(tmp_path / "lisa.ts")["size"] == SIZE
-    assert capsys.readouterr().out.count("wrote ") == 3
+    said = capsys.readouterr().out
+    assert said.count("wrote ") == 3
+    assert "training pictures are not here: drawn faces say how large" in said
 
 
 @pytest.mark.parametrize("also", [(), ("--also", "onnx")])
