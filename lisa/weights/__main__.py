@@ -7,18 +7,19 @@ from lisa.errors import one_line_errors
 from lisa.weights import DRAWN_FILE
 
 
-def main(checkpoint: Path, output: Path = DRAWN_FILE) -> None:
+def main(checkpoint: tuple[Path, ...], output: Path = DRAWN_FILE) -> None:
     """Packs a checkpoint as safetensors in half precision and prints the file's SHA-256.
 
     Args:
-        checkpoint: best.pt of a run.
+        checkpoint: best.pt of a run. Of several, each begun from the one before, the mean of their weights
+            is packed (Wortsman et al., ICML 2022) with all else of the last.
         output: The file to write; by default the weights in the box.
     """
     with one_line_errors():
         from lisa.run.checkpoint import load
-        from lisa.weights.packed import write_packed
+        from lisa.weights.packed import mean_of, write_packed
 
-        write_packed(load(checkpoint), output)
+        write_packed(mean_of([load(path) for path in checkpoint]), output)
         digest = hashlib.sha256(output.read_bytes()).hexdigest()
         print(f"{output}: {output.stat().st_size / 2**20:.1f} MiB, SHA-256 {digest}")
 

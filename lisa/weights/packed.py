@@ -23,6 +23,27 @@ FIELDS = ("format", "config", "labels", "metrics", "versions")
 OPTIONAL = ("arrangement", "gone")
 
 
+def mean_of(checkpoints: list[dict[str, Any]]) -> dict[str, Any]:
+    """The last checkpoint with the mean of all weights, and without figures, which nobody has measured yet.
+
+    Raises:
+        InputError: they are of other networks or label sets.
+    """
+    *others, last = checkpoints
+    if not others:
+        return last
+    networks = [(each["labels"], each["config"]["model"]) for each in checkpoints]
+    if any(network != networks[-1] for network in networks):
+        raise InputError("the checkpoints are of other networks or label sets: there is no mean of them")
+    weights = {
+        name: torch.stack([each["weights"][name] for each in checkpoints]).mean(0)
+        if value.is_floating_point()
+        else value
+        for name, value in last["weights"].items()
+    }
+    return {**last, "weights": weights, "metrics": {}}
+
+
 def write_packed(checkpoint: dict[str, Any], path: Path) -> None:
     """Writes what prediction needs of a checkpoint, half its size or less.
 

@@ -19,7 +19,7 @@ from lisa.labels.celebamask import CELEBAMASK
 from lisa.run import checkpoint
 from lisa.weights import DRAWN, DRAWN_FILE
 from lisa.weights.__main__ import main
-from lisa.weights.packed import read_packed, write_packed
+from lisa.weights.packed import mean_of, read_packed, write_packed
 
 CARD = Path(__file__).parents[3] / "docs/model_card.md"
 
@@ -31,7 +31,7 @@ def trained(tmp_path: Path) -> Path:
 
 def test_packed_weights_parse_as_their_checkpoint_in_half_precision(trained: Path, tmp_path: Path):
     packed = tmp_path / "packed.safetensors"
-    main(trained, packed)
+    main((trained,), packed)
     assert packed.stat().st_size < 0.6 * trained.stat().st_size
     whole, half = checkpoint.load(trained), checkpoint.load(packed)
     assert Config.from_dict(half["config"]) == Config.from_dict(whole["config"])
@@ -44,6 +44,27 @@ def test_packed_weights_parse_as_their_checkpoint_in_half_precision(trained: Pat
         )
     first, second = (lisa.load(path, "cpu")(face()).ids for path in (trained, packed))
     assert (first == second).mean() > 0.99
+
+
+def test_several_are_packed_as_their_mean_without_figures(trained: Path, tmp_path: Path):
+    other, packed = tmp_path / "other.pt", tmp_path / "packed.safetensors"
+    content = checkpoint.load(trained)
+    changed = {
+        name: value + 2 if value.is_floating_point() else value for name, value in content["weights"].items()
+    }
+    checkpoint.write(checkpoint.pack({**content, "weights": changed}), other)
+    main((trained, other), packed)
+    mean = checkpoint.load(packed)
+    torch.testing.assert_close(mean["weights"]["final.bias"], content["weights"]["final.bias"] + 1)
+    assert mean["metrics"] == {}
+    assert lisa.load(packed, "cpu")(face()).ids.shape == face().size
+
+
+def test_no_mean_of_different_networks(trained: Path):
+    one = checkpoint.load(trained)
+    other = {**one, "labels": one["labels"][1:]}
+    with pytest.raises(InputError, match="no mean of them"):
+        mean_of([one, other])
 
 
 def test_packing_again_gives_the_same_bytes(trained: Path, tmp_path: Path):
