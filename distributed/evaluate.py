@@ -48,6 +48,8 @@ class Arguments:
             raise InputError(f"--size {self.size}: at least 16 pixels")
         if self.output.is_dir():
             raise InputError(f"--output {self.output}: is a folder; name the JSON file to write")
+        if self.output.resolve() == self.checkpoint.resolve():
+            raise InputError(f"--output {self.output}: is the checkpoint; name the JSON file to write")
         if not 0 <= self.noise <= 255:
             raise InputError(f"--noise {self.noise}: 0 to 255 grey levels")
 

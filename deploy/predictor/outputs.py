@@ -158,16 +158,24 @@ def name_of(job: Job) -> str:
 def refuse_anothers(folder: Path, writer: Writer, jobs: list[Job]) -> None:
     """Raises CannotStartError for a label map that was made of another picture than the one of its name here.
 
-    Cameras repeat their names: it would count as this picture's, or be lost to it.
+    Cameras repeat their names: it would count as this picture's, or be lost to it. So would a file that no
+    predictor has written, or a map that was corrected by hand.
     """
     for job in jobs:
         path = folder / writer.outputs(job)[-1]
+        if not path.is_file() or path.stat().st_size == 0:  # what a crash of the machine may leave
+            continue
         try:
             with Image.open(path) as stored:
                 noted = stored.info.get(PICTURE)
         except OSError:
-            continue  # none there, or none of ours: it is made anew
-        if noted not in (None, name_of(job)):  # older ones say nothing
+            noted = None
+        if noted is None:
+            raise CannotStartError(
+                f"{printable(path)} is there, and no predictor left it so: choose another --output, or "
+                "--overwrite"
+            )
+        if noted != name_of(job):
             raise CannotStartError(
                 f"{printable(path)} was made of another picture than {printable(job.source)}: choose another "
                 "--output, or --overwrite"

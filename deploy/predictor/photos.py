@@ -114,6 +114,11 @@ class Photos:
         if found is None:
             raise BadPictureError("the file of --faces does not name it")
         places = [given(numbers) for numbers in found]
+        height, width = picture.shape[:2]
+        for numbers, place in zip(found, places, strict=True):
+            x, y, side, _ = place.frames[0].tolist()
+            if not (-side / 2 < x < width + side / 2 and -side / 2 < y < height + side / 2):
+                raise BadPictureError(f"its face {list(numbers)} lies outside of its {width}x{height} pixels")
         if self.finder is not None:
             return [self._settled(picture, face) or face for face in self.finder.locate(picture, places)]
         frames = [place.frames[0].tolist() for place in places]

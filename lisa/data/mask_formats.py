@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lisa.labels import BUILT_IN, IGNORE_INDEX, LabelSet
-from lisa.labels.encoding import OWN_IDS, UNKNOWN, Encoding, known_order
+from lisa.labels.encoding import OWN_IDS, SET_OF_ORDER, UNKNOWN, Encoding, known_order
 
 Ids = NDArray[np.integer[Any]]
 Colors = NDArray[np.uint8]
@@ -166,13 +166,15 @@ def _by_palette(indices: Colors, palette: Colors, encoding: Encoding) -> StoredM
     moved = (by_color != UNKNOWN) & (by_color != used) & distinctive
     if not moved.any() or _named_in_order(used, by_color, encoding):
         return StoredMask(indices)
+    # Sets share colours: coarse's facial parts have those of celebamask's mouth.
+    of_another_set = theirs != "" and SET_OF_ORDER[theirs] != encoding.labels.name
+    if (by_color == UNKNOWN).any() and moved.sum() < CHANCE and not of_another_set:
+        return StoredMask(indices)
+    if theirs and (of_another_set or (by_color == UNKNOWN).any()):
+        raise MaskError(
+            "colours", f"its palette is that of the order {theirs}: give --data.encoding {theirs}"
+        )
     if (by_color == UNKNOWN).any():
-        if moved.sum() < CHANCE:
-            return StoredMask(indices)
-        if theirs:
-            raise MaskError(
-                "colours", f"its palette is that of the order {theirs}: give --data.encoding {theirs}"
-            )
         strange = tuple(colors[by_color == UNKNOWN][0].tolist())
         raise MaskError(
             "colours",

@@ -50,6 +50,11 @@ BUILT_IN = ("celebamask", "lapa", "face-synthetics", "coarse")
 _NAME = re.compile(r"[A-Za-z][\w-]*", re.ASCII)
 
 
+_OTHER = {"left": "right", "right": "left", "l": "r", "r": "l"}
+_SIDE = re.compile(r"(?<![a-z])(left|right|l|r)(?![a-z])")
+"""The word in a label's name that says its side."""
+
+
 @dataclass(frozen=True)
 class Label:
     """One class: its name, its colour (R, G, B) and the roles that it covers."""
@@ -111,6 +116,14 @@ class LabelSet:
                 raise InputError(
                     f"{where}: {' and '.join(names)} are left and right: name them in pairs, or they would "
                     "not change places in a mirrored picture"
+                )
+
+        for name in self.names:
+            other = _SIDE.sub(lambda side: _OTHER[side[0]], name)
+            if other != name and other in self.names and name not in in_pairs:
+                raise InputError(
+                    f"{where}: {name} and {other} are left and right by their names: name them in pairs, or "
+                    "they would not change places in a mirrored picture"
                 )
 
     @staticmethod

@@ -67,7 +67,7 @@ def read_given(content: bytes, path: Path) -> dict[str, list[Numbers]]:
 def _from_csv(text: str) -> Iterator[tuple[int, str, list[Any]]]:
     for number, row in enumerate(csv.reader(text.splitlines()), start=1):
         values = [value.strip() for value in row]
-        if not any(values) or (number == 1 and not _is_number(values[1] if len(values) > 1 else "x")):
+        if not any(values) or (number == 1 and not any(map(_is_number, values[1:]))):
             continue  # an empty line, or the columns' names
         yield number, values[0], [values[1:]]
 
@@ -103,6 +103,8 @@ def numbers_of(face: Any) -> Numbers:
         )
     if len(numbers) == 4 and not (numbers[0] < numbers[2] and numbers[1] < numbers[3]):
         raise ValueError(f"box {list(numbers)}: left, top, right, bottom")
+    if len(numbers) == 4 and max(numbers[2] - numbers[0], numbers[3] - numbers[1]) < 2:
+        raise ValueError(f"box {list(numbers)}: is smaller than 2 pixels; its numbers are pixels, not shares")
     if len(numbers) == 10 and _frame_of_points(numbers)[0, 2] < 1:
         raise ValueError(f"points {list(numbers)}: eyes and mouth lie on one spot")
     return numbers

@@ -24,6 +24,7 @@ from lisa.data.doctor.duplicates import near_pairs
 from lisa.data.doctor.examination import Examination, Finding, examine
 from lisa.data.folders import has_split, match_files, split_folders
 from lisa.data.orientation import UNDECIDED, settle_orientations
+from lisa.data.pairs import IMAGE_SUFFIXES
 from lisa.data.parallel import parallel_map
 from lisa.data.source import FolderFlags
 from lisa.errors import InputError, one_line_errors
@@ -115,6 +116,11 @@ def diagnose(root: Path, encoding: Encoding = OWN_IDS, workers: int | None = Non
         split_folders(root, SPLITS[0])  # raises, and says where it looked
     seen: dict[str, list[Examination]] = {}
     matched = {split: match_files(root, split, encoding) for split in splits}
+    for split, (pairs, misfits) in matched.items():
+        if not pairs and not misfits:
+            folder, _ = split_folders(root, split)
+            suffixes = ", ".join(IMAGE_SUFFIXES)
+            raise InputError(f"{folder}: no pictures ({suffixes}) in it; subfolders are not read")
     settled = {split: settle_orientations(pairs) for split, (pairs, _) in matched.items()}
     jobs = [pair for pairs, _ in settled.values() for pair in pairs]
     results = parallel_map(examine, jobs, "examining faces", workers)

@@ -212,6 +212,15 @@ def test_other_formats_lie_beside_it(
     assert "training pictures are not here: drawn faces say how large" in said
 
 
+def test_neither_the_checkpoint_nor_a_folder_is_written_over(checkpoint: Path, tmp_path: Path) -> None:
+    before = checkpoint.read_bytes()
+    with pytest.raises(InputError, match="is the checkpoint, whose weights would be lost"):
+        export(checkpoint, checkpoint.parent / "." / checkpoint.name)
+    assert checkpoint.read_bytes() == before
+    with pytest.raises(InputError, match="it is a folder"):
+        export(checkpoint, tmp_path)
+
+
 @pytest.mark.parametrize("also", [(), ("--also", "onnx")])
 def test_a_name_of_another_format_is_refused(
     also: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

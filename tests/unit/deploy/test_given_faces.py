@@ -122,6 +122,8 @@ def test_a_poor_box_is_pulled_into_place(model: Path, tmp_path: Path):
         pytest.param("a.csv", 'photo.png,"' + "1" * 140_000, "larger than field limit", id="open quote"),
         pytest.param("a.jsonl", "[" * 100_000, "recursion", id="deep"),
         ("a.jsonl", "", "names no picture"),
+        ("a.jsonl", '{"picture": "photo.png", "box": [0.1, 0.3, 0.33, 0.74]}', "pixels, not shares"),
+        ("a.csv", "photo.png,8O,15,30,37\nphoto.png,5,5,40,30", "line 1 or after it: could not convert"),
     ],
 )
 def test_a_file_with_missing_points_is_one_line(
@@ -148,6 +150,16 @@ def test_a_picture_that_the_file_does_not_name_fails_alone(model: Path, tmp_path
     failed = json.loads((tmp_path / "out/report.json").read_text())["failed"]
     assert list(failed.values()) == ["the file of --faces does not name it"]
     assert (tmp_path / "out/photo.png").exists()
+
+
+@pytest.mark.parametrize("box", ["3000,3000,3400,3400", "200,-900,400,-700"])
+def test_a_face_beside_the_picture_fails_alone(box: str, model: Path, tmp_path: Path):
+    """A list that was made on the larger original: all would be background."""
+    source = save(tmp_path / "in", photo=scene(600, 400, WHERE))
+    (tmp_path / "boxes.csv").write_text(f"photo.png,{box}\n")
+    assert parse(model, source, tmp_path / "out", "--faces", str(tmp_path / "boxes.csv")) == 1
+    failed = json.loads((tmp_path / "out/report.json").read_text())["failed"]
+    assert "lies outside of its 600x400 pixels" in next(iter(failed.values()))
 
 
 def test_a_box_ends_where_the_picture_ends(model: Path, tmp_path: Path):

@@ -5,8 +5,10 @@ import os
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from deploy_helpers import files, parse, write_faces
+from PIL import Image
 
 from deploy.predictor.inputs import find_pictures
 
@@ -53,6 +55,27 @@ def test_maps_of_another_picture_of_the_same_name_do_not_count(
     assert "0 done, 1 done before" in capsys.readouterr().out
     assert parse(model, tmp_path / "b", tmp_path / "out", "--overwrite") == 0
     assert "1 done, 0 done before" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("kind", ["a picture of the user's", "a map corrected by hand", "no picture"])
+def test_what_came_into_the_folder_since_is_not_lost(
+    kind: str, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_faces(tmp_path / "in", 1)
+    assert parse(model, tmp_path / "in", tmp_path / "out") == 0
+    path = tmp_path / "out/face0.png"
+    if kind == "a map corrected by hand":
+        Image.fromarray(np.asarray(Image.open(path))).save(path)
+    elif kind == "no picture":
+        path.write_text("mine")
+    else:
+        Image.new("RGB", (9, 9), "red").save(path)
+    mine = path.read_bytes()
+    assert parse(model, tmp_path / "in", tmp_path / "out", "--overlay") == 2
+    assert "face0.png is there, and no predictor left it so" in capsys.readouterr().err
+    assert path.read_bytes() == mine
+    assert parse(model, tmp_path / "in", tmp_path / "out", "--overlay", "--overwrite") == 0
+    assert path.read_bytes() != mine
 
 
 def test_one_predictor_writes_into_a_folder(

@@ -25,3 +25,17 @@ def test_the_published_file_is_evaluated_as_the_authors(
     record = json.loads((tmp_path / "val.json").read_text())
     assert record["origin"] == PUBLISHED
     assert 0 <= record["miou"] <= 1
+
+
+def test_the_checkpoint_is_not_written_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    path = write_published(tmp_path / "best_model.pth")
+    before = path.read_bytes()
+    words = ["--checkpoint", str(path), "--data", "x", "--output", str(path)]
+    monkeypatch.setattr("sys.argv", ["evaluate", *words])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 2
+    assert "is the checkpoint" in " ".join(capsys.readouterr().err.split())
+    assert path.read_bytes() == before

@@ -63,6 +63,17 @@ def faces_with(root: Path, split: str, names: tuple[str, ...]) -> list[str]:
     ]
 
 
+@pytest.mark.parametrize("depth", ["", "p1"])
+def test_a_split_without_pictures_is_no_clean_one(depth: str, tmp_path: Path):
+    """Say, a folder for each person: nothing was looked at."""
+    for kind in ("images", "masks"):
+        (tmp_path / "train" / kind / depth).mkdir(parents=True)
+        if depth:
+            save_ids(np.ones((9, 9), np.uint8), tmp_path / "train" / kind / depth / "a.png")
+    with pytest.raises(InputError, match=r"train/images: no pictures \(.*subfolders are not read"):
+        diagnose(tmp_path)
+
+
 def test_clean_synthetic_data_gives_no_finding(clean: Path):
     diagnosis = diagnose(clean)
     assert found(diagnosis) == set()

@@ -12,7 +12,7 @@ from PIL import Image
 
 from lisa.data.mask_formats import MaskError, StoredMask, read_stored, to_ours
 from lisa.data.synthetic import draw_face
-from lisa.labels import PALETTE
+from lisa.labels import PALETTE, read_label_set
 
 THEIRS = encoding(FACE_PARSING)
 COLORS = np.array(PALETTE, np.uint8).reshape(-1, 3)
@@ -59,6 +59,16 @@ READ: dict[str, Callable[[np.ndarray], Image.Image]] = {
     ),
     "ids and alpha": lambda ids: Image.fromarray(np.stack([ids] * 3 + [np.full_like(ids, 255)], -1)),
 }
+
+
+@pytest.mark.parametrize("name", ["coarse", "lapa"])
+def test_masks_of_another_built_in_set_are_not_read_by_the_colours_that_both_have(name: str, tmp_path: Path):
+    """coarse's facial parts have the colour of our mouth, lapa's background hides our neck."""
+    theirs = read_label_set(name)
+    own = np.arange(len(theirs), dtype=np.uint8).repeat(8).reshape(-1, 8)
+    with_palette(own, np.array(theirs.palette, np.uint8).reshape(-1, 3)).save(tmp_path / "x.png")
+    with pytest.raises(MaskError, match=f"that of the order {name}: give --data.encoding {name}"):
+        read_stored(tmp_path / "x.png")
 
 
 @pytest.mark.parametrize("kind", READ)

@@ -125,6 +125,24 @@ def test_both_sides_of_a_part_are_a_pair(part: str):
         LabelSet.from_dict(eyes(labels=labels, pairs=[]), "mine.toml")
 
 
+@pytest.mark.parametrize(
+    ("one", "other"), [("left_eye", "right_eye"), ("l_hand", "r_hand"), ("glove_left", "glove_right")]
+)
+def test_sides_by_name_alone_are_a_pair_too(one: str, other: str):
+    """A mirrored picture would teach each as the other."""
+    labels = {name: {"color": [0, 0, index]} for index, name in enumerate(("rest", one, other))}
+    assert LabelSet.from_dict(eyes(labels=labels, pairs=[[one, other]]), "mine.toml").flipped_ids == (0, 2, 1)
+    with pytest.raises(InputError, match=f"{one} and {other} are left and right by their names"):
+        LabelSet.from_dict(eyes(labels=labels, pairs=[]), "mine.toml")
+
+
+def test_a_side_without_its_other_needs_no_pair():
+    labels = {
+        name: {"color": [0, 0, index]} for index, name in enumerate(("rest", "ear_r", "u_lip", "l_lip"))
+    }
+    assert LabelSet.from_dict(eyes(labels=labels, pairs=[]), "mine.toml").flipped_ids == (0, 1, 2, 3)
+
+
 @pytest.mark.parametrize(("change", "message"), FAULTS)
 def test_a_bad_set_is_one_line(change: dict[str, Any], message: str):
     with pytest.raises(InputError, match=re.escape(message)) as raised:
