@@ -49,7 +49,9 @@ def lock_folder(folder: Path) -> IO[str]:
 
 
 def require_lock_of(folder: Path, host: str, pid: int) -> None:
-    """Waits until this host sees the lock that a process, here or on another host, holds on the folder.
+    """Waits until this host sees the lock that another process, here or on another host, holds on the folder.
+
+    Not for the holder itself, whose lock ends as soon as it closes the file anywhere.
 
     Raises:
         InputError: it does not see it, for its folder is another one.

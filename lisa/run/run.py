@@ -75,8 +75,11 @@ class Run:
             stack.callback(self.folder.close)
             self._world.fail_together(lambda: self.folder.open(self._resume) if self._world.is_main else None)
             holder = self._world.all_gather((platform.node(), os.getpid()))[0]
-            # With a disk of its own, a host would begin anew where the others go on.
-            self._world.fail_together_patiently(lambda: require_lock_of(self.folder.path, *holder))
+            # With a disk of its own, a host would begin anew where the others go on. Rank 0 itself must not
+            # look: to close the file again would give its lock back.
+            self._world.fail_together_patiently(
+                lambda: None if self._world.is_main else require_lock_of(self.folder.path, *holder)
+            )
             stream = stack.enter_context(rank_log(self.folder.path, self._world))
             stack.callback(self._world.watch, None)
             self._world.watch(stream)

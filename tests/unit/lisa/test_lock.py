@@ -60,6 +60,14 @@ def test_a_host_whose_folder_is_another_one_is_told(
         require_lock_of(tmp_path, "a", 7)
 
 
+def test_a_run_keeps_its_lock(tmp_path: Path):
+    """A look into the lock file by its own process would give it back."""
+    with Run(Config(output=str(tmp_path)), World(), resume=False):
+        other = [sys.executable, "-c", HOLD, str(tmp_path)]
+        tried = subprocess.run(other, capture_output=True, text=True, timeout=60, check=False)
+    assert "trains into it" in tried.stderr
+
+
 def test_ranks_of_a_run_look_for_rank_0s_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("lisa.lock.SEEN_SECONDS", 0.1)
     world = World(rank=1, world_size=2)
