@@ -39,6 +39,8 @@ def _draw_wall(canvas: Canvas, colors: Colors, rng: np.random.Generator) -> None
     if draw < 0.45:
         level = rng.uniform(0.85, 1.1) if draw < 0.2 else rng.uniform(0, 0.12) if draw < 0.3 else rng.random()
         base = np.full(3, level, np.float32) + rng.normal(0, 0.03, 3).astype(np.float32)
+    if rng.random() < 0.1:  # hair before it is told by its strands alone
+        base = other = np.clip(colors[1] * rng.uniform(0.5, 1.3) + rng.normal(0, 0.03, 3), 0, 1)
     turn = rng.uniform(0, 2 * np.pi)
     ramp = (canvas.x - 0.5) * np.cos(turn) + (canvas.y - 0.5) * np.sin(turn)
     steep = rng.uniform(0.5, 12) if rng.random() < 0.3 else rng.uniform(0, 1)

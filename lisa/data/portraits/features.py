@@ -37,7 +37,7 @@ def _draw_eye(
     canvas.paint(white, WHITE * (0.35 + 0.6 * float(look.skin.max())))
     if labelled:  # people who label masks leave out the lashes, and with them the eyeball's edge
         middle = np.array((x, y - 0.15 * opening))
-        inside = middle + (smooth([inner, *upper, outer, *lower]) - middle) * (0.98, 0.93)
+        inside = middle + (smooth([inner, *upper, outer, *lower]) - middle) * (0.99, 0.97)
         canvas.claim(canvas.cover(pose.surface(inside)), _eye(side))
     center = np.array((x + gaze[0], y - opening * 0.12 + np.clip(gaze[1], -0.004, 0.004)))
     radius = 0.021
@@ -106,7 +106,7 @@ def draw_nose(canvas: Canvas, pose: Pose, look: Look, rng: np.random.Generator) 
     wide, tip = rng.uniform(0.063, 0.098), rng.uniform(0.04, 0.066)
     bridge = rng.uniform(0.019, 0.038)
     profile = [
-        (bridge * 0.9, -0.129),
+        (bridge * 0.9, -0.133),
         (bridge, -0.08),
         (bridge * 1.2 + 0.012, -0.01),
         (wide, tip - 0.034),

@@ -149,6 +149,6 @@ def draw_face(
     dark = 1 - look.contrast * rng.uniform(0, 0.6) * np.array((0.9, 1, 1))
     canvas.lit(canvas.cover(moved(edge, *fall.tolist())), dark)
     canvas.paint(face, skin, "skin")
-    low = canvas.cover(moved(edge, 0, float(rng.uniform(0.003, 0.016))))
+    low = canvas.cover(moved(edge, 0, float(rng.uniform(0.0, 0.011))))
     canvas.claim(low, "skin", spare=NOT_NECK)
     return face

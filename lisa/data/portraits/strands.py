@@ -10,7 +10,7 @@ from lisa.data.portraits.haircut import Haircut
 from lisa.data.portraits.look import Look, pick_hair
 from lisa.data.portraits.pose import Pose
 
-CLAIMED = 0.4
+CLAIMED = 0.3
 """Cover from which a pixel is labelled hair: people who label masks count translucent strands in."""
 
 
