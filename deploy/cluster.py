@@ -30,10 +30,17 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
-from deploy.predictor.command import GPU_BATCH, MAX_GPU_STREAMS, conclude, notes_of, say, settings_of
+from deploy.predictor.command import (
+    GPU_BATCH,
+    MAX_GPU_STREAMS,
+    conclude,
+    goes_on_from_here,
+    notes_of,
+    say,
+    settings_of,
+)
 from deploy.predictor.errors import CannotStartError
 from deploy.predictor.files import (
-    SETTINGS_FILE,
     TEMPORARY,
     goes_on,
     printable,
@@ -42,11 +49,18 @@ from deploy.predictor.files import (
     refuse_replacing,
     sole_writer,
 )
-from deploy.predictor.inputs import SUFFIXES, Job, find_in_folder, is_left_alone, name_outputs
+from deploy.predictor.inputs import (
+    SETTINGS_FILE,
+    SUFFIXES,
+    Job,
+    find_in_folder,
+    is_left_alone,
+    name_outputs,
+)
 from deploy.predictor.machine import keep_freed_memory
 from deploy.predictor.model import ExportedModel, check_sha256, read_metadata
 from deploy.predictor.onnx_files import is_onnx
-from deploy.predictor.options import automatic, common_options
+from deploy.predictor.options import automatic, common_options, named
 from deploy.predictor.outputs import FACES, refuse_anothers
 from deploy.predictor.photo_options import faces_of, join_faces, open_photos, settle_faces
 from deploy.predictor.streams import Batches, Outcome, Report, run
@@ -112,8 +126,8 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("--model", type=Path, required=True, help="file made by deploy.export")
-    add("--input", required=True, help="folder of pictures: a path, s3://bucket/folder, ...")
-    add("--output", required=True, help="folder for the label maps")
+    add("--input", required=True, type=named, help="folder of pictures: a path, s3://bucket/folder, ...")
+    add("--output", required=True, type=named, help="folder for the label maps")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto: GPUs if the cluster has any")
     add("--precision", choices=("fp32", "tf32", "bf16"), default="fp32", help="fp32: training's labels")
     add("--workers", type=automatic, default=0, help="actors; auto: one per GPU, or else per core")
@@ -133,7 +147,12 @@ def find_pictures(source: Store, target: Store, note: Callable[[str], object]) -
                 raise CannotStartError(f"{source.label}: no such folder")
             found = find_in_folder(Path(source.root), Path(target.root) if same else None, note)
     else:
-        names = [name for name in source.names() if posixpath.splitext(name)[1].lower() in SUFFIXES]
+        names = source.names()
+        made = [f"{posixpath.dirname(name)}/" for name in names if name.endswith(f"/{SETTINGS_FILE}")]
+        if made:
+            note(f"left alone, being the outputs of earlier runs: {', '.join(made)}")
+        names = [name for name in names if posixpath.splitext(name)[1].lower() in SUFFIXES]
+        names = [name for name in names if not name.startswith(tuple(made))]
         paths = [source.path(name) for name in names if not any(map(is_left_alone, name.split("/")))]
         inside = same and target.root.startswith(f"{source.root.rstrip('/')}/")
         found = [Path(path) for path in paths if not (inside and path.startswith(f"{target.root}/"))]
@@ -258,7 +277,7 @@ def _predict(
     outputs = [writer.outputs(job) for job in jobs]
     done = done_before(target, settings, [*outputs, notes_of(options)], options.overwrite)
     todo = [job for job, names in zip(jobs, outputs, strict=True) if not done.issuperset(names)]
-    report = Report(total=len(jobs), skipped=len(jobs) - len(todo))
+    report = Report(total=len(jobs), skipped=len(jobs) - len(todo), again=goes_on_from_here(options))
     report.advice = options.advice
     if todo:
         ExportedModel(options.model, torch.device("cpu"), options.precision)  # damaged: better said here
@@ -317,6 +336,11 @@ def main(argv: list[str] | None = None) -> int:
         report = predict_folder(options, console)
     except CannotStartError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
+        return 2
+    except PermissionError as error:  # as in the predictor
+        if error.filename is None:
+            raise
+        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr, flush=True)
         return 2
     except KeyboardInterrupt:
         return 130

@@ -64,3 +64,8 @@ def one_line_errors() -> Generator[None]:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         raise SystemExit(error.exit_code) from None
+    except PermissionError as error:  # asking whether a file is there may already be forbidden
+        if error.filename is None:
+            raise
+        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr, flush=True)
+        raise SystemExit(ExitCode.BAD_INPUT) from None

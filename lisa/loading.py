@@ -22,6 +22,7 @@ from PIL import Image
 from torch import Tensor
 
 from lisa.data.exif import open_picture
+from lisa.data.heif import no_format
 from lisa.data.pictures import upright_rgb
 from lisa.errors import InputError
 from lisa.evaluation.float32 import ieee_float32
@@ -269,7 +270,7 @@ def _decoded(picture: str | PathLike[str] | Image.Image) -> NDArray[np.uint8]:
             with open_picture(Path(picture)) as stored:
                 pixels = np.asarray(upright_rgb(stored))
     except Image.UnidentifiedImageError:
-        raise InputError(f"{name}: no picture format that Pillow reads here") from None
+        raise InputError(f"{name}: {no_format(Path(name))}") from None
     except Exception as error:  # decoders raise what they like on damaged files: SyntaxError, struct.error...
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise InputError(f"{name}: {reason}") from None

@@ -21,7 +21,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from .console import say
 from .errors import CannotStartError, DeviceLostError
 from .files import (
-    SETTINGS_FILE,
     claim,
     prepare_output,
     printable,
@@ -32,7 +31,7 @@ from .files import (
     write_whole,
 )
 from .gallery import GALLERY, write_gallery
-from .inputs import Job, find_pictures
+from .inputs import SETTINGS_FILE, Job, find_pictures
 from .machine import choose_devices, choose_precision, cores, keep_freed_memory
 from .model import ExportedModel, check_sha256, read_metadata
 from .onnx_files import choose_runtime, is_onnx, settle_for_onnx
@@ -130,6 +129,11 @@ def notes_of(options: argparse.Namespace) -> list[str]:
     return [name for name, wanted in asked.items() if wanted]
 
 
+def goes_on_from_here(options: argparse.Namespace) -> str:
+    """What to do after an end before its time: a second --overwrite would begin anew."""
+    return f"the same command{' without --overwrite' if options.overwrite else ''} goes on from here"
+
+
 def predict(options: argparse.Namespace, console: Console) -> Report:
     """The whole run. Raises CannotStartError."""
     digest = check_sha256(options.model, options.sha256)
@@ -183,7 +187,7 @@ def _predict(
     settings = settings_of(options, writer, digest, choose_precision(options.precision, devices[0]))
     since = claim(options.output, settings, options.overwrite, lambda text: say(text, console))
     todo = [job for job in jobs if not already_done(writer, job, since)]
-    report = Report(total=len(jobs), skipped=len(jobs) - len(todo))
+    report = Report(total=len(jobs), skipped=len(jobs) - len(todo), again=goes_on_from_here(options))
     report.advice = options.advice
     if todo:
         count = count_streams(options.workers, devices, len(todo))
@@ -245,7 +249,7 @@ def _drive(streams: list[Stream], batches: Batches, report: Report, total: int, 
 
             report.split = run(streams, batches, note)
     except DeviceLostError as error:
-        report.failed["device"] = str(error)
+        report.failed["device"] = f"{error}; {report.again}"
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -279,7 +283,7 @@ def summarise(report: Report, console: Console) -> None:
             console,
         )
     if report.interrupted:
-        console.print("interrupted: the same command goes on from here")
+        console.print(f"interrupted: {report.again}")
 
 
 def main(argv: list[str] | None = None, default_model: Callable[[], Path] | None = None) -> int:
@@ -295,6 +299,11 @@ def main(argv: list[str] | None = None, default_model: Callable[[], Path] | None
         report = predict(options, console)
     except CannotStartError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
+        return 2
+    except PermissionError as error:  # asking whether a file is there may already be forbidden
+        if error.filename is None:
+            raise
+        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr, flush=True)
         return 2
     except KeyboardInterrupt:
         return 130

@@ -11,15 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from .errors import CannotStartError
-from .inputs import Job
+from .inputs import SETTINGS_FILE, Job
 
 if sys.platform != "win32":
     import fcntl
 
 TEMPORARY = ".predict-tmp-"
-
-SETTINGS_FILE = ".predict.json"
-"""In the output folder: what made its outputs. Those older than this file are of other settings."""
 
 FAILED = "failed"
 """In a video's note: it was not done whole."""

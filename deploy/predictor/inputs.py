@@ -24,6 +24,9 @@ SYSTEM_FOLDERS = {
 }
 """What operating systems and network drives leave among pictures: previews, leftovers, deleted files."""
 
+SETTINGS_FILE = ".predict.json"
+"""In an output folder: what made its outputs. Those older than this file are of other settings."""
+
 
 def is_left_alone(name: str) -> bool:
     """Hidden files and folders (macOS's ._x.jpg, phones' trashed pictures), and systems' own folders."""
@@ -70,7 +73,8 @@ def find_pictures(source: str, output: Path, note: Callable[[str], object] = lam
 def find_in_folder(root: Path, output: Path | None, note: Callable[[str], object]) -> list[Path]:
     """The pictures in and below a folder, sorted, and what only looks like one.
 
-    That is a folder with a picture's ending, and one that can't be read. The output folder is not entered.
+    That is a folder with a picture's ending, and one that can't be read. The output folder and those of
+    earlier runs are not entered.
     """
     walk = Walk(root, output)
     found = [path for path in walk.files() if path.suffix.lower() in SUFFIXES]
@@ -86,7 +90,8 @@ def _matches(pattern: str, output: Path, note: Callable[[str], object]) -> list[
         found = [Path(name) for name in sorted(glob.glob(pattern))]  # noqa: PTH207
         if output.resolve() in (fixed.resolve(), *fixed.resolve().parents):
             return found
-        return [path for path in found if output.resolve() not in path.resolve().parents]
+        apart = [path for path in found if not _is_output(path, fixed)]
+        return [path for path in apart if output.resolve() not in path.resolve().parents]
     if not fixed.is_dir():
         return []
     steps = parts[len(fixed.parts) :]
@@ -94,6 +99,12 @@ def _matches(pattern: str, output: Path, note: Callable[[str], object]) -> list[
     found = [path for path in walk.files() if _fits(path.parts[len(fixed.parts) :], steps)]
     walk.tell(note)
     return sorted([*found, *walk.unreadable])
+
+
+def _is_output(path: Path, below: Path) -> bool:
+    """Whether an earlier run wrote into a folder between a file and the folder where its pattern begins."""
+    between = itertools.takewhile(lambda folder: folder != below, path.parents)
+    return any(os.path.lexists(folder / SETTINGS_FILE) for folder in between)
 
 
 def _fits(parts: tuple[str, ...], steps: tuple[str, ...]) -> bool:
@@ -119,6 +130,7 @@ class Walk:
     followed: list[Path] = field(default_factory=list)
     skipped: list[Path] = field(default_factory=list)
     left_alone: list[Path] = field(default_factory=list)
+    outputs: list[Path] = field(default_factory=list)
     unreadable: list[Path] = field(default_factory=list)
 
     def files(self) -> list[Path]:
@@ -136,13 +148,18 @@ class Walk:
                 continue
             closed.add(_identity(folder))
             try:
-                with os.scandir(folder) as entries:
-                    for entry in sorted(entries, key=lambda entry: entry.name):
-                        self._sort(entry, folders, links, found)
+                with os.scandir(folder) as scanned:
+                    entries = sorted(scanned, key=lambda entry: entry.name)
             except PermissionError:
                 if folder == self.root:
                     raise
                 self.unreadable.append(folder)  # reading it as a picture fails too: the report will say why
+                continue
+            if folder != self.root and any(entry.name == SETTINGS_FILE for entry in entries):
+                self.outputs.append(folder)
+                continue
+            for entry in entries:
+                self._sort(entry, folders, links, found)
         return found
 
     def _sort(
@@ -161,11 +178,12 @@ class Walk:
             found.append(path)
 
     def tell(self, note: Callable[[str], object]) -> None:
-        """What a user would want to know, in up to three lines."""
+        """What a user would want to know, in up to four lines."""
         for text, paths in (
             ("linked folders followed", self.followed),
             ("linked folders not followed, being visited already or endless", self.skipped),
             ("left alone, being hidden or a system's own", self.left_alone),
+            ("left alone, being the outputs of earlier runs", self.outputs),
         ):
             if paths:
                 names = [os.path.relpath(path, self.root) for path in paths[:3]] + ["..."] * (len(paths) > 3)

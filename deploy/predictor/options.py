@@ -35,6 +35,18 @@ def share(text: str) -> float:
     raise argparse.ArgumentTypeError(f"{text!r} is not from 0 to below 1")
 
 
+def named(text: str) -> str:
+    """An argument that names something: an empty one, of a variable that is not set, would be this folder."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("empty; . is the current folder")
+    return text
+
+
+def folder(text: str) -> Path:
+    """A path that is named."""
+    return Path(named(text))
+
+
 def arguments(argv: list[str] | None, needs_model: bool = True) -> argparse.Namespace:
     """The command line; the model is None where none is given and none is needed."""
     parser = argparse.ArgumentParser(
@@ -49,9 +61,10 @@ def arguments(argv: list[str] | None, needs_model: bool = True) -> argparse.Name
     add(
         "--input",
         required=True,
+        type=named,
         help="folder, picture, quoted pattern, .txt file with a path per line, or one video (needs PyAV)",
     )
-    add("--output", type=Path, required=True, help="folder for the label maps")
+    add("--output", type=folder, required=True, help="folder for the label maps")
     add(
         "--steady",
         type=share,

@@ -12,6 +12,17 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from .errors import BadPictureError
 
+try:
+    from pillow_heif import register_heif_opener
+except ModuleNotFoundError:
+    READS_HEIF = False
+else:
+    register_heif_opener()
+    READS_HEIF = True
+
+HEIF = (".heic", ".heif")
+"""Pictures as phones write them: Pillow reads them where pillow-heif is installed."""
+
 Pixels = NDArray[np.uint8]
 """(H,W,3) RGB, or (H,W) class ids."""
 
@@ -43,6 +54,8 @@ def read_picture(source: Path | BinaryIO, max_pixels: int = MAX_PIXELS) -> Pixel
     except BadPictureError:
         raise
     except Image.UnidentifiedImageError:
+        if isinstance(source, Path) and source.suffix.lower() in HEIF and not READS_HEIF:
+            raise BadPictureError("HEIC needs pillow-heif: pip install pillow-heif") from None
         raise BadPictureError("no picture format that Pillow reads here") from None
     except OSError as error:
         raise BadPictureError(error.strerror or str(error)) from None

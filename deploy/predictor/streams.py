@@ -68,6 +68,8 @@ class Report:
     seconds: float = 0.0
     split: Seconds = field(default_factory=Seconds)
     interrupted: bool = False
+    again: str = ""
+    """What the same command does after an end before its time."""
     aligned: int = 0
     """Pictures done as one frame that a face fills."""
     photos: int = 0
@@ -218,7 +220,7 @@ class Stream:
         if is_out_of_memory(error):
             return "network: out of memory"
         if not device_answers(self.model.device):
-            raise DeviceLostError(f"{first_line(error)}; the same command goes on from here") from None
+            raise DeviceLostError(first_line(error)) from None
         return f"network: {first_line(error)}"
 
     def _failed(self, group: list[tuple[Job, Pixels]], reason: str, seconds: Seconds) -> Iterator[Outcome]:

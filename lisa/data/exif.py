@@ -11,6 +11,7 @@ import numpy as np
 from PIL import ExifTags, Image
 from PIL.Image import Transpose
 
+from lisa.data import heif
 from lisa.labels import LabelSet
 from lisa.labels.celebamask import CELEBAMASK
 
@@ -38,6 +39,8 @@ UNREADABLE = (
     *(RuntimeError, MemoryError, struct.error, zlib.error, Image.DecompressionBombError),
 )
 """What Pillow and its decoders raise for damaged files. Who catches it leaves ``decode`` to say why."""
+
+heif.register()
 
 _APP1, _START_OF_SCAN = 0xFFE1, 0xFFDA
 _PNG_MAY_HOLD_EXIF = (b"eXIf", b"iTXt", b"tEXt", b"zTXt")

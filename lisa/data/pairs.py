@@ -7,6 +7,7 @@ from typing import NamedTuple, TypeVar
 from PIL import Image
 
 from lisa.data.exif import UPRIGHT, open_picture, turned
+from lisa.data.heif import no_format
 from lisa.data.mask_formats import MaskError, StoredMask, read_stored, to_ours
 from lisa.data.pictures import upright_rgb
 from lisa.errors import InputError
@@ -123,5 +124,7 @@ def _read(path: Path, read: Callable[[], T]) -> T:
         return read()
     except MaskError as fault:
         raise PairError(path, fault.kind, str(fault)) from fault
+    except Image.UnidentifiedImageError as error:
+        raise PairError(path, "unreadable", no_format(path)) from error
     except Exception as error:  # Pillow's decoders say no in a dozen ways
         raise PairError(path, "unreadable", str(error) or type(error).__name__) from error

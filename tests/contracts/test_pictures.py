@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from deploy.predictor import pictures
+from deploy.predictor.errors import BadPictureError
 from deploy.predictor.inputs import SUFFIXES
 from deploy.predictor.pictures import read_picture
+from lisa.data import heif
 from lisa.data.pairs import IMAGE_SUFFIXES, read_image
 from lisa.data.synthetic import draw_face
 
@@ -56,3 +59,27 @@ def test_the_first_frame_of_an_animation_is_read(tmp_path: Path):
     frames = [Image.fromarray(draw_face(seed, 64)[0]) for seed in range(2)]
     frames[0].save(tmp_path / "x.gif", save_all=True, append_images=frames[1:])
     assert np.array_equal(np.asarray(read_image(tmp_path / "x.gif")), read_picture(tmp_path / "x.gif"))
+
+
+def test_phones_pictures_are_read_upright(tmp_path: Path):
+    stored = np.zeros((48, 64, 3), np.uint8)
+    stored[:, :32] = 200  # the left half: the upper one, once a phone that was held upright is heeded
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(stored).save(tmp_path / "x.heic", format="HEIF", quality=95, exif=exif.tobytes())
+    read = np.asarray(read_image(tmp_path / "x.heic"))
+    assert np.array_equal(read, read_picture(tmp_path / "x.heic"))
+    assert read.shape == (64, 48, 3)
+    assert read[:28].min() > 180
+    assert read[36:].max() < 20
+
+
+def test_phones_pictures_without_their_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "x.heic").write_bytes(b"")
+    assert heif.no_format(tmp_path / "x.heic").startswith("no picture format")
+    monkeypatch.setattr(Image, "registered_extensions", dict)
+    assert heif.no_format(tmp_path / "x.heic") == "HEIC needs pillow-heif: pip install pillow-heif"
+    assert heif.no_format(tmp_path / "x.jpg").startswith("no picture format")
+    monkeypatch.setattr(pictures, "READS_HEIF", False)
+    with pytest.raises(BadPictureError, match="pip install pillow-heif"):
+        read_picture(tmp_path / "x.heic")

@@ -134,10 +134,13 @@ def test_both_predictors_find_the_same_pictures(tmp_path: Path) -> None:
 
 def test_droppings_in_buckets_are_left_alone() -> None:
     source = Store("--input", "memory://photos")
-    for name in ("a/x.jpg", "a/._x.jpg", "__MACOSX/a/x.jpg", ".trash/x.jpg", "notes.txt"):
+    names = ("a/x.jpg", "a/._x.jpg", "__MACOSX/a/x.jpg", ".trash/x.jpg", "notes.txt")
+    for name in (*names, "parsed/.predict.json", "parsed/x.png", "parsed/overlay/x.jpg"):
         source.write(name, b"")
-    found = find_pictures(source, Store("--output", "memory://elsewhere"), print)
+    notes: list[str] = []
+    found = find_pictures(source, Store("--output", "memory://elsewhere"), notes.append)
     assert [job.name for job in found] == ["a/x"]
+    assert notes == ["left alone, being the outputs of earlier runs: parsed/"]
 
 
 def test_a_gpu_has_its_share_of_the_cores() -> None:

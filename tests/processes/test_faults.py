@@ -161,7 +161,7 @@ def test_nan_on_one_rank_is_skipped_by_all_and_a_straggler_is_named(
 @pytest.mark.parametrize(
     ("fault", "said"),
     [
-        ("corrupt", r"{root}/train/images/\d+\.png: cannot identify image file"),
+        ("corrupt", r"{root}/train/images/\d+\.png: no picture format that Pillow reads"),
         ("bereave", r"a decoding process died \(process \d+: SIGKILL\).* --data.workers 0"),
     ],
     ids=["a picture lost in mid-epoch", "a decoding process killed while its rank computes"],

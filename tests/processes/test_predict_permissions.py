@@ -31,6 +31,37 @@ def without_roots_privilege() -> list[str]:
     return ["setpriv", "--inh-caps=-all", "--bounding-set=-dac_override,-dac_read_search"]
 
 
+FORBIDDEN = """
+import sys
+from deploy import predict
+
+model, inside = sys.argv[1:]
+for place in ("--model", "--input"):
+    options = {"--model": model, "--input": "in", "--output": "out", place: inside}
+    print(predict.main([word for pair in options.items() for word in pair]))
+"""
+
+
+@pytest.mark.slow
+def test_places_that_may_not_even_be_asked_for(model: Path, tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    closed.chmod(0)
+    try:
+        done = subprocess.run(
+            [*without_roots_privilege(), sys.executable, "-c", FORBIDDEN, str(model), str(closed / "x.ts")],
+            cwd=Path(predict.__file__).parents[1],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    finally:
+        closed.chmod(0o755)
+    assert done.stdout == "2\n2\n", done.stderr
+    assert all(line.startswith("error: ") for line in done.stderr.splitlines()), done.stderr
+    assert done.stderr.count(f"{closed}/x.ts: Permission denied") == 2
+
+
 @pytest.mark.slow
 def test_unreadable_and_unwritable_places(model: Path, tmp_path: Path) -> None:
     write_faces(tmp_path / "in", 1)

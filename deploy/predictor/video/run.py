@@ -18,7 +18,6 @@ from ..console import say
 from ..errors import CannotStartError, said
 from ..files import (
     FAILED,
-    SETTINGS_FILE,
     changed_at,
     claim,
     prepare_output,
@@ -29,7 +28,7 @@ from ..files import (
     whole_file,
     write_whole,
 )
-from ..inputs import Job
+from ..inputs import SETTINGS_FILE, Job
 from ..model import ExportedModel
 from ..outputs import OWN, Writer, blend, with_palette
 from ..photo_options import open_photos
@@ -64,7 +63,7 @@ def predict_video(
             return Report(total=1, skipped=1)
         _begin(options.output, note, settings)
         tracker = Tracker(model, open_photos(options, model, options.model), options.steady)
-        report = Report(unit="frames", advice=options.advice)
+        report = Report(unit="frames", advice=options.advice, again="the same command starts anew")
         start = time.perf_counter()
         try:
             _drive(film, tracker, _Outputs(film, targets, writer), report, console)

@@ -10,8 +10,10 @@ from encoding_helpers import encoding
 from PIL import Image
 
 from deploy.export import export
+from deploy.predictor.command import goes_on_from_here, main
 from deploy.predictor.inputs import find_pictures
 from deploy.predictor.model import ExportedModel
+from deploy.predictor.options import arguments
 from deploy.predictor.outputs import FACE_PARSING
 from deploy.predictor.pictures import from_frame, middle, read_picture, to_frame
 from lisa.labels import FLIPPED_IDS, IDS, PALETTE
@@ -242,3 +244,21 @@ def test_ordinary_logits_are_not_told(model: Path, tmp_path: Path) -> None:
     write_faces(tmp_path / "in", 2, (80, 60))
     assert parse(model, tmp_path / "in", tmp_path / "out") == 0
     assert json.loads((tmp_path / "out" / "report.json").read_text())["doubtful"] == {}
+
+
+@pytest.mark.parametrize("option", ["--input", "--output"])
+def test_an_empty_place_is_not_the_current_folder(
+    model: Path, faces: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str
+) -> None:
+    """Say, of a shell's variable that is not set."""
+    places = {"--input": str(faces), "--output": str(tmp_path / "out"), option: ""}
+    with pytest.raises(SystemExit):
+        main(["--model", str(model), *(word for pair in places.items() for word in pair)])
+    assert f"argument {option}: empty; . is the current folder" in capsys.readouterr().err
+
+
+def test_an_interrupted_overwrite_goes_on_without_it(model: Path) -> None:
+    command = ["--model", str(model), "--input", "in", "--output", "out"]
+    assert goes_on_from_here(arguments(command)) == "the same command goes on from here"
+    again = goes_on_from_here(arguments([*command, "--overwrite"]))
+    assert again == "the same command without --overwrite goes on from here"

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from deploy_helpers import face, files, parse, write_faces
 
+from deploy.predictor.errors import CannotStartError
 from deploy.predictor.inputs import find_pictures
 
 
@@ -135,3 +136,15 @@ def test_model_that_is_a_pipe_is_refused(tmp_path: Path, capsys: pytest.CaptureF
     os.mkfifo(tmp_path / "lisa.ts")
     assert parse(tmp_path / "lisa.ts", tmp_path / "in", tmp_path / "out") == 2
     assert "is a pipe" in capsys.readouterr().err
+
+
+def test_outputs_of_earlier_runs_are_no_photographs(tmp_path: Path) -> None:
+    touch(tmp_path, "in/a/x.jpg", "in/parsed/.predict.json", "in/parsed/x.png", "in/parsed/overlay/x.jpg")
+    names, notes = found(tmp_path / "in", tmp_path / "elsewhere")
+    assert names == ["a/x"]
+    assert notes == ["left alone, being the outputs of earlier runs: 1 (parsed)"]
+    for pattern in ("**/*.jpg", "*/*.jpg"):
+        assert found(f"{tmp_path}/in/{pattern}", tmp_path / "elsewhere")[0] == ["x"]
+    with pytest.raises(CannotStartError, match="no pictures there"):
+        found(f"{tmp_path}/in/*/overlay/*.jpg", tmp_path / "elsewhere")
+    assert found(tmp_path / "in" / "parsed", tmp_path / "elsewhere")[0] == ["overlay/x", "x"]  # as named

@@ -1,0 +1,23 @@
+"""HEIC, as phones write it: Pillow reads it where pillow-heif is installed (the extra ``heic``)."""
+
+from pathlib import Path
+
+from PIL import Image
+
+SUFFIXES = (".heic", ".heif")
+
+
+def register() -> None:
+    """Teaches Pillow the format, if it can be."""
+    try:
+        from pillow_heif import register_heif_opener
+    except ModuleNotFoundError:
+        return
+    register_heif_opener()
+
+
+def no_format(path: Path) -> str:
+    """Why Pillow knows no format for this file, and what to do about it."""
+    if path.suffix.lower() in SUFFIXES and path.suffix.lower() not in Image.registered_extensions():
+        return "HEIC needs pillow-heif: pip install pillow-heif"
+    return "no picture format that Pillow reads here"
