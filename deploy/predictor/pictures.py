@@ -1,5 +1,6 @@
 """Pictures: decoded and upright, in the network's frame, encoded again."""
 
+import importlib.util
 import io
 import stat
 from pathlib import Path
@@ -12,13 +13,11 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from .errors import BadPictureError
 
-try:
+READS_HEIF = importlib.util.find_spec("pillow_heif") is not None
+if READS_HEIF:
     from pillow_heif import register_heif_opener
-except ModuleNotFoundError:
-    READS_HEIF = False
-else:
+
     register_heif_opener()
-    READS_HEIF = True
 
 HEIF = (".heic", ".heif")
 """Pictures as phones write them: Pillow reads them where pillow-heif is installed."""

@@ -264,9 +264,10 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _entries(entries: Any, where: str) -> list[tuple[str, Any]]:
     """Names and entries of the labels: an object by name, as files have it, or a list with names inside."""
     if isinstance(entries, list) and all(isinstance(entry, Mapping) for entry in entries):
-        entries = [
-            (str(entry.get("name")), {k: v for k, v in entry.items() if k != "name"}) for entry in entries
-        ]
+        nameless = [index for index, entry in enumerate(entries) if not isinstance(entry.get("name"), str)]
+        if nameless:
+            raise InputError(f"{where}: entry {nameless[0]} of labels needs a name")
+        entries = [(entry["name"], {k: v for k, v in entry.items() if k != "name"}) for entry in entries]
     elif isinstance(entries, Mapping):
         entries = list(entries.items())
     if not isinstance(entries, list) or not entries:

@@ -1,5 +1,6 @@
 """The networks in timm's registry, and the one place that builds them for training, under the cap."""
 
+import inspect
 import math
 from typing import Any
 
@@ -24,10 +25,20 @@ NETWORKS = ("lisa", "lisa_fold4", "unet", "segnext")
 _TIMM_ARGUMENTS = ("pretrained_cfg", "pretrained_cfg_overlay", "cache_dir")
 
 
-def _own_arguments(arguments: dict[str, Any], pretrained: bool = False) -> dict[str, Any]:
+def _own_arguments(
+    network: type[nn.Module], arguments: dict[str, Any], pretrained: bool = False
+) -> dict[str, Any]:
+    """What is the network's own. Raises InputError for what timm's classifiers take and it does not."""
     if pretrained:
         raise InputError("there are pretrained weights for lisa alone")
-    return {name: value for name, value in arguments.items() if name not in _TIMM_ARGUMENTS}
+    own = {name: value for name, value in arguments.items() if name not in _TIMM_ARGUMENTS}
+    known = inspect.signature(network).parameters
+    unknown = [name for name in own if name not in known]
+    if unknown:
+        raise InputError(f"{network.__name__} takes no {unknown[0]}, it takes {', '.join(known)}")
+    if own.get("num_classes", NUM_CLASSES) < 1:
+        raise InputError(f"num_classes {own['num_classes']}: without classes it has no output")
+    return own
 
 
 @register_model
@@ -37,7 +48,7 @@ def lisa(pretrained: bool = False, **arguments: Any) -> LISA:
     ``pretrained=True`` gives the weights in the box, trained on drawn faces alone: MIT, like the code. As in
     timm, another number of classes begins the classifier afresh.
     """
-    network = LISA(**_own_arguments(arguments))
+    network = LISA(**_own_arguments(LISA, arguments))
     if pretrained:
         _load_drawn(network)
     return network
@@ -58,19 +69,19 @@ def _load_drawn(network: LISA) -> None:
 def lisa_fold4(pretrained: bool = False, **arguments: Any) -> LISA:
     """``timm.create_model("lisa_fold4", num_classes=19, ...)``: LISA on squares of 4x4 pixels, and wider."""
     shape = SHAPES["lisa_fold4"]._asdict()
-    return LISA(**shape | _own_arguments(arguments, pretrained))
+    return LISA(**shape | _own_arguments(LISA, arguments, pretrained))
 
 
 @register_model
 def unet(pretrained: bool = False, **arguments: Any) -> UNet:
     """``timm.create_model("unet", num_classes=19)``."""
-    return UNet(**_own_arguments(arguments, pretrained))
+    return UNet(**_own_arguments(UNet, arguments, pretrained))
 
 
 @register_model
 def segnext(pretrained: bool = False, **arguments: Any) -> SegNeXt:
     """``timm.create_model("segnext", num_classes=19)``."""
-    return SegNeXt(**_own_arguments(arguments, pretrained))
+    return SegNeXt(**_own_arguments(SegNeXt, arguments, pretrained))
 
 
 def count_parameters(network: nn.Module) -> int:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ import lisa
 from lisa.config import Config
 from lisa.errors import InputError
 from lisa.labels.celebamask import CELEBAMASK
+from lisa.models import NETWORKS
 from lisa.run import checkpoint
 from lisa.weights import DRAWN, DRAWN_FILE
 from lisa.weights.__main__ import main
@@ -108,6 +110,20 @@ def test_pretrained_with_other_classes_begins_the_classifier_afresh():
         timm.create_model("lisa", pretrained=True, hamburger_ratio=0.25)
     with pytest.raises(InputError, match="lisa alone"):
         timm.create_model("unet", pretrained=True)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ({"num_classes": 0}, "num_classes 0: without classes"),
+        ({"in_chans": 1}, "takes no in_chans, it takes num_classes"),
+        ({"features_only": True}, "takes no features_only"),
+    ],
+)
+def test_what_timms_classifiers_take_is_one_line(name: str, argument: dict[str, Any], message: str):
+    with pytest.raises(InputError, match=message):
+        timm.create_model(name, **argument)
 
 
 def test_a_weight_beyond_half_precision_is_named(trained: Path, tmp_path: Path):

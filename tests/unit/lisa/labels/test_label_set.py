@@ -95,6 +95,10 @@ FAULTS: list[tuple[dict[str, Any], str]] = [
         {"labels": {"ignore": {"color": [0, 0, 0]}, "b": {"color": [1, 2, 3]}}, "pairs": []},
         "can't be a label",
     ),
+    (
+        {"labels": [{"name": "a", "color": [0, 0, 0]}, {"color": [1, 2, 3]}], "pairs": []},
+        "entry 1 of labels needs a name",
+    ),
     ({"pairs": []}, "left and right are left and right: name them in pairs"),
     (
         {
