@@ -26,6 +26,9 @@ from .unions import label_ids, read_cutout, read_parts
 PNG_LEVEL = 1
 """zlib's level: 9 makes the label maps a little smaller and takes many times as long."""
 
+JPEG_SIDE = 65_500
+"""The largest side that libjpeg writes."""
+
 OWN, CELEBAMASK, FACE_PARSING = "own", "celebamask", "face-parsing.pytorch"
 OLD_NAMES = {"zllrunning": FACE_PARSING}
 """Orders by the names that --labels had for them before."""
@@ -111,6 +114,8 @@ class Writer:
         labels = parsed.labels
         ids = with_palette(labels, self.palette)
         if self.overlay:
+            if max(labels.shape) > JPEG_SIDE:
+                raise OSError(f"a JPEG overlay has at most {JPEG_SIDE} pixels a side: leave out --overlay")
             yield encode_picture(blend(picture, ids), format="JPEG", quality=90)
         if self.color:
             yield encode_picture(ids.convert("RGB"), format="PNG", compress_level=PNG_LEVEL)

@@ -262,3 +262,15 @@ def test_an_interrupted_overwrite_goes_on_without_it(model: Path) -> None:
     assert goes_on_from_here(arguments(command)) == "the same command goes on from here"
     again = goes_on_from_here(arguments([*command, "--overwrite"]))
     assert again == "the same command without --overwrite goes on from here"
+
+
+def test_a_picture_too_wide_for_a_jpeg_is_told(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "in").mkdir()
+    for name, width in (("fits", 65_500), ("wide", 65_501)):
+        Image.new("RGB", (width, 2)).save(tmp_path / "in" / f"{name}.png")
+    assert parse(model, tmp_path / "in", tmp_path / "out", "--overlay", "--faces", "frame") == 1
+    assert "wide.png: not written: a JPEG overlay has at most 65500" in capsys.readouterr().out
+    assert files(tmp_path / "out") == ["fits.png", "overlay/fits.jpg"]
+    assert parse(model, tmp_path / "in", tmp_path / "out", "--faces", "frame") == 0
