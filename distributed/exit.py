@@ -21,6 +21,19 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 """What asks a worker to stop; the last is Slurm's warning before the time limit."""
 
 
+TOO_LARGE = (
+    "memory is short: --auto-batch finds the part of a batch that fits, with the same gradient; or lower "
+    "--batch-size or --size"
+)
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """By its class's name and its words: what fails before torch is imported needs no torch."""
+    return isinstance(error, RuntimeError) and (
+        type(error).__name__ == "OutOfMemoryError" or "alloc_failed" in str(error).lower()
+    )
+
+
 def hold_stop_signals() -> None:
     """Lets them wait until open_world hears them.
 
@@ -64,6 +77,8 @@ def finish(main: Callable[[], int]) -> NoReturn:
     except Exception as error:
         place = f"rank {os.environ.get('RANK', '0')} on {platform.node()}"
         print(f"error: {place} failed: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+        if is_out_of_memory(error):
+            print(f"error: {place}: {TOO_LARGE}", file=sys.stderr, flush=True)
         traceback.print_exc()
         _leave(1)
 

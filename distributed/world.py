@@ -246,6 +246,14 @@ def _device(local_rank: int) -> torch.device:
         raise InputError(f"{processes} processes for this machine's {gpus} GPUs: NPROC is at most {gpus}")
     device = torch.device("cuda", local_rank)
     torch.cuda.set_device(device)
+    try:
+        torch.ones(1, device=device).add(1)
+    except RuntimeError as error:  # a wheel without kernels for so old a GPU, one that another process holds
+        raise InputError(
+            f"{device} computes nothing: {str(error).strip().splitlines()[0]} (torch {torch.__version__} has "
+            f"kernels for {', '.join(torch.cuda.get_arch_list())}; a wheel for an older CUDA has others; "
+            "CUDA_VISIBLE_DEVICES= trains on the CPU)"
+        ) from None
     return device
 
 

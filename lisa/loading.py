@@ -124,8 +124,9 @@ class Parser:
         """
         pixels = np.array(_pixels(picture))  # a copy: the caller may write the next frame into its array
         if not (isinstance(faces, str) and faces == "frame"):
+            photographs = self._photographs  # its first use sets CUDA's switches by torch's older names
             with torch.inference_mode(), ieee_float32(self.device):
-                found = self._photographs(pixels, faces)
+                found = photographs(pixels, faces)
             if found is not None:
                 return LabelMap(found[0], pixels, self.labels, tuple(found[1]))
         images = torch.from_numpy(pixels[None]).to(self.device).permute(0, 3, 1, 2)
@@ -231,6 +232,8 @@ def _exported_model(path: Path, device: torch.device) -> Callable[[Tensor], Tens
             # TorchScript is deprecated upstream; each torch release warns in a category of its own.
             warnings.simplefilter("ignore", DeprecationWarning)
             warnings.simplefilter("ignore", FutureWarning)
+            # torch's fuser would compile anew for every new size of a picture.
+            torch.jit.set_fusion_strategy([])
             model = torch.jit.load(path, map_location=device).eval()
             if device.type == "cpu" and torch.backends.mkldnn.is_available():
                 for module in model.modules():
@@ -238,8 +241,9 @@ def _exported_model(path: Path, device: torch.device) -> Callable[[Tensor], Tens
                         setattr(module, "onednn", True)  # noqa: B010 - nn.Module's stubs know tensors only
             return torch.jit.freeze(model)
     except (RuntimeError, OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
-        raise InputError(f"{path}: can't be loaded ({reason[:200]})") from None
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        ours = [line for line in lines if line.startswith(("CUDA error", "HIP error"))]
+        raise InputError(f"{path}: can't be loaded ({(ours or lines[-1:])[0][:200]})") from None
 
 
 def _pixels(picture: object) -> NDArray[np.uint8]:

@@ -89,7 +89,7 @@ def make_streams(
     jobs: int,
 ) -> list[Stream]:
     """The streams of all devices, for so many pictures."""
-    threads = max(1, cores() // streams)
+    threads = max(1, cores() // (streams * len(devices)))
     made: list[Stream] = []
     for device in devices:
         model = open_model(options, device, streams)

@@ -44,7 +44,8 @@ def cpu_has_bf16() -> bool:
 
 def choose_devices(name: str) -> list[torch.device]:
     """auto: every GPU, or the CPU where there is none. Raises CannotStartError for others."""
-    count = torch.cuda.device_count()
+    # device_count may be NVML's: of a driver that torch can't use, or of slices that no one process gets.
+    count: int = torch._C._cuda_getDeviceCount() if torch.cuda.is_available() else 0  # pyright: ignore
     if name == "auto":
         return [torch.device("cuda", index) for index in range(count)] or [torch.device("cpu")]
     try:
@@ -67,8 +68,10 @@ def choose_precision(name: str, device: torch.device) -> str:
         return "fp32"
     if name != "auto":
         return name
-    fast = torch.cuda.is_bf16_supported(including_emulation=False) if on_gpu else cpu_has_bf16()
-    return "bf16" if fast else "fp32"
+    if not on_gpu:
+        return "bf16" if cpu_has_bf16() else "fp32"
+    with torch.cuda.device(device):  # of which torch asks the current one
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
 
 
 def prepare_device(device: torch.device, precision: str) -> None:

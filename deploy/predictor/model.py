@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .errors import CannotStartError, first_line
+from .errors import CannotStartError, cause, first_line
 from .machine import is_out_of_memory, prepare_device, release_memory
 from .onnx_files import choose_runtime, is_onnx, load_onnx, read_entry
 from .pictures import Pixels
@@ -197,8 +197,7 @@ def _load_script(path: Path, device: torch.device, precision: str) -> torch.nn.M
             kept = [name for name in ("logits", "labels", "dense") if hasattr(model, name)]
             return torch.jit.freeze(model, preserved_attrs=kept)
     except (RuntimeError, OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
-        raise CannotStartError(f"{path}: can't be loaded ({reason[:200]})") from None
+        raise CannotStartError(f"{path}: can't be loaded ({cause(error)})") from None
 
 
 def prefer_onednn(model: torch.nn.Module) -> None:

@@ -4,10 +4,11 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import torch
 
 import distributed
 from distributed import world
-from distributed.exit import STATUS_FILE, started_before
+from distributed.exit import STATUS_FILE, finish, started_before
 from distributed.launch import ROOT
 from lisa.errors import InputError
 
@@ -51,6 +52,33 @@ def test_more_processes_than_gpus(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
     with pytest.raises(InputError, match="4 processes for this machine's 2 GPUs: NPROC is at most 2"):
         world._device(3)  # pyright: ignore[reportPrivateUsage]
+
+
+def test_a_gpu_that_the_wheel_has_no_kernels_for_is_one_line(monkeypatch: pytest.MonkeyPatch):
+    def no_kernel(*arguments: object, **options: object) -> None:
+        raise RuntimeError("CUDA error: no kernel image is available for execution on the device\nmore")
+
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    monkeypatch.setattr("torch.cuda.set_device", lambda device: None)
+    monkeypatch.setattr("torch.ones", no_kernel)
+    monkeypatch.setattr("torch.cuda.get_arch_list", lambda: ["sm_75", "sm_80"])
+    with pytest.raises(InputError, match=r"cuda:0 computes nothing: .* has kernels for sm_75, sm_80") as told:
+        world._device(0)  # pyright: ignore[reportPrivateUsage]
+    assert "\n" not in str(told.value)
+
+
+def test_short_memory_is_told_with_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def train() -> int:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    left: list[int] = []
+    monkeypatch.setattr("distributed.exit._leave", left.append)
+    finish(train)
+    assert left == [1]
+    assert "memory is short: --auto-batch finds" in capsys.readouterr().err
 
 
 def test_apples_gpu_is_left_alone_and_that_is_said(

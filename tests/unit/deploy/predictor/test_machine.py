@@ -3,6 +3,7 @@
 import os
 import platform
 from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 
 from deploy.predictor import machine
 from deploy.predictor.command import choose_batch, count_streams
-from deploy.predictor.errors import CannotStartError
+from deploy.predictor.errors import CannotStartError, cause
 from deploy.predictor.machine import (
     choose_devices,
     choose_precision,
@@ -130,11 +131,50 @@ def test_apples_gpus_are_refused_in_one_line() -> None:
 
 def test_gpus_are_counted_from_0(monkeypatch: pytest.MonkeyPatch) -> None:
     gpus = [torch.device("cuda", index) for index in range(2)]
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr("torch._C._cuda_getDeviceCount", lambda: 2)
     assert choose_devices("auto") == gpus
     assert choose_devices("cuda:1") == gpus[1:]
     with pytest.raises(CannotStartError, match="--device cuda:2: this machine has 2 CUDA devices"):
         choose_devices("cuda:2")
+
+
+def test_a_driver_that_torch_cannot_use_is_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)  # as NVML has it
+    assert choose_devices("auto") == [CPU]
+    with pytest.raises(CannotStartError, match="this machine has 0 CUDA devices"):
+        choose_devices("cuda")
+
+
+def test_bf16_is_the_asked_gpus_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Say, an A100 beside a T4."""
+    current: list[torch.device] = []
+
+    @contextmanager
+    def on(device: torch.device) -> Generator[None]:
+        current.append(device)
+        yield
+        current.pop()
+
+    def supported(including_emulation: bool) -> bool:
+        return (current or [GPU])[-1] == torch.device("cuda", 1)
+
+    monkeypatch.setattr(torch.cuda, "device", on)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", supported)
+    assert choose_precision("auto", torch.device("cuda", 1)) == "bf16"
+    assert choose_precision("auto", torch.device("cuda", 0)) == "fp32"
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("CUDA error: no kernel image is available\nFor debugging\nDSA handlers.", "CUDA error: no kernel"),
+        ("The operation failed\nTraceback of TorchScript\nRuntimeError: sizes differ", "RuntimeError: s"),
+        ("", "RuntimeError"),
+    ],
+)
+def test_the_cause_of_a_long_error_is_told(text: str, line: str) -> None:
+    assert cause(RuntimeError(text)).startswith(line)
 
 
 def test_nothing_of_linux_is_required(monkeypatch: pytest.MonkeyPatch) -> None:

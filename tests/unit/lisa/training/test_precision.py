@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from lisa.config import Config, DataConfig, TrainConfig
-from lisa.evaluation.float32 import ieee_float32
+from lisa.evaluation.float32 import float32_precision, ieee_float32
 from lisa.run import checkpoint
 from lisa.training import precision
 from lisa.training.loop import fit
@@ -64,6 +64,30 @@ def test_tf32_only_by_name(asked: Any, product: str):
             assert [backend.fp32_precision for backend in backends] == ["ieee", "ieee"]
         assert [backend.fp32_precision for backend in backends] == [product, product]
     assert [backend.fp32_precision for backend in backends] == before
+
+
+def test_threads_inside_together_leave_the_switches_as_they_were():
+    cuda = torch.device("cuda")
+    cudnn: Any = torch.backends.cudnn
+    backends = (torch.backends.cuda.matmul, cudnn.conv)
+    before = [backend.fp32_precision for backend in backends]
+    for backend in backends:
+        backend.fp32_precision = "tf32"
+    try:
+        first, second = ieee_float32(cuda), ieee_float32(cuda)
+        first.__enter__()
+        second.__enter__()  # as another thread that comes in between
+        first.__exit__(None, None, None)
+        assert [backend.fp32_precision for backend in backends] == ["ieee", "ieee"]
+        second.__exit__(None, None, None)
+        assert [backend.fp32_precision for backend in backends] == ["tf32", "tf32"]
+        with ieee_float32(cuda), float32_precision("tf32", cuda):
+            with ieee_float32(cuda):
+                pass
+            assert [backend.fp32_precision for backend in backends] == ["tf32", "tf32"]
+    finally:
+        for backend, former in zip(backends, before, strict=True):
+            backend.fp32_precision = former
 
 
 def test_deterministic_kernels_are_asked_for_and_given_back(monkeypatch: pytest.MonkeyPatch):
