@@ -32,7 +32,8 @@ def mean_of(checkpoints: list[dict[str, Any]]) -> dict[str, Any]:
     *others, last = checkpoints
     if not others:
         return last
-    networks = [(each["labels"], each["config"]["model"]) for each in checkpoints]
+    # As JSON: a packed file has lists where a run's checkpoint has tuples.
+    networks = [json.dumps([each["labels"], each["config"]["model"]], sort_keys=True) for each in checkpoints]
     if any(network != networks[-1] for network in networks):
         raise InputError("the checkpoints are of other networks or label sets: there is no mean of them")
     weights = {

@@ -62,6 +62,15 @@ def test_several_are_packed_as_their_mean_without_figures(trained: Path, tmp_pat
     assert lisa.load(packed, "cpu")(face()).ids.shape == face().size
 
 
+def test_a_packed_file_has_a_mean_with_the_runs_that_began_from_it(trained: Path, tmp_path: Path):
+    packed, again = tmp_path / "packed.safetensors", tmp_path / "again.safetensors"
+    main((trained,), packed)
+    main((packed, trained), again)
+    torch.testing.assert_close(
+        checkpoint.load(again)["weights"]["final.bias"], checkpoint.load(trained)["weights"]["final.bias"]
+    )
+
+
 def test_no_mean_of_different_networks(trained: Path):
     one = checkpoint.load(trained)
     other = {**one, "labels": one["labels"][1:]}
