@@ -25,7 +25,7 @@ from lisa.labels.celebamask import CELEBAMASK
 from lisa.labels.encoding import read_encoding
 
 MARKER = "synthetic.json"
-VERSION = 11
+VERSION = 12
 """Raise it when the drawing changes: a folder begun with another version is not mixed with this one."""
 SPLITS = (("train", 0.8), ("val", 0.9), ("test", 1.0))
 """Splits and where each ends, as a share of the count."""

@@ -77,8 +77,8 @@ def draw_cloth(canvas: Canvas, pose: Pose, skin: Array, rng: np.random.Generator
         neck=float(rng.uniform(0.15, 0.21)),
         height=float(rng.uniform(0.26, 0.335) if low else rng.uniform(0.16, 0.335)),
         dip=DIPS.get(kind, 0.12) * float(rng.uniform(0.7, 1.3)) + 0.02 * low,
-        slope=float(rng.uniform(-0.04, 0.17)),
-        turn=float(rng.normal(0, 0.1)),
+        slope=float(rng.uniform(-0.24, -0.04) if rng.random() < 0.3 else rng.uniform(-0.04, 0.17)),
+        turn=float(rng.normal(0, 0.13)),
         shift=float(rng.normal(0, 0.03)),
         round=0.0 if kind in ("vee", "shirt", "suit") else 1.0,
     )

@@ -16,7 +16,7 @@ class Traits:
     necklace: bool
     """A chain, with or without a pendant (neck_l)."""
     earring: bool
-    """A stud, hoop or drop at each ear that shows, at least one (ear_r)."""
+    """One kind at each ear that shows, at least one, and perhaps before the hair of the other (ear_r)."""
     left_ear: bool
     """The person's left ear, on the right half of the picture, shows."""
     right_ear: bool
