@@ -14,24 +14,12 @@ from pathlib import Path
 from typing import NoReturn
 
 from lisa.errors import ExitCode, InputError, StopAskedError
+from lisa.short_memory import ADVICE, is_out_of_memory
 
 STATUS_FILE = "LISA_STATUS_FILE"
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 """What asks a worker to stop; the last is Slurm's warning before the time limit."""
-
-
-TOO_LARGE = (
-    "memory is short: --auto-batch finds the part of a batch that fits, with the same gradient; or lower "
-    "--batch-size or --size"
-)
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """By its class's name and its words: what fails before torch is imported needs no torch."""
-    return isinstance(error, RuntimeError) and (
-        type(error).__name__ == "OutOfMemoryError" or "alloc_failed" in str(error).lower()
-    )
 
 
 def hold_stop_signals() -> None:
@@ -78,7 +66,7 @@ def finish(main: Callable[[], int]) -> NoReturn:
         place = f"rank {os.environ.get('RANK', '0')} on {platform.node()}"
         print(f"error: {place} failed: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
         if is_out_of_memory(error):
-            print(f"error: {place}: {TOO_LARGE}", file=sys.stderr, flush=True)
+            print(f"error: {place}: memory is short: {ADVICE}", file=sys.stderr, flush=True)
         traceback.print_exc()
         _leave(1)
 

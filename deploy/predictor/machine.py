@@ -91,10 +91,6 @@ def prepare_device(device: torch.device, precision: str) -> None:
 _OUT_OF_MEMORY = (
     *("out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory"),
     *("alloc_failed", "outofmemory", "cudaerrormemoryallocation", "failed to allocate"),
-    *(
-        "unable to find an engine",
-        "unable to find a valid cudnn algorithm",
-    ),  # no room for any one's workspace
 )
 """How torch, CUDA, cuBLAS, cuDNN, HIP and allocators say it, in lower case."""
 

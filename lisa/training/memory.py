@@ -9,16 +9,9 @@ from torch import nn
 
 from lisa.data.faces import EpochBatches
 from lisa.errors import InputError
+from lisa.short_memory import ADVICE, is_out_of_memory
 from lisa.training.step import Step
 from lisa.world import World
-
-OUT_OF_MEMORY = (
-    "out of memory",  # CUDA, HIP and MPS, by torch's allocator, by the driver, through NCCL
-    "alloc_failed",  # CUBLAS_STATUS_ALLOC_FAILED, CUDNN_STATUS_ALLOC_FAILED
-    "can't allocate memory",  # the CPU's allocator
-    "not enough memory",  # the same on other systems
-)
-"""Words of a RuntimeError, in small letters, that say that memory was short."""
 
 LARGEST_STRIDE = 64
 """No network shrinks a larger picture to one pixel."""
@@ -29,11 +22,35 @@ def find_parts(step: Step, batches: EpochBatches, world: World) -> int:
 
     It tries steps that change nothing. Raises InputError if not even single pictures fit.
     """
-    # The first batch is a largest one, the last one a smallest, in whose parts all others must fit.
-    pictures = -(-batches.global_batch(0) // world.world_size)
+    pictures = largest_share(batches, world)
+    # The last batch is a smallest one, in whose parts all others must fit.
     most = batches.global_batch(batches.steps - 1) // world.world_size
     attempt = partial(step.try_memory, pictures)
     return max(world.all_gather(world.fail_together(lambda: fitting_parts(attempt, most, step.parts))))
+
+
+def require_memory(step: Step, batches: EpochBatches, world: World) -> None:
+    """Raises InputError on all ranks if a rank's share of a batch does not fit in the parts it is cut into.
+
+    It tries a step that changes nothing. A worker that only fails in its first one is started again, to fail
+    as before.
+    """
+    pictures = largest_share(batches, world)
+    parts = min(step.parts, pictures)
+
+    def attempt() -> None:
+        if not _fits(partial(step.try_memory, pictures), parts):
+            at_once = -(-pictures // parts)
+            raise InputError(
+                f"a step of {at_once} picture(s) at a time doesn't fit into the device's memory: {ADVICE}"
+            )
+
+    world.fail_together(attempt)
+
+
+def largest_share(batches: EpochBatches, world: World) -> int:
+    """Pictures of the largest share that a rank has of a batch: the first batch is a largest one."""
+    return -(-batches.global_batch(0) // world.world_size)
 
 
 def fitting_parts(step: Callable[[int], None], most: int, parts: int) -> int:
@@ -88,9 +105,3 @@ def _fits(step: Callable[[int], None], parts: int) -> bool:
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     return False
-
-
-def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether memory was short: torch has a class for its own allocator's errors, others only words."""
-    text = str(error).lower()
-    return isinstance(error, torch.OutOfMemoryError) or any(words in text for words in OUT_OF_MEMORY)

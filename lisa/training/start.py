@@ -25,7 +25,7 @@ from lisa.models import build, count_parameters
 from lisa.models.classifier import CLASSIFIER, carry_over
 from lisa.run import checkpoint
 from lisa.run.run import Run
-from lisa.training.memory import find_parts, require_normalisable
+from lisa.training.memory import find_parts, largest_share, require_memory, require_normalisable
 from lisa.training.passes import ON_CPU, require_compiler
 from lisa.training.state import TrainState
 from lisa.training.step import Step
@@ -139,7 +139,7 @@ def begin(config: Config, world: World, faces: Faces, run: Run) -> tuple[Config,
     for note in of_init:
         run.log.note(f"{train.init}: {note}")
     if train.auto_batch:
-        share = -(-batches.global_batch(0) // world.world_size)
+        share = largest_share(batches, world)
         run.log.note(
             f"auto-batch: {-(-share // step.parts)} of a process's {share} pictures at a time, "
             f"accumulate = {config.train.accumulate}"
@@ -196,6 +196,7 @@ def settle_parts(config: Config, step: Step, batches: EpochBatches) -> Config:
     """Cuts a rank's share of a batch into parts that fit, and joins the ranks; the config as settled.
 
     The parts are as large as the run began with, or smaller; with ``auto_batch`` as large as memory allows.
+    Raises InputError if they don't fit into a GPU's memory.
     """
     state, world, train = step.state, step.world, config.train
     step.parts = -(-train.accumulate * state.begun_with // world.world_size)
@@ -205,6 +206,8 @@ def settle_parts(config: Config, step: Step, batches: EpochBatches) -> Config:
         step.parts = find_parts(step, batches, world)
         accumulate = -(-step.parts * world.world_size // state.begun_with)
         config = replace(config, train=replace(train, accumulate=accumulate, auto_batch=False))
+    elif world.device.type == "cuda":
+        require_memory(step, batches, world)
     step.join_ranks(max(1, train.batch_size // world.world_size // step.parts))
     smallest = batches.global_batch(batches.steps - 1) // world.world_size
     at_once = max(1, smallest // step.parts)

@@ -97,7 +97,7 @@ MISSING = (
 )
 
 
-@pytest.mark.parametrize("error", MISSING)
+@pytest.mark.parametrize("error", [*MISSING, RuntimeError("unable to find an engine to execute this")])
 def test_pictures_without_room_together_go_one_by_one(tmp_path: Path, error: Exception) -> None:
     fake = Failing(1, error)
     outcomes = list(stream(fake).parse(jobs(tmp_path, *[(16, 16)] * 3), Seconds()))

@@ -5,16 +5,19 @@ import os
 import resource
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from lisa.config import Config, DataConfig, ModelConfig, OptimConfig, TrainConfig
+from lisa.data.faces import EpochBatches
 from lisa.errors import InputError
 from lisa.models import NETWORKS, build
 from lisa.run import checkpoint
 from lisa.training.loop import fit
-from lisa.training.memory import fitting_parts, require_normalisable
+from lisa.training.memory import fitting_parts, require_memory, require_normalisable
+from lisa.training.start import settle_parts
 from lisa.world import World
 
 
@@ -36,6 +39,43 @@ def test_parts_double_until_one_fits(pictures: int, room: int, parts: int, expec
     found = fitting_parts(room_for(room, pictures, tried), pictures, parts)
     assert tried == expected_tries
     assert found == tried[-1]
+
+
+class Trying:
+    """A step that has room for so many pictures at once."""
+
+    def __init__(self, room: int, parts: int, world: World) -> None:
+        self.room, self.parts, self.world = room, parts, world
+        self.state = SimpleNamespace(begun_with=1)
+        self.tried: list[tuple[int, int]] = []
+
+    def try_memory(self, pictures: int, parts: int) -> None:
+        self.tried.append((pictures, parts))
+        room_for(self.room, pictures, [])(parts)
+
+
+@pytest.mark.parametrize(
+    ("room", "parts", "fits"), [(8, 1, True), (4, 2, True), (1, 16, True), (3, 2, False)]
+)
+def test_a_step_without_room_is_refused_before_the_first_one(room: int, parts: int, fits: bool):
+    step = Trying(room, parts, World())
+    batches = EpochBatches(pictures=20, batch_size=8, seed=0)  # batches of 7, 7 and 6
+    if fits:
+        require_memory(step, batches, step.world)  # pyright: ignore[reportArgumentType]
+    else:
+        with pytest.raises(InputError, match=r"step of 4 picture\(s\) at a time doesn't fit .* --auto-batch"):
+            require_memory(step, batches, step.world)  # pyright: ignore[reportArgumentType]
+    assert step.tried == [(7, min(parts, 7))]
+
+
+def test_on_a_gpu_each_run_tries_its_memory(monkeypatch: pytest.MonkeyPatch):
+    """torchrun would start a worker again that fails in its first step."""
+    world = World()
+    monkeypatch.setattr(world, "device", torch.device("cuda", 0))
+    step = Trying(3, 1, world)
+    config = Config(train=TrainConfig(batch_size=8))
+    with pytest.raises(InputError, match="step of 7 picture"):
+        settle_parts(config, step, EpochBatches(20, 8, seed=0))  # pyright: ignore[reportArgumentType]
 
 
 def test_no_room_for_one_picture_is_said():
