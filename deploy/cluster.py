@@ -16,7 +16,6 @@ import os
 import posixpath
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -95,8 +94,7 @@ class Worker:
         model.warm_up(self.batch)
         writer = StoreWriter(model.metadata, options, Store("--output", options.output))
         source = Store("--input", options.input)
-        turn = nullcontext() if device == "cpu" else threading.Lock()
-        stream = StoreStream(model, writer, turn, 1, options.fit, options.max_pixels, photos, source=source)
+        stream = StoreStream(model, writer, 1, options.fit, options.max_pixels, photos, source=source)
         self.streams = [stream] * threads
 
     def __call__(self, block: dict[str, Any]) -> dict[str, Any]:

@@ -1,12 +1,10 @@
 """The command line, and a whole run."""
 
 import argparse
-import contextlib
 import json
 import os
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
@@ -97,8 +95,7 @@ def make_streams(
         torch.set_num_threads(threads)
         pixels = model.metadata["size"] ** 2
         model.warm_up(min(batch, jobs, max(1, BATCH_PIXELS // pixels)))
-        turn = contextlib.nullcontext() if device.type == "cpu" else threading.Lock()
-        stream = Stream(model, writer, turn, threads, options.fit, options.max_pixels, photos)
+        stream = Stream(model, writer, threads, options.fit, options.max_pixels, photos)
         made += [stream] * streams
     return made
 

@@ -43,7 +43,8 @@ def open_finder(model: ExportedModel, path: Path) -> Finder | None:
             raise CannotStartError(f"{path}: its finder can't be loaded ({error})") from None
 
     def dense(images: torch.Tensor) -> torch.Tensor:
-        return script.dense(images.to(model.device))
+        with model.turn:
+            return script.dense(images.to(model.device))
 
     arrangement = Arrangement.from_metadata(content)
     return Finder(dense, arrangement, int(content["size"]), int(content["window"]))

@@ -1,8 +1,10 @@
 """The model file: what it says of itself, and the network at work."""
 
+import contextlib
 import hashlib
 import json
 import stat
+import threading
 import warnings
 import zipfile
 from dataclasses import dataclass
@@ -118,7 +120,8 @@ class ExportedModel:
 
     ``flip`` averages the logits with those of the mirrored pictures, left and right labels swapped back.
     ``probabilities`` returns them too. ``runtime`` is torch for TorchScript, or what runs an ONNX file for
-    ``streams`` threads.
+    ``streams`` threads. Threads may share it: ``turn`` lets one at a time onto a GPU, whose memory holds one
+    batch's features; on the CPU each computes by itself.
     """
 
     def __init__(
@@ -134,6 +137,9 @@ class ExportedModel:
         self.metadata = read_metadata(path)
         prepare_device(device, precision)
         self.device, self.precision = device, precision
+        self.turn: contextlib.AbstractContextManager[Any] = (
+            contextlib.nullcontext() if device.type == "cpu" else threading.RLock()
+        )
         self.flip = flip
         self.probabilities = probabilities
         self.swapped = list(range(len(self.metadata["labels"])))
@@ -149,20 +155,22 @@ class ExportedModel:
     @torch.inference_mode()
     def __call__(self, pictures: Pixels) -> Prediction:
         """Parses (B,H,W,3) uint8 RGB."""
-        images = torch.from_numpy(pictures).to(self.device).permute(0, 3, 1, 2)
-        logits = self.logits(images)
-        labels = self.engine.labels(logits, images.shape[2], images.shape[3]).cpu().numpy()
-        probabilities = logits.softmax(1).half().cpu().numpy() if self.probabilities else None
-        return Prediction(labels, largest_logits(logits), probabilities)
+        with self.turn:
+            images = torch.from_numpy(pictures).to(self.device).permute(0, 3, 1, 2)
+            logits = self.logits(images)
+            labels = self.engine.labels(logits, images.shape[2], images.shape[3]).cpu().numpy()
+            probabilities = logits.softmax(1).half().cpu().numpy() if self.probabilities else None
+            return Prediction(labels, largest_logits(logits), probabilities)
 
     @torch.inference_mode()
     def logits(self, images: torch.Tensor) -> torch.Tensor:
         """(B,3,H,W) uint8 RGB, on the model's device, to float32 logits (B,C,size,size)."""
-        logits = self.engine.logits(images)
-        if self.flip:
-            mirrored = self.engine.logits(images.flip(3)).flip(3)
-            logits = (logits + mirrored[:, self.swapped]) / 2
-        return logits
+        with self.turn:
+            logits = self.engine.logits(images)
+            if self.flip:
+                mirrored = self.engine.logits(images.flip(3)).flip(3)
+                logits = (logits + mirrored[:, self.swapped]) / 2
+            return logits
 
     def warm_up(self, batch: int = 1) -> None:
         """Runs batches of the size to come. TorchScript optimises during its first calls: they are slow.

@@ -113,13 +113,12 @@ class Report:
 class Stream:
     """One worker: reads, parses and writes a batch, then takes the next.
 
-    Streams of a device run side by side, so that decoding and encoding hide behind the network. On a GPU
-    ``turn`` lets one of them at a time onto the device; on the CPU each has its own threads.
+    Streams of a device run side by side, so that decoding, encoding and what a photograph needs of the CPU
+    hide behind the network. They share the model, which a GPU runs for one of them at a time.
     """
 
     model: ExportedModel
     writer: Writer
-    turn: contextlib.AbstractContextManager[Any]
     threads: int
     fit: str
     max_pixels: int
@@ -171,7 +170,7 @@ class Stream:
     def _photo(self, photos: Photos, job: Job, picture: Pixels, seconds: Seconds) -> Outcome | None:
         """Does a whole photograph; None for a picture that is one frame."""
         try:
-            with self.turn, seconds.spent_on("network"):
+            with seconds.spent_on("network"):
                 faces = photos.faces(job, picture)
                 if faces is None:
                     return None
@@ -196,7 +195,7 @@ class Stream:
         """Pictures of one size."""
         try:
             frames = np.stack([to_frame(picture, self.fit) for _, picture in group])
-            with self.turn, seconds.spent_on("network"):
+            with seconds.spent_on("network"):
                 results = self.model(frames)
         except (RuntimeError, MemoryError) as error:
             results = self._reason(error)

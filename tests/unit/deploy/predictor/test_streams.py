@@ -2,7 +2,6 @@
 
 import json
 import threading
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,10 @@ from rich.console import Console
 from deploy.predictor import streams
 from deploy.predictor.console import say
 from deploy.predictor.errors import CannotStartError, DeviceLostError
+from deploy.predictor.faces.finder import Face
 from deploy.predictor.inputs import Job
 from deploy.predictor.model import ExportedModel, Prediction
-from deploy.predictor.photos import Parsed
+from deploy.predictor.photos import Parsed, Photos
 from deploy.predictor.pictures import Pixels
 from deploy.predictor.streams import Batches, Outcome, Seconds, Stream, run
 
@@ -47,8 +47,8 @@ def jobs(folder: Path, *sizes: tuple[int, int]) -> list[Job]:
     return made
 
 
-def stream(fake: Counting, fit: str = "stretch", turn: AbstractContextManager[Any] | None = None) -> Stream:
-    return Stream(fake, fake, turn or nullcontext(), 1, fit, 10**8)  # pyright: ignore[reportArgumentType]
+def stream(fake: Counting, fit: str = "stretch") -> Stream:
+    return Stream(fake, fake, 1, fit, 10**8)  # pyright: ignore[reportArgumentType]
 
 
 @pytest.mark.parametrize(
@@ -194,25 +194,45 @@ def test_names_that_are_no_utf8_are_told_escaped(capsys: pytest.CaptureFixture[s
     assert capsys.readouterr().out == "left alone: caf\\xe9.png\n"
 
 
-def test_streams_of_one_device_read_side_by_side_and_compute_in_turn(tmp_path: Path) -> None:
+class Alone:
+    """An engine that one thread at a time may enter."""
+
+    def __init__(self, engine: Any) -> None:
+        self.engine, self.inside, self.calls = engine, 0, 0
+
+    def logits(self, images: torch.Tensor) -> torch.Tensor:
+        self.inside += 1
+        assert self.inside == 1
+        result = self.engine.logits(images)
+        self.inside -= 1
+        self.calls += 1
+        return result
+
+    def labels(self, logits: torch.Tensor, height: int, width: int) -> torch.Tensor:
+        return self.engine.labels(logits, height, width)
+
+
+@pytest.mark.parametrize("photographs", [False, True])
+def test_streams_of_one_gpu_share_its_network_alone(model: Path, tmp_path: Path, photographs: bool) -> None:
+    """They read, search and write side by side."""
     together = threading.Barrier(4)
-    inside = 0
 
-    class Alone(Counting):
-        def __call__(self, pictures: Pixels) -> Prediction:
-            nonlocal inside
-            inside += 1
-            assert inside == 1
-            result = super().__call__(pictures)
-            inside -= 1
-            return result
-
+    class Writing(Counting):
         def write(self, job: Job, picture: Pixels, parsed: Parsed) -> None:
             together.wait(60)  # all four are here at once
             super().write(job, picture, parsed)
 
-    fake = Alone()
-    shared = stream(fake, turn=threading.Lock())
-    outcomes: list[Outcome] = []
+    class Searching(Photos):
+        def faces(self, job: Job, picture: Pixels) -> list[Face] | None:
+            together.wait(60)
+            return [Face((8.0, 8.0, 16.0, 0.0), 1.0, ())]
+
+    exported = ExportedModel(model, torch.device("cpu"), "fp32")
+    exported.turn = threading.RLock()  # as on a GPU
+    exported.engine = alone = Alone(exported.engine)
+    photos = Searching(exported, None, "find") if photographs else None
+    fake, outcomes = Writing(), list[Outcome]()
+    shared = Stream(exported, fake, 1, "stretch", 10**8, photos)  # pyright: ignore[reportArgumentType]
     run([shared] * 4, Batches(jobs(tmp_path, *[(16, 16)] * 8), 1), outcomes.append)
     assert [outcome.reason for outcome in outcomes] == [""] * 8
+    assert alone.calls == 8
