@@ -2,13 +2,14 @@
 
     python -m lisa.data.celebamask --source CelebAMask-HQ --output data/celebamask
 
-A killed run goes on where it stopped: finished files are kept, half-written ones never exist. When all is
-done, ``manifest.jsonl`` lists every face with the SHA-256 of its files.
+A killed run goes on where it stopped: finished files are kept unless their sources are newer, half-written
+ones never exist. When all is done, ``manifest.jsonl`` lists every face with the SHA-256 of its files.
 """
 
 import hashlib
 import io
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -87,7 +88,9 @@ def convert(
         official_split(source, list(pictures)) if split == "official" else report_split(list(pictures), seed)
     )
     recipe = {"split": split, "seed": seed, "pictures": len(pictures), "size": SIZE, "version": VERSION}
-    claim_folder(output, MARKER, recipe)
+    # A corrected mapping file would leave a face in the split where it was, beside the new one.
+    recipe["splits"] = hashlib.sha256(json.dumps(sorted(splits.items())).encode()).hexdigest()[:16]
+    claim_folder(output, MARKER, recipe, upgrade=lambda begun: {"splits": recipe["splits"], **begun})
     make_folders(output / name / kind for name in SPLITS for kind in ("images", "masks"))
     faces = [
         Face(index, pictures[index], _in_order(parts[index]), output / name) for index, name in splits.items()
@@ -102,13 +105,20 @@ def _in_order(parts: dict[str, Path]) -> tuple[tuple[str, Path], ...]:
 
 
 def _convert_face(face: Face) -> tuple[str, str]:
-    """Write what is not there yet; return the SHA-256 of image and mask."""
-    # The image comes last: where it is, the mask is too.
-    if not face.mask.exists():
+    """Write what is not there yet, or is older than its source; return the SHA-256 of image and mask."""
+    if _is_due(face.mask, [path for _, path in face.parts]):
         write_whole(face.mask, encode_mask(merge_parts(face.parts)))
-    if not face.image.exists():
+    if _is_due(face.image, [face.picture]):
         write_whole(face.image, encode_picture(read_picture(face.picture)))
     return _sha256(face.image), _sha256(face.mask)
+
+
+def _is_due(target: Path, sources: Sequence[Path]) -> bool:
+    """Whether ``target`` has to be written."""
+    if not target.exists():
+        return True
+    written = target.stat().st_mtime_ns
+    return any(source.stat().st_mtime_ns > written for source in sources)
 
 
 def _sha256(path: Path) -> str:

@@ -136,6 +136,31 @@ def test_report_split_converts_only_what_it_drew(
     assert len(list((tmp_path / "out").rglob("*.jpg"))) == 2
 
 
+def test_a_source_that_has_changed_is_converted_again(small: Path, tmp_path: Path):
+    assert convert(small, tmp_path / "out", workers=1) == 3
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").rglob("*.png")}
+    parts = sorted((small / PARTS / "0").glob("00001_*.png"))
+    Image.new("L", (512, 512), 255).save(parts[0])
+    convert(small, tmp_path / "out", workers=1)
+    after = {path.name: path.read_bytes() for path in (tmp_path / "out").rglob("*.png")}
+    assert [name for name in before if before[name] != after[name]] == ["00001.png"]
+
+
+def test_another_mapping_never_leaves_a_face_in_two_splits(small: Path, tmp_path: Path):
+    convert(small, tmp_path / "out", workers=1)
+    head, *rows = (small / MAPPING).read_text().splitlines()
+    cells = rows[1].split()
+    cells[1] = "162771"  # CelebA's first one in val
+    (small / MAPPING).write_text("\n".join([head, rows[0], " ".join(cells), *rows[2:]]) + "\n")
+    with pytest.raises(InputError, match=r"was begun with splits=\w+, not splits=\w+"):
+        convert(small, tmp_path / "out", workers=1)
+    marker = tmp_path / "out/celebamask.json"
+    begun = json.loads(marker.read_text())
+    marker.write_text(json.dumps({key: value for key, value in begun.items() if key != "splits"}))
+    (small / MAPPING).write_text("\n".join([head, *rows]) + "\n")
+    assert convert(small, tmp_path / "out", workers=1) == 3  # an older version's folder is gone on with
+
+
 def test_unicode_and_spaces_in_paths(small: Path, tmp_path: Path):
     source, output = tmp_path / "Gesichter äöü 顔" / "raw", tmp_path / "out put" / "ñ"
     shutil.copytree(small, source)
