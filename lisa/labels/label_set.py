@@ -51,8 +51,8 @@ _NAME = re.compile(r"[A-Za-z][\w-]*", re.ASCII)
 
 
 _OTHER = {"left": "right", "right": "left", "l": "r", "r": "l"}
-_SIDE = re.compile(r"(?<![a-z])(left|right|l|r)(?![a-z])")
-"""The word in a label's name that says its side."""
+_SIDE = re.compile(r"(?<![a-z])(left|right)|(left|right)(?![a-z])|(?<![a-z])[lr](?![a-z])")
+"""The word in a label's name that says its side, after :func:`_plain`."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +103,9 @@ class LabelSet:
         if self.by_role.get("background", 0) != 0:
             owner = self.names[self.by_role["background"]]
             raise InputError(f"{where}: {owner} has the role background: put it first, its id is 0")
+        for name in self.names[1:]:
+            if _plain(name) == "background":
+                raise InputError(f"{where}: {name} is not the first label: put it first, its id is 0")
         in_pairs = [name for pair in self.pairs for name in pair]
         for name in in_pairs:
             if name not in self.names:
@@ -118,9 +121,10 @@ class LabelSet:
                     "not change places in a mirrored picture"
                 )
 
+        by_plain_name = {_plain(name): name for name in self.names}
         for name in self.names:
-            other = _SIDE.sub(lambda side: _OTHER[side[0]], name)
-            if other != name and other in self.names and name not in in_pairs:
+            other = by_plain_name.get(_SIDE.sub(lambda side: _OTHER[side[0]], _plain(name)), name)
+            if other != name and name not in in_pairs:
                 raise InputError(
                     f"{where}: {name} and {other} are left and right by their names: name them in pairs, or "
                     "they would not change places in a mirrored picture"
@@ -219,6 +223,11 @@ class LabelSet:
         return "\n".join(lines) + "\n"
 
 
+def _plain(name: str) -> str:
+    """LeftEye and Left-Eye as left_eye."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower().replace("-", "_")
+
+
 def read_label_set(source: str) -> LabelSet:
     """A built-in set by its name, or the set in a TOML or JSON file.
 
@@ -270,7 +279,9 @@ def _entries(entries: Any, where: str) -> list[tuple[str, Any]]:
         entries = [(entry["name"], {k: v for k, v in entry.items() if k != "name"}) for entry in entries]
     elif isinstance(entries, Mapping):
         entries = list(entries.items())
-    if not isinstance(entries, list) or not entries:
+    else:
+        entries = []
+    if not entries:
         raise InputError(f"{where}: a label set needs [labels]: a colour and roles for each name")
     return entries
 

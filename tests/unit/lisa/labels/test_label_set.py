@@ -130,7 +130,18 @@ def test_both_sides_of_a_part_are_a_pair(part: str):
 
 
 @pytest.mark.parametrize(
-    ("one", "other"), [("left_eye", "right_eye"), ("l_hand", "r_hand"), ("glove_left", "glove_right")]
+    ("one", "other"),
+    [
+        ("left_eye", "right_eye"),
+        ("l_hand", "r_hand"),
+        ("glove_left", "glove_right"),
+        ("Left-arm", "Right-arm"),
+        ("LeftEye", "RightEye"),
+        ("eye_L", "eye_R"),
+        ("LEFT_ARM", "RIGHT_ARM"),
+        ("lefteye", "righteye"),
+        ("browleft", "browright"),
+    ],
 )
 def test_sides_by_name_alone_are_a_pair_too(one: str, other: str):
     """A mirrored picture would teach each as the other."""
@@ -165,3 +176,16 @@ def test_files_that_are_none(tmp_path: Path):
     ):
         with pytest.raises(InputError, match=re.escape(message)):
             read_label_set(source)
+
+
+def test_a_label_called_background_comes_first():
+    """Else the means without background would leave another label out."""
+    labels = {name: {"color": [0, 0, index]} for index, name in enumerate(("skin", "Background", "hair"))}
+    with pytest.raises(InputError, match="Background is not the first label: put it first, its id is 0"):
+        LabelSet.from_dict(eyes(labels=labels, pairs=[]), "mine.toml")
+
+
+@pytest.mark.parametrize("entries", [["background", "skin"], [0, 1], [["background", {"color": [0, 0, 0]}]]])
+def test_a_list_of_names_alone_is_no_label_set(entries: list[object]):
+    with pytest.raises(InputError, match=r"needs \[labels\]: a colour and roles for each name"):
+        LabelSet.from_dict(eyes(labels=entries, pairs=[]), "mine.json")
