@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from lisa.config import Config
 from lisa.config.schema import AugmentConfig
+from lisa.errors import InputError
 from lisa.labels.celebamask import CELEBAMASK
 from tune.space import Point
 
@@ -32,7 +33,7 @@ TABLES: dict[int, tuple[str, tuple[Row, ...]]] = {
         (
             Row("UNet", {"model": {"name": "unet"}}, 68.03, 0.81),
             Row("SegNeXt", {"model": {"name": "segnext"}}, 65.65, 0.83),
-            Row("LISA", {}, 75.04, 0.88),
+            Row("LISA", {"model": {"name": "lisa"}}, 75.04, 0.88),
         ),
     ),
     3: (
@@ -57,18 +58,34 @@ TABLES: dict[int, tuple[str, tuple[Row, ...]]] = {
         (
             Row("ReLU", {"model": {"activation": "relu"}}, 74.08, 0.87),
             Row("GELU", {"model": {"activation": "gelu"}}, 74.55, 0.88),
-            Row("PReLU", {}, 75.04, 0.88),
+            Row("PReLU", {"model": {"activation": "prelu"}}, 75.04, 0.88),
         ),
     ),
 }
 
 
+_NAMED: dict[int, dict[str, tuple[str, ...]]] = {
+    3: {"augment.flip": ("flip",), "augment.rotation": ("rotation",), "colour jitter": tuple(_NO_JITTER)},
+    4: {"loss.cross_entropy": ("cross_entropy",), "loss.dice": ("dice",)},
+}
+"""What a table's rows name and take from the recipe as it is: not all of it may be 0 there."""
+
+
 @dataclass(frozen=True)
 class Ablation:
-    """A table's rows over one recipe and some seeds."""
+    """A table's rows over one recipe and some seeds.
+
+    Raises InputError for a recipe that has nothing of what a row names.
+    """
 
     base: Config
     table: int
+
+    def __post_init__(self) -> None:
+        for what, options in _NAMED.get(self.table, {}).items():
+            section = self.base.augment if self.table == 3 else self.base.loss
+            if not any(getattr(section, option) for option in options):
+                raise InputError(f"table {self.table} has rows with {what}, which the recipe sets to 0")
 
     @property
     def rows(self) -> tuple[Row, ...]:

@@ -1,10 +1,11 @@
 """The report's tables: each row is what its name says, whatever the recipe has beside the report's."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 
 from lisa.config import RECIPES
+from lisa.errors import InputError
 from tune.ablations import TABLES, Ablation
 
 
@@ -34,3 +35,30 @@ def test_rows_of_networks_keep_the_recipes_augmentation_and_loss(table: int):
         config = Ablation(base, table).config({"row": row, "seed": 0})
         assert config.augment == base.augment
         assert config.loss == base.loss
+
+
+def test_rows_name_their_network_and_activation_whatever_the_recipe_has():
+    base = RECIPES["report"]()
+    base = replace(base, model=replace(base.model, name="lisa_fold4", activation="gelu"))
+    models = [
+        [Ablation(base, table).config({"row": row, "seed": 0}).model for row in range(3)] for table in (2, 5)
+    ]
+    assert [model.name for model in models[0]] == ["unet", "segnext", "lisa"]
+    assert [model.activation for model in models[1]] == ["relu", "gelu", "prelu"]
+
+
+@pytest.mark.parametrize(
+    ("table", "section", "zero", "told"),
+    [
+        (3, "augment", {"flip": 0.0}, "augment.flip"),
+        (3, "augment", {"brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0}, "colour jitter"),
+        (4, "loss", {"dice": 0.0}, "loss.dice"),
+    ],
+)
+def test_a_recipe_without_what_a_row_names_is_refused(
+    table: int, section: str, zero: dict[str, float], told: str
+):
+    base = RECIPES["report"]()
+    base = replace(base, **{section: replace(getattr(base, section), **zero)})
+    with pytest.raises(InputError, match=f"table {table} has rows with {told}, which the recipe sets to 0"):
+        Ablation(base, table)
