@@ -10,6 +10,7 @@ import tyro
 from distributed.exit import finish
 from lisa.data.source import SplitFlags
 from lisa.errors import InputError
+from lisa.files import is_stream
 
 if TYPE_CHECKING:
     from lisa.data.pairs import Pair
@@ -48,6 +49,8 @@ class Arguments:
             raise InputError(f"--size {self.size}: at least 16 pixels")
         if self.output.is_dir():
             raise InputError(f"--output {self.output}: is a folder; name the JSON file to write")
+        if is_stream(self.output):
+            raise InputError(f"--output {self.output}: a device or a pipe; name the JSON file to write")
         if self.output.resolve() == self.checkpoint.resolve():
             raise InputError(f"--output {self.output}: is the checkpoint; name the JSON file to write")
         if not 0 <= self.noise <= 255:

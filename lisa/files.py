@@ -52,13 +52,23 @@ def read_text(path: Path, option: str, errors: str = "strict") -> str:
         raise InputError(f"{option} {path}: line {line} is not {name}: save the file as UTF-8") from None
 
 
+def is_stream(path: Path) -> bool:
+    """Whether it is a device or a pipe, or leads to an open file by its name in /dev."""
+    if str(path).startswith(("/dev/std", "/dev/fd/")):
+        return True
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
 @contextmanager
 def whole_file(path: Path) -> Generator[Path]:
     """Yields a temporary path beside ``path``: what is written there becomes ``path`` if nothing is raised.
 
     Raises:
-        OSError: no room, no permission, or a file too large for the file system; ``path`` is as it was.
+        OSError: no room, no permission, a file too large for the file system, or ``path`` is a device or a
+            pipe; it is as it was.
     """
+    if is_stream(path):
+        raise OSError(errno.EINVAL, "a device or a pipe, which no file may replace")
     temporary = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}{PART}")
     try:
         yield temporary
@@ -71,11 +81,16 @@ def whole_file(path: Path) -> Generator[Path]:
 def write_whole(path: Path, content: bytes) -> None:
     """Write ``content`` so that ``path`` never holds half of it, whenever the process dies.
 
+    A device or a pipe, such as /dev/stdout, takes it as it comes; a link stays one.
+
     Raises:
         InputError: no room, no permission, or a file too large for the file system.
     """
     try:
-        with whole_file(path) as temporary:
+        if is_stream(path):
+            path.write_bytes(content)
+            return
+        with whole_file(Path(os.path.realpath(path))) as temporary:
             temporary.write_bytes(content)
     except OSError as error:
         room = "make room or " if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else ""
@@ -83,6 +98,15 @@ def write_whole(path: Path, content: bytes) -> None:
             f"can't write {path}: {error.strerror}; {room}choose another place, then run the same command "
             "again"
         ) from error
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The JSON object in a file; an empty one where it is missing, damaged, or holds something else."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -149,6 +173,8 @@ def claim_folder(
         begun = json.loads(note.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"can't read {note}: {error}; delete {folder} or choose another --output") from error
+    if not isinstance(begun, dict):
+        raise InputError(f"can't read {note}: it holds no object; delete {folder} or choose another --output")
     require_same_recipe(str(folder), upgrade(begun), recipe)
 
 

@@ -5,7 +5,6 @@ It takes 1 MB a face at 512x512 and is rebuilt as a whole whenever a source file
 """
 
 import fcntl
-import json
 import os
 import shutil
 from collections.abc import Generator, Sequence
@@ -24,7 +23,7 @@ from lisa.data.faces import Face, FaceDataset
 from lisa.data.pairs import Pair
 from lisa.data.parallel import parallel_map
 from lisa.errors import InputError
-from lisa.files import make_folders, write_json
+from lisa.files import make_folders, read_object, write_json
 
 IMAGES, MASKS, INDEX, LOCK = "images.npy", "masks.npy", "index.json", "lock"
 BYTES_PER_PIXEL = 4
@@ -64,7 +63,7 @@ def open_faces(pairs: Sequence[Pair], size: int, cache: str = "") -> Dataset[Fac
     folder = Path(cache)
     with _locked(folder):
         wanted = _index(pairs, size)
-        if _read_index(folder) != wanted:
+        if read_object(folder / INDEX) != wanted or not _is_whole(folder, len(pairs), size):
             _build(folder, pairs, size, wanted)
         return CachedFaces(folder, pairs)  # opened before another run may build another one here
 
@@ -85,12 +84,14 @@ def _index(pairs: Sequence[Pair], size: int) -> dict[str, Any]:
     }
 
 
-def _read_index(folder: Path) -> dict[str, Any] | None:
-    """The index of a finished cache, None without one."""
+def _is_whole(folder: Path, count: int, size: int) -> bool:
+    """Whether both arrays are there with all their rows: somebody may have removed or cut one."""
     try:
-        return json.loads((folder / INDEX).read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
-        return None
+        images = np.load(folder / IMAGES, mmap_mode="r")
+        masks = np.load(folder / MASKS, mmap_mode="r")
+    except (OSError, ValueError, EOFError):
+        return False
+    return (images.shape, masks.shape) == ((count, 3, size, size), (count, size, size))
 
 
 @contextmanager

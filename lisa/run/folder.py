@@ -4,11 +4,14 @@ from pathlib import Path
 from typing import IO, Any
 
 from lisa.errors import InputError
-from lisa.files import make_folders
+from lisa.files import make_folders, read_object
 from lisa.lock import lock_folder
 from lisa.run import checkpoint
 
 LAST, PREVIOUS, BEST = "last.pt", "previous.pt", "best.pt"
+LOG = "metrics.jsonl"
+KEYS = {"config.json": {"model", "data", "train"}, "summary.json": {"config", "starts"}}
+"""The files that a run writes over as it begins, and keys by which its own are known."""
 
 
 class RunFolder:
@@ -43,11 +46,30 @@ class RunFolder:
     def refuse_another_run(self, resume: bool) -> None:
         """Raises InputError where a new run would write over one, or over what is left of one."""
         try:
-            taken = self.holds_run or (self.path / BEST).exists()
+            holds_run = self.holds_run
+            taken = holds_run or (self.path / BEST).exists()
         except OSError as error:  # a folder on the way that may not be entered
             raise InputError(f"--output {self.path} can't be read: {error.strerror}") from None
         if taken and not resume:
             raise InputError(f"{self.path} holds a run: go on with --resume, or choose another --output")
+        if not holds_run:
+            self._refuse_losses(resume)
+
+    def _refuse_losses(self, resume: bool) -> None:
+        """Raises InputError for files that a run without a checkpoint would write over.
+
+        What a run leaves that died before its first checkpoint may go.
+        """
+        for name, keys in KEYS.items():
+            path = self.path / name
+            if path.exists() and not keys <= read_object(path).keys():
+                raise InputError(f"{path} is there, and no run left it so: choose another --output")
+        log = self.path / LOG
+        if not resume and log.exists() and b'"event": "epoch"' in log.read_bytes():
+            raise InputError(
+                f"{log} is of a run whose checkpoints are gone: choose another --output, or --resume to "
+                "write over it"
+            )
 
     @property
     def holds_run(self) -> bool:
@@ -65,7 +87,12 @@ class RunFolder:
         if not self.holds_run:
             return None, []
         try:
-            return checkpoint.load(self.path / LAST), []
+            saved = checkpoint.load(self.path / LAST)
+            if "training" not in saved:
+                raise InputError(
+                    f"{self.path / LAST} holds weights, and no run to go on with: begin one with --init"
+                )
+            return saved, []
         except checkpoint.DamagedError as error:
             if not (self.path / PREVIOUS).exists():
                 raise

@@ -19,7 +19,7 @@ from lisa.errors import InputError
 from lisa.files import write_whole
 from lisa.lock import require_lock_of
 from lisa.run import checkpoint
-from lisa.run.folder import RunFolder
+from lisa.run.folder import BEST, RunFolder
 from lisa.run.log import RunLog
 from lisa.run.rank_log import rank_log
 from lisa.run.summary import Summary
@@ -125,6 +125,11 @@ class Run:
                 f"{self._config.labels.name}: give --labels as before, or begin a new run with --init"
             )
         self._log_offset = training["log_offset"]
+        if self._world.any(training["best_epoch"] > 0 and not (self.folder.path / BEST).exists()):
+            saved["training"] = {**training, "best": -1.0, "best_epoch": 0}
+            notes.append(
+                f"{BEST} of epoch {training['best_epoch']} is not there: the best from now on counts"
+            )
         return saved, notes
 
     def _refuse_different(self, position: tuple[int, int]) -> None:

@@ -1,6 +1,5 @@
 """``summary.json``: what a run was, where and how often it was started, how long it took, how good it got."""
 
-import json
 import platform
 import subprocess
 from datetime import UTC, datetime
@@ -10,7 +9,7 @@ from typing import Any
 
 import lisa
 from lisa.config import Config
-from lisa.files import write_json
+from lisa.files import read_object, write_json
 
 PACKAGES = ("torch", "timm", "kornia", "numpy")
 
@@ -30,8 +29,8 @@ class Summary:
                 **{name: metadata.version(name) for name in PACKAGES},
             },
         }
-        former = _read(self._path) if resumed else {}
-        starts: list[dict[str, Any]] = [*former.get("starts", []), self._start]
+        former = read_object(self._path).get("starts") if resumed else None
+        starts: list[dict[str, Any]] = [*(former if isinstance(former, list) else []), self._start]
         self._content: dict[str, Any] = {
             "config": config.to_dict(),
             "starts": starts,
@@ -64,11 +63,3 @@ def commit() -> str | None:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """The former content; nothing where it is missing or damaged."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}

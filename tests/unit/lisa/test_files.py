@@ -11,7 +11,15 @@ import pytest
 from lisa.config.command_line import parse_training
 from lisa.data.file_lists import read_file_list
 from lisa.errors import InputError
-from lisa.files import make_folders, read_text, whole_file, write_whole
+from lisa.files import (
+    claim_folder,
+    is_stream,
+    make_folders,
+    read_object,
+    read_text,
+    whole_file,
+    write_whole,
+)
 
 TEXT = "images/é.jpg\nmasks/名.png\n"
 
@@ -91,6 +99,42 @@ def test_a_file_is_whole_or_as_it_was(tmp_path: Path):
     assert list(tmp_path.iterdir()) == [path]
     with pytest.raises(InputError, match=r"can't write .*/gone/file: No such file"):
         write_whole(tmp_path / "gone/file", b"")
+
+
+def test_links_stay_links_and_devices_devices(tmp_path: Path):
+    """As root, /dev/null could become a file of every later program."""
+    (tmp_path / "link").symlink_to("real")
+    write_whole(tmp_path / "link", b"new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real").read_bytes() == b"new"
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        write_whole(tmp_path / "pipe", b"told")
+        assert os.read(reader, 10) == b"told"
+        with pytest.raises(OSError, match="a device or a pipe"), whole_file(tmp_path / "pipe"):
+            pass
+    finally:
+        os.close(reader)
+    assert is_stream(tmp_path / "pipe")
+    assert is_stream(Path("/dev/null"))
+    assert is_stream(Path("/dev/stdout"))
+    assert not is_stream(tmp_path / "real")
+    assert not is_stream(tmp_path)
+    assert not is_stream(tmp_path / "none")
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"\xff", b"{", b"3"])
+def test_what_is_no_object_is_an_empty_one(tmp_path: Path, content: bytes):
+    (tmp_path / "file").write_bytes(content)
+    assert read_object(tmp_path / "file") == read_object(tmp_path / "none") == {}
+
+
+def test_a_folder_whose_marker_is_damaged_is_left_alone(tmp_path: Path):
+    claim_folder(tmp_path, "marker.json", {"size": 1})
+    (tmp_path / "marker.json").write_text("[]")
+    with pytest.raises(InputError, match=r"marker.json: it holds no object; delete"):
+        claim_folder(tmp_path, "marker.json", {"size": 1})
 
 
 def test_what_killed_processes_left_is_cleared(tmp_path: Path):

@@ -4,6 +4,7 @@ import pickle
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -88,7 +89,10 @@ def test_cached_faces_equal_decoded_ones_and_are_built_once(pairs: list[Pair], t
     assert (tmp_path / "cache" / INDEX).stat().st_mtime_ns == stamp
 
 
-@pytest.mark.parametrize("change", ["content", "time", "fewer", "swap", "turn", "encoding", "unfinished"])
+@pytest.mark.parametrize(
+    "change",
+    ["content", "time", "fewer", "swap", "turn", "encoding", "unfinished", "gone", "cut", "short", "no text"],
+)
 def test_a_cache_that_is_not_of_these_files_is_rebuilt(pairs: list[Pair], tmp_path: Path, change: str):
     opened(pairs, tmp_path / "cache")
     if change == "content":
@@ -106,6 +110,14 @@ def test_a_cache_that_is_not_of_these_files_is_rebuilt(pairs: list[Pair], tmp_pa
     elif change == "encoding":
         without_hair = read_encoding("celebamask-hq,13=ignore", CELEBAMASK)
         pairs = [pair._replace(encoding=without_hair) for pair in pairs]
+    elif change == "gone":
+        (tmp_path / "cache" / IMAGES).unlink()
+    elif change == "cut":
+        (tmp_path / "cache" / MASKS).write_bytes((tmp_path / "cache" / MASKS).read_bytes()[:200])
+    elif change == "short":
+        np.save(tmp_path / "cache" / MASKS, np.zeros((1, SIZE, SIZE), np.uint8))
+    elif change == "no text":
+        (tmp_path / "cache" / INDEX).write_bytes(b"\xff\xfe")
     else:
         (tmp_path / "cache" / INDEX).write_text('{"size": 4')
         (tmp_path / "cache" / IMAGES).write_bytes(b"")

@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 import lisa
 from lisa.config import Config
 from lisa.run.summary import Summary, commit
@@ -24,8 +26,9 @@ def test_starts_add_up_and_the_last_is_completed(tmp_path: Path):
     assert json.loads((tmp_path / "summary.json").read_text())["restarts"] == 0
 
 
-def test_a_damaged_summary_is_begun_anew(tmp_path: Path):
-    (tmp_path / "summary.json").write_text("{")
+@pytest.mark.parametrize("content", ["{", "[]", '{"starts": null}'])
+def test_a_damaged_summary_is_begun_anew(tmp_path: Path, content: str):
+    (tmp_path / "summary.json").write_text(content)
     Summary(tmp_path, Config(), ["a"], step=7, resumed=True).end("stopped")
     assert json.loads((tmp_path / "summary.json").read_text())["restarts"] == 0
 

@@ -67,6 +67,57 @@ def test_a_folder_that_holds_a_run_is_refused(make_faces: Callable[..., Path], t
         fit(config, World())
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("config.json", '{"mine": 1}'),
+        ("config.json", "notes"),
+        ("summary.json", "[]"),
+        ("summary.json", "{}"),
+    ],
+)
+def test_somebodys_own_files_are_not_written_over(
+    make_faces: Callable[..., Path], tmp_path: Path, name: str, content: str
+):
+    config = small(make_faces(), tmp_path, epochs=1)
+    (tmp_path / name).write_text(content)
+    for resume in (False, True):
+        with pytest.raises(InputError, match=f"{name} is there, and no run left it so"):
+            fit(config, World(), resume=resume)
+    assert (tmp_path / name).read_text() == content
+
+
+def test_a_log_outlives_its_checkpoints(make_faces: Callable[..., Path], tmp_path: Path):
+    config = small(make_faces(), tmp_path / "run", epochs=1)
+    fit(config, World())
+    for name in ("last.pt", "previous.pt", "best.pt"):
+        (tmp_path / "run" / name).unlink(missing_ok=True)
+    log = (tmp_path / "run/metrics.jsonl").read_bytes()
+    with pytest.raises(InputError, match=r"metrics.jsonl is of a run whose checkpoints are gone"):
+        fit(config, World())
+    assert (tmp_path / "run/metrics.jsonl").read_bytes() == log
+    fit(config, World(), resume=True)
+    (tmp_path / "run/best.pt").rename(tmp_path / "run/last.pt")
+    with pytest.raises(InputError, match=r"last.pt holds weights, and no run to go on with: .* --init"):
+        fit(config, World(), resume=True)
+
+
+def test_a_run_whose_best_weights_are_gone_finds_others(
+    make_faces: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    """Its last checkpoint alone was copied, say: an epoch that is no better than the lost one counts."""
+    root = make_faces()
+    fit(small(root, tmp_path / "run", epochs=1), World())
+    (tmp_path / "run/best.pt").unlink()
+    last = checkpoint.load(tmp_path / "run/last.pt")
+    last["training"]["best"] = 0.99
+    torch.save(last, tmp_path / "run/last.pt")
+    result = fit(small(root, tmp_path / "run", epochs=2), World(), resume=True)
+    assert "best.pt of epoch 1 is not there: the best from now on counts" in capsys.readouterr().out
+    assert result.best_epoch == 2
+    assert checkpoint.load(tmp_path / "run/best.pt")["metrics"]["miou"] == result.best_miou
+
+
 def test_resuming_with_another_network_is_refused(make_faces: Callable[..., Path], tmp_path: Path):
     config = small(make_faces(), tmp_path / "run", epochs=1)
     fit(config, World())
