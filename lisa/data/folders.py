@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
@@ -142,6 +143,18 @@ def match_files(root: Path, split: str, encoding: Encoding = OWN_IDS) -> tuple[l
     for stem in sorted(masks - images.keys()):
         misfits.append(Misfit(masks[stem], f"no picture of this stem{near.hint(stem)}"))
     return [Pair(images[stem], masks[stem], encoding) for stem in sorted(images.keys() & masks)], misfits
+
+
+def unread_notes(root: Path, split: str) -> list[str]:
+    """Which folders of pictures lie beside the split's files: subfolders are not read."""
+    notes: list[str] = []
+    for folder, suffixes in zip(split_folders(root, split), (IMAGE_SUFFIXES, (".png",)), strict=True):
+        inside = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+        for each in inside:
+            with suppress(PermissionError):  # nobody's pictures
+                if any(file.suffix.lower() in suffixes for file in each.iterdir()):
+                    notes.append(f"{each} holds pictures that are left out: subfolders are not read")
+    return notes
 
 
 def _by_stem(folder: Path, suffixes: Sequence[str], misfits: list[Misfit]) -> dict[str, Path]:

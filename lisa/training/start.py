@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ from lisa.config import Config
 from lisa.data.arrangement import measure_arrangement
 from lisa.data.checking import check_pairs, ignored_notes
 from lisa.data.faces import EpochBatches
-from lisa.data.folders import find_pairs
+from lisa.data.folders import find_pairs, has_split, unread_notes
 from lisa.data.pairs import Pair
 from lisa.data.parallel import available_cores
 from lisa.data.repair import repair_sides
@@ -75,7 +76,9 @@ def load_faces(config: Config, world: World) -> tuple[Config, Faces]:
             for split in ("train", "val")
         ]
     )
-    notes = list[str]()
+    root = Path(data.root)
+    splits = [split for split in ("train", "val") if has_split(root, split)]
+    notes = [note for split in splits for note in unread_notes(root, split)]
     if data.repair:
         before = train
         train = world.fail_together(lambda: repair_sides(before, data.repair, data.root))

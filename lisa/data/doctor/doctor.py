@@ -22,7 +22,7 @@ from rich.table import Table
 from lisa.data.checking import EXPLAINED, ignored_notes, judge_looks, notes_on
 from lisa.data.doctor.duplicates import near_pairs
 from lisa.data.doctor.examination import Examination, Finding, examine
-from lisa.data.folders import has_split, match_files, split_folders
+from lisa.data.folders import has_split, match_files, split_folders, unread_notes
 from lisa.data.orientation import UNDECIDED, settle_orientations
 from lisa.data.pairs import IMAGE_SUFFIXES
 from lisa.data.parallel import parallel_map
@@ -143,7 +143,7 @@ def diagnose(root: Path, encoding: Encoding = OWN_IDS, workers: int | None = Non
         {split: (rows > 0).sum(0) for split, rows in classes.items()},
         {split: rows.sum(0) for split, rows in classes.items()},
         encoding.labels,
-        (*notes, *ignored_notes(encoding)),
+        (*notes, *(note for split in splits for note in unread_notes(root, split)), *ignored_notes(encoding)),
     )
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from lisa.data.checking import check_pairs
 from lisa.data.faces import FaceDataset
-from lisa.data.folders import find_pairs
+from lisa.data.folders import find_pairs, unread_notes
 from lisa.errors import InputError
 from lisa.evaluation.evaluate import evaluate
 from lisa.labels import NUM_CLASSES
@@ -157,3 +157,18 @@ def test_lists_of_odd_paths(make_faces: Callable[..., Path], tmp_path: Path, mon
         listed.write_text(line)
         with pytest.raises(InputError, match=r"data\.exclude .* names files that are not there"):
             find_pairs(root, "train", exclude=listed)
+
+
+def test_folders_of_pictures_beside_the_pairs_are_told(make_faces: Callable[..., Path]):
+    root = make_faces()
+    for kind in ("images", "masks"):
+        (root / "train" / kind / "person1").mkdir()
+        (root / "train" / kind / ".thumbnails").mkdir()
+        (root / f"train/{kind}/1.png").rename(root / f"train/{kind}/person1/1.png")
+    (root / "train/images/notes").mkdir()
+    (root / "train/images/notes/a.txt").touch()
+    assert unread_notes(root, "train") == [
+        f"{root / 'train' / kind / 'person1'} holds pictures that are left out: subfolders are not read"
+        for kind in ("images", "masks")
+    ]
+    assert unread_notes(root, "val") == []
