@@ -50,9 +50,31 @@ class Frame(NamedTuple):
     seconds: float
 
 
+ANEW = 0.5
+"""Times that go back by more than so many seconds are of a recording joined to the one before."""
+
+
+class Clock:
+    """Times, in units of ``time_base``, that only grow: a joined recording goes on after the one before."""
+
+    def __init__(self, time_base: Fraction) -> None:
+        self._back = ANEW / time_base
+        self._offset = 0
+        self._last: int | None = None
+
+    def __call__(self, time: int, step: int) -> int:
+        """The time that counts; ``step`` is how long one lasts."""
+        time += self._offset
+        if self._last is not None and time < self._last - self._back:
+            self._offset += self._last + step - time
+            time = self._last + step
+        self._last = time if self._last is None else max(time, self._last + 1)  # of broken ones some go back
+        return self._last
+
+
 def is_video(path: Path) -> bool:
-    """By its name."""
-    return path.suffix.lower() in SUFFIXES
+    """By its name; a folder may be called so too."""
+    return path.suffix.lower() in SUFFIXES and not path.is_dir()
 
 
 class Film:
@@ -71,7 +93,7 @@ class Film:
             tolerant: dict[str, Any] = (
                 {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
             )
-            self._container: Any = av.open(str(path), **tolerant)
+            self._container: Any = av.open(_plain(path), **tolerant)
         except media_errors() as error:
             raise CannotStartError(f"--input {path}: {said(error)}") from None
         if not self._container.streams.video:
@@ -124,7 +146,8 @@ class Film:
 
         Raises CannotStartError for frames of more than ``max_pixels``.
         """
-        end, last, count, damaged, heard = 0.0, None, 0, 0, 0.0
+        end, count, damaged, heard = 0.0, 0, 0, 0.0
+        clock, step = Clock(self.time_base), max(1, round(1 / (self.rate * self.time_base)))
         shape: tuple[int, ...] = ()
         packets = self._container.demux(self._read)
         while True:
@@ -149,11 +172,11 @@ class Film:
                     self.reason = f"its frames are {width}x{height} after {end:.2f} s"
                     return
                 time = picture.pts if picture.pts is not None else round(end / self.time_base)
-                last = time if last is None else max(time, last + 1)  # of broken ones some go back
-                seconds = float(last * self.time_base)
+                time = clock(time, step)
+                seconds = float(time * self.time_base)
                 shown = (picture.duration or 0) * self.time_base  # the last one may be held
                 end, count = seconds + float(max(shown, 1 / self.rate)), count + 1
-                yield Frame(pixels, last, seconds)
+                yield Frame(pixels, time, seconds)
         if damaged:
             self.reason = f"{damaged} damaged packets, {count} frames in {end:.2f} s"
         elif end < self.end - MISSING:
@@ -162,6 +185,8 @@ class Film:
             self.reason = f"ends after {max(end, heard):.2f} s of {self.container_end:.2f}"
         elif count < MOST_FRAMES * self.stream.frames:
             self.reason = f"holds {count} of {self.stream.frames} frames"
+        elif not count:
+            self.reason = "holds no frame"
 
     def _upright(self, picture: Any) -> Pixels:
         """(H,W,3): turned and mirrored as the file says, by FFmpeg's display matrix."""
@@ -186,6 +211,11 @@ class Film:
     def close(self) -> None:
         """Frees the file."""
         self._container.close()
+
+
+def _plain(path: Path) -> str:
+    """A name that FFmpeg takes for a file's, whatever it holds: it reads 12:30.mp4 as of a protocol 12."""
+    return f"file:{path}"
 
 
 def media_errors() -> tuple[type[Exception], ...]:
@@ -221,6 +251,7 @@ class Overlay:
         self._matrix = film.matrix
         self._padding = ((0, height % 2), (0, width % 2), (0, 0))
         self._sound = self._file.copy_of(film.sound) if film.sound is not None else None
+        self._clock: Clock | None = None
 
     @staticmethod
     def suffix(film: Film) -> str:
@@ -235,7 +266,8 @@ class Overlay:
     def hear(self, packet: Any) -> None:
         """A packet of the film's sound."""
         if packet.dts is not None:  # else the end's empty one
-            self._file.copy(packet, self._sound)
+            self._clock = self._clock or Clock(packet.time_base)
+            self._file.copy(packet, self._sound, self._clock)
 
     def close(self) -> None:
         """Writes what is held back."""
@@ -258,7 +290,7 @@ class _Output:
     ) -> None:
         import av
 
-        self._container: Any = av.open(str(path), "w", format=container)
+        self._container: Any = av.open(_plain(path), "w", format=container)
         self._stream: Any = self._container.add_stream(codec, rate=film.rate, options=options or {})
         self._stream.height, self._stream.width = height, width
         self._stream.pix_fmt = pixel_format
@@ -289,8 +321,11 @@ class _Output:
         frame.pts, frame.time_base = time, self._time_base
         self._container.mux(self._stream.encode(frame))
 
-    def copy(self, packet: Any, stream: Any) -> None:
-        packet.stream = stream
+    def copy(self, packet: Any, stream: Any, clock: Clock) -> None:
+        time = clock(packet.dts, packet.duration or 1)
+        if packet.pts is not None:
+            packet.pts = max(packet.pts + time - packet.dts, time)
+        packet.dts, packet.stream = time, stream
         self._container.mux(packet)
 
     def close(self) -> None:

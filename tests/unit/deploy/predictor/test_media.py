@@ -165,3 +165,59 @@ def test_times_go_on_and_another_size_ends_it(tmp_path: Path, monkeypatch: pytes
     opened, frames = frames_of(source, monkeypatch, Picture(small), Picture(small), Picture(large))
     assert [frame.time for frame in frames] == [0, 1]
     assert "its frames are 8x4 after" in opened.reason
+
+
+def test_a_joined_recording_goes_on_after_the_one_before() -> None:
+    clock = media.Clock(Fraction(1, 100))
+    times = [0, 4, 8, 7, 12, 0, 4, 8, 0, 4]
+    assert [clock(time, 4) for time in times] == [0, 4, 8, 9, 12, 13, 14, 15, 16, 17]
+    clock = media.Clock(Fraction(1, 100))
+    times = [100, 104, 108, 107, 112, 0, 4, 8, 0, 204, 0, 4]
+    expected = [100, 104, 108, 109, 112, 116, 120, 124, 125, 320, 324, 328]
+    assert [clock(time, 4) for time in times] == expected
+
+
+def test_a_recording_joined_of_two_keeps_its_sound_and_its_times(tmp_path: Path) -> None:
+    """As camcorders leave them: the times begin anew in the middle."""
+    part, joined = film(tmp_path / "part.ts"), tmp_path / "joined.ts"
+    joined.write_bytes(part.read_bytes() * 2)
+    opened = media.Film(joined, 10**6)
+    overlay = media.Overlay(tmp_path / "overlay.mp4", opened, 64, 64)
+    seconds: list[float] = []
+    for frame in opened.frames(overlay.hear):
+        overlay.add(np.zeros((64, 64, 3), np.uint8), frame.time)
+        seconds.append(frame.seconds)
+    overlay.close()
+    steps = np.diff(seconds)
+    assert len(seconds) == 2 * FRAMES
+    assert steps.min() == pytest.approx(1 / RATE, rel=0.1)
+    assert steps.max() == pytest.approx(1 / RATE, rel=0.1)
+    with av.open(str(part)) as once, av.open(str(tmp_path / "overlay.mp4")) as twice:
+        packets = [sum(1 for each in file.demux(audio=0) if each.size) for file in (once, twice)]
+    assert packets[1] == 2 * packets[0]
+
+
+def test_a_file_of_no_frame_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened, frames = frames_of(film(tmp_path / "clip.mkv", frames=1, sound=False), monkeypatch)
+    monkeypatch.setattr(opened, "stream", SimpleNamespace(duration=None, metadata={}, frames=0))
+    assert frames == []
+    assert list(opened.frames(lambda packet: None)) == []
+    assert opened.reason == "holds no frame"
+
+
+def test_a_time_of_day_is_a_name_and_a_folder_no_video(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """FFmpeg would take what stands before the colon for a protocol."""
+    monkeypatch.chdir(tmp_path)
+    film(tmp_path / "clip.mkv", frames=2, sound=False).rename("12:30:15.mkv")
+    opened = media.Film(Path("12:30:15.mkv"), 10**6)
+    Path("o:1").mkdir()
+    ids = media.Ids(Path("o:1/ids.mkv"), opened, 64, 64)
+    for frame in opened.frames(lambda packet: None):
+        ids.add(np.zeros((64, 64), np.uint8), frame.time)
+    ids.close()
+    assert Path("o:1/ids.mkv").is_file()
+    Path("frames.mp4").mkdir()
+    assert not media.is_video(Path("frames.mp4"))
+    assert media.is_video(Path("film.mp4"))
