@@ -8,7 +8,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFile, ImageOps
+from PIL import ExifTags, Image, ImageFile
+from PIL.Image import Transpose
 from PIL.TiffImagePlugin import TiffImageFile
 
 from .errors import BadPictureError
@@ -29,6 +30,20 @@ MAX_PIXELS = 100_000_000
 
 SAMPLE_FORMAT = 339
 """TIFF's tag: 1 for numbers without a sign, 2 with one, 3 for floating point."""
+PHOTOMETRIC = 262
+"""TIFF's tag: 0 where white is 0. Pillow heeds it up to 8 bits."""
+
+
+TURNS = {
+    2: Transpose.FLIP_LEFT_RIGHT,
+    3: Transpose.ROTATE_180,
+    4: Transpose.FLIP_TOP_BOTTOM,
+    5: Transpose.TRANSPOSE,
+    6: Transpose.ROTATE_270,
+    7: Transpose.TRANSVERSE,
+    8: Transpose.ROTATE_90,
+}
+"""How stored pixels become those that are shown, by orientation (EXIF 2.3, tag 0x0112)."""
 
 
 def read_picture(source: Path | BinaryIO, max_pixels: int = MAX_PIXELS) -> Pixels:
@@ -44,7 +59,8 @@ def read_picture(source: Path | BinaryIO, max_pixels: int = MAX_PIXELS) -> Pixel
                 raise BadPictureError(f"{width}x{height} is more than --max-pixels {max_pixels}")
             picture.seek(0)
             halved, unsigned = _keeps_upper_bits(picture), _is_unsigned(picture)
-            pixels = np.asarray(_as_rgb(ImageOps.exif_transpose(picture), unsigned))
+            negative = _is_negative(picture)
+            pixels = np.asarray(_as_rgb(_upright(picture), unsigned, negative))
         if halved and pixels.max() < 16:
             raise BadPictureError(
                 "16-bit colours that fill 12 bits or fewer, of which Pillow keeps the upper 8: save it with 8"
@@ -71,19 +87,33 @@ def _refuse_pipes(path: Path) -> None:
         raise BadPictureError("no file but a pipe, a socket or a device")
 
 
-def _as_rgb(picture: Image.Image, unsigned: bool) -> Image.Image:
+def _upright(picture: Image.Image) -> Image.Image:
+    """Turned by its EXIF tag. Pillow's own exif_transpose writes all tags anew, and fails at an odd one."""
+    picture.load()  # turns TIFFs by itself
+    turn = TURNS.get(picture.getexif().get(ExifTags.Base.Orientation, 1))
+    return picture if turn is None else picture.transpose(turn)
+
+
+def _as_rgb(picture: Image.Image, unsigned: bool, negative: bool) -> Image.Image:
     """Drops transparency; grey of more than 8 bits goes through :func:`eight_bits`. Pillow would clip it."""
     if picture.mode == "F" or picture.mode.startswith("I"):
         samples = np.asarray(picture)
         if unsigned and samples.dtype == np.int32:
             samples = samples.view(np.uint32)
-        picture = Image.fromarray(eight_bits(samples))
+        levels = eight_bits(samples)
+        picture = Image.fromarray(255 - levels if negative else levels)
     return picture.convert("RGB")
 
 
 def _is_unsigned(picture: Image.Image) -> bool:
     """Whether a TIFF's 32 bits have no sign: Pillow reads them as if they had one."""
     return isinstance(picture, TiffImageFile) and picture.tag_v2.get(SAMPLE_FORMAT, (1,)) in (1, (1,))
+
+
+def _is_negative(picture: Image.Image) -> bool:
+    """Whether white is 0 in a TIFF of 16 bits."""
+    deep = picture.mode.startswith("I;16")
+    return deep and isinstance(picture, TiffImageFile) and picture.tag_v2.get(PHOTOMETRIC) == 0
 
 
 def _keeps_upper_bits(picture: Image.Image) -> bool:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
 from lisa.data.exif import (
     MIRRORED,
@@ -28,6 +28,7 @@ from lisa.data.exif import (
 )
 from lisa.data.mask_checks import middle_of
 from lisa.data.pairs import Pair, decode, fits
+from lisa.data.pictures import upright
 from lisa.errors import InputError
 
 CLEAR = 0.05
@@ -138,7 +139,7 @@ def _by_edges(pair: Pair, turn: int) -> float:
     try:
         with open_picture(pair.image) as stored:
             stored.draft("RGB", (SIDE, SIDE))
-            grey = ImageOps.exif_transpose(stored).convert("L").resize((SIDE, SIDE), Image.Resampling.BOX)
+            grey = upright(stored).convert("L").resize((SIDE, SIDE), Image.Resampling.BOX)
         with Image.open(pair.mask) as stored:
             mask = stored.convert("RGB").resize((SIDE, SIDE), Image.Resampling.NEAREST)
     except UNREADABLE:

@@ -4,11 +4,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFile, ImageOps
+from PIL import ExifTags, Image, ImageFile
 from PIL.TiffImagePlugin import TiffImageFile
+
+from lisa.data.exif import TURNS
 
 SAMPLE_FORMAT = 339
 """TIFF's tag: 1 for numbers without a sign, 2 with one, 3 for floating point."""
+PHOTOMETRIC = 262
+"""TIFF's tag: 0 where white is 0. Pillow heeds it up to 8 bits."""
 
 
 def upright_rgb(stored: Image.Image) -> Image.Image:
@@ -17,17 +21,31 @@ def upright_rgb(stored: Image.Image) -> Image.Image:
     Grey of more than 8 bits is scaled by :func:`eight_bits`. Raises ValueError for a picture without numbers,
     and for colours of 16 bits that would be nearly black: Pillow keeps their upper 8 bits alone.
     """
-    halved, unsigned = _keeps_upper_bits(stored), _is_unsigned(stored)
-    image = ImageOps.exif_transpose(stored)
+    halved, unsigned, negative = _keeps_upper_bits(stored), _is_unsigned(stored), _is_negative(stored)
+    image = upright(stored)
     if _is_deep(image):
         samples = np.asarray(image)
         if unsigned and samples.dtype == np.int32:
             samples = samples.view(np.uint32)
-        image = Image.fromarray(eight_bits(samples))
+        levels = eight_bits(samples)
+        image = Image.fromarray(255 - levels if negative else levels)
     image = image.convert("RGB")
     if halved and np.asarray(image).max(initial=0) < 16:
         raise ValueError("16-bit colours that fill 12 bits or fewer, of which Pillow keeps the upper 8")
     return image
+
+
+def upright(stored: Image.Image) -> Image.Image:
+    """Turned by its EXIF tag. Pillow's own exif_transpose writes all tags anew, and fails at an odd one."""
+    stored.load()  # turns TIFFs by itself
+    turn = TURNS.get(stored.getexif().get(ExifTags.Base.Orientation, 1))
+    return stored if turn is None else stored.transpose(turn)
+
+
+def _is_negative(image: Image.Image) -> bool:
+    """Whether white is 0 in a TIFF of 16 bits."""
+    deep = image.mode.startswith("I;16")
+    return deep and isinstance(image, TiffImageFile) and image.tag_v2.get(PHOTOMETRIC) == 0
 
 
 def _is_deep(image: Image.Image) -> bool:

@@ -11,9 +11,11 @@ import pytest
 from deploy_helpers import face
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
 
 from deploy.predictor.errors import BadPictureError
 from deploy.predictor.pictures import eight_bits, read_picture
+from lisa.data.pictures import upright_rgb
 
 GREY = np.asarray(face().convert("L"))
 
@@ -94,3 +96,40 @@ def test_colours_of_sixteen_bits() -> None:
     for factor in (1, 16):  # Pillow would give nearly black
         with pytest.raises(BadPictureError, match="save it with 8"):
             read_picture(sixteen_bit_colours(colours * factor))
+
+
+@pytest.mark.parametrize("white", [0, 1])
+@pytest.mark.parametrize("bits", [8, 16])
+def test_white_may_be_zero(tmp_path: Path, white: int, bits: int) -> None:
+    """Scanners write such TIFFs; Pillow heeds it at 8 bits alone."""
+    levels = GREY if white == 1 or bits == 8 else 255 - GREY  # of 8 bits Pillow writes the negative itself
+    samples = levels if bits == 8 else levels.astype(np.uint16) * 257
+    Image.fromarray(samples).save(tmp_path / "x.tif", tiffinfo={262: white})
+    with Image.open(tmp_path / "x.tif") as stored:
+        assert isinstance(stored, TiffImageFile)
+        assert stored.tag_v2[262] == white
+    assert np.abs(read_picture(tmp_path / "x.tif")[:, :, 0].astype(int) - GREY).max() <= 1
+    with Image.open(tmp_path / "x.tif") as stored:
+        assert np.array_equal(np.asarray(upright_rgb(stored)), read_picture(tmp_path / "x.tif"))
+
+
+@pytest.mark.parametrize(
+    ("tag", "kind", "value"), [(0x0213, 10, struct.pack("<ii", -1, 2)), (0x0128, 8, b"\xff\xff\0\0")]
+)
+def test_an_odd_tag_beside_the_orientation_costs_nothing(
+    tmp_path: Path, tag: int, kind: int, value: bytes
+) -> None:
+    """Pillow's exif_transpose writes all tags anew, which some can't be."""
+    inline = value if len(value) <= 4 else struct.pack("<I", 38)
+    entries = {
+        0x0112: struct.pack("<HHII", 0x0112, 3, 1, 6),
+        tag: struct.pack("<HHI", tag, kind, 1) + inline,
+    }
+    block = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + b"".join(entries[key] for key in sorted(entries))
+    block += bytes(4) + value
+    picture = face().crop((0, 0, 40, 64))
+    picture.save(tmp_path / "x.jpg", exif=block, quality=95)
+    with Image.open(tmp_path / "x.jpg") as stored:
+        expected = np.asarray(stored.transpose(Image.Transpose.ROTATE_270).convert("RGB"))
+        assert np.array_equal(np.asarray(upright_rgb(stored)), expected)
+    assert np.array_equal(read_picture(tmp_path / "x.jpg"), expected)
