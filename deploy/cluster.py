@@ -42,6 +42,7 @@ from deploy.predictor.errors import CannotStartError
 from deploy.predictor.files import (
     TEMPORARY,
     goes_on,
+    in_another_run,
     printable,
     refuse_collisions,
     refuse_foreign,
@@ -170,6 +171,7 @@ def done_before(
     with target.reached():
         names = set(target.names())
         leftovers = {name for name in names if posixpath.basename(name).startswith(TEMPORARY)}
+        leftovers = {name for name in leftovers if not in_another_run(name, names.__contains__)}
         for name in leftovers:  # of a killed run
             target.files.rm_file(target.path(name))
         names -= leftovers

@@ -91,6 +91,11 @@ class StoreWriter(Writer):
     def __init__(self, metadata: dict[str, Any], options: argparse.Namespace, store: Store) -> None:
         super().__init__(metadata, options)
         self.store = store
+        self._source_is_local = Store("--input", options.input).is_local
+
+    def place_of(self, job: Job) -> str:
+        """Its one name; in a bucket it has no folder before it, whatever the current one is."""
+        return super().place_of(job) if self._source_is_local else str(job.source)
 
     def write(self, job: Job, picture: Pixels, parsed: Parsed) -> None:
         """Raises OSError."""

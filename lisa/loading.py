@@ -40,7 +40,7 @@ FORMAT = 2
 """The newest format of exported files that this version reads."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LabelMap:
     """What a parser found in one picture."""
 

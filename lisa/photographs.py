@@ -26,6 +26,10 @@ Places = Sequence[Sequence[float] | Sequence[Sequence[float]] | NDArray[Any]]
 (5,2) or flat: left eye, right eye, nose, left and right corner of the mouth, as seen."""
 
 
+SHAPES = ((4,), (2, 2), (10,), (5, 2))
+"""Of a box, and of five points."""
+
+
 @dataclass(frozen=True)
 class Face:
     """A face in a photo, in the photo's pixels."""
@@ -52,14 +56,17 @@ class Photographs:
             raise InputError(
                 f"{path}: was exported before models could find faces: export it again"
             ) from None
-        metadata: dict[str, Any] = model.read_metadata(path)
-        self._reason: str = finding.reason_against(metadata)
-        self._program = program
-        self._labels: list[str] = metadata["labels"]
-        self._inner: list[int] = program("outputs").inner_ids(metadata)
-        self._job = program("inputs").Job(Path(), "")
-        self._model = model.ExportedModel(path, device, "fp32")
-        self._finder = finding.open_finder(self._model, path)
+        try:
+            metadata: dict[str, Any] = model.read_metadata(path)
+            self._reason: str = finding.reason_against(metadata)
+            self._program = program
+            self._labels: list[str] = metadata["labels"]
+            self._inner: list[int] = program("outputs").inner_ids(metadata)
+            self._job = program("inputs").Job(Path(), "")
+            self._model = model.ExportedModel(path, device, "fp32")
+            self._finder = finding.open_finder(self._model, path)
+        except program("errors").CannotStartError as error:
+            raise InputError(str(error)) from None
 
     def __call__(
         self, pixels: NDArray[np.uint8], wanted: Mode | Places
@@ -76,7 +83,10 @@ class Photographs:
             raise InputError(f"{self._path}: finds no faces: {self._reason}")
         by_name = () if listed is None else ({str(self._job.source): listed},)
         photos = self._photos.Photos(self._model, self._finder, wanted, *by_name)
-        found = photos.faces(self._job, pixels)
+        try:
+            found = photos.faces(self._job, pixels)
+        except self._program("errors").BadPictureError as error:
+            raise InputError(str(error)) from None
         if found is None:
             return None
         parsed = photos.parse(pixels, found)
@@ -93,7 +103,11 @@ class Photographs:
         except (ImportError, AttributeError):
             raise InputError(f"{self._path}: was exported before it took faces: export it again") from None
         try:
-            return [numbers_of(np.asarray(place, np.float64).ravel().tolist()) for place in places]
+            arrays = [np.asarray(place, np.float64) for place in places]
+            for array in arrays:
+                if array.shape not in SHAPES:
+                    raise InputError(f"faces: one of shape {array.shape}: a box is (4,), five points (5,2)")
+            return [numbers_of(array.ravel().tolist()) for array in arrays]
         except (ValueError, TypeError) as error:
             raise InputError(f"faces: {error}") from None
 

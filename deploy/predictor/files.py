@@ -48,9 +48,20 @@ def prepare_output(folder: Path) -> None:
     try:
         write_whole(folder / f"{TEMPORARY}probe", b"")
         for leftover in folder.rglob(f"{TEMPORARY}*"):
-            leftover.unlink()
+            name = leftover.relative_to(folder).as_posix()
+            if not in_another_run(name, lambda note: (folder / note).is_file()):
+                leftover.unlink()
     except OSError as error:
         raise CannotStartError(f"--output {folder}: {error.strerror or error}") from None
+
+
+def in_another_run(name: str, is_file: Callable[[str], bool]) -> bool:
+    """Whether a folder on the way to ``name``, which is relative to an output folder, is another run's.
+
+    That may be at work: its own next run clears it.
+    """
+    parents = (parent.as_posix() for parent in Path(name).parents[:-1])
+    return any(is_file(f"{parent}/{SETTINGS_FILE}") for parent in parents)
 
 
 def claim(

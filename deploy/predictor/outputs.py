@@ -145,19 +145,22 @@ class Writer:
             frames = [corners(face).tolist() for face in parsed.faces or []]
             yield gallery_piece(printable(Path(job.name)), picture, labels, len(self.names), frames)
         renumbered, made_of = with_palette(self.renumbered[labels], self.out_palette), PngInfo()
-        made_of.add_text(PICTURE, name_of(job))
+        made_of.add_text(PICTURE, self.name_of(job))
         yield encode_picture(renumbered, format="PNG", compress_level=PNG_LEVEL, pnginfo=made_of)
+
+    def name_of(self, job: Job) -> str:
+        """A picture's place as label maps note it: a hash, for they may be handed on."""
+        return hashlib.sha256(os.fsencode(self.place_of(job))).hexdigest()[:16]
+
+    def place_of(self, job: Job) -> str:
+        """Its one name, whatever the current folder is."""
+        return os.path.realpath(job.source)
 
     def _page(self, whole: Pixels, top: int, left: int, ids: Pixels) -> Pixels:
         """A map of the whole picture's size with these ids alone."""
         page = np.full_like(whole, self.renumbered[0])
         page[top : top + ids.shape[0], left : left + ids.shape[1]] = self.renumbered[ids]
         return page
-
-
-def name_of(job: Job) -> str:
-    """A picture's place as label maps note it: a hash, for they may be handed on."""
-    return hashlib.sha256(os.fsencode(os.path.realpath(job.source))).hexdigest()[:16]
 
 
 def refuse_anothers(folder: Path, writer: Writer, jobs: list[Job]) -> None:
@@ -180,7 +183,7 @@ def refuse_anothers(folder: Path, writer: Writer, jobs: list[Job]) -> None:
                 f"{printable(path)} is there, and no predictor left it so: choose another --output, or "
                 "--overwrite"
             )
-        if noted != name_of(job):
+        if noted != writer.name_of(job):
             raise CannotStartError(
                 f"{printable(path)} was made of another picture than {printable(job.source)}: choose another "
                 "--output, or --overwrite"

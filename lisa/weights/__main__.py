@@ -3,7 +3,7 @@
 import hashlib
 from pathlib import Path
 
-from lisa.errors import one_line_errors
+from lisa.errors import InputError, one_line_errors
 from lisa.weights import DRAWN_FILE
 
 
@@ -16,6 +16,8 @@ def main(checkpoint: tuple[Path, ...], output: Path = DRAWN_FILE) -> None:
         output: The file to write; by default the weights in the box.
     """
     with one_line_errors():
+        if not checkpoint:
+            raise InputError("--checkpoint: name one or more")
         from lisa.run.checkpoint import load
         from lisa.weights.packed import mean_of, write_packed
 

@@ -1,6 +1,7 @@
 import io
 import json
 import os
+import shutil
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -165,10 +166,19 @@ def test_second_run_does_what_is_missing_or_changed(model: Path, tmp_path: Path)
     times = {name: (tmp_path / "out" / name).stat().st_mtime_ns for name in ("face0.png", "face1.png")}
     (tmp_path / "out" / "face2.png").unlink()
     (tmp_path / "out" / ".predict-tmp-killed").write_bytes(b"half")
+    (tmp_path / "out/deep").mkdir()
+    (tmp_path / "out/deep/.predict-tmp-killed").write_bytes(b"half")
+    (tmp_path / "out/film").mkdir()
+    (tmp_path / "out/film/.predict.json").write_text("{}")
+    (tmp_path / "out/film/.predict-tmp-at-work").write_bytes(b"half")  # another run's, which may write on
     os.utime(pictures[1])
     assert parse(model, tmp_path / "in", tmp_path / "out") == 0
     assert (tmp_path / "out" / "face0.png").stat().st_mtime_ns == times["face0.png"]
     assert (tmp_path / "out" / "face1.png").stat().st_mtime_ns > times["face1.png"]
+    assert not (tmp_path / "out" / ".predict-tmp-killed").exists()
+    assert not (tmp_path / "out/deep/.predict-tmp-killed").exists()
+    assert (tmp_path / "out/film/.predict-tmp-at-work").exists()
+    shutil.rmtree(tmp_path / "out/film")
     assert files(tmp_path / "out") == ["face0.png", "face1.png", "face2.png"]
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert (report["done"], report["skipped"]) == (2, 1)

@@ -62,7 +62,9 @@ def test_boxes_and_points_of_another_program(model: Path, tmp_path: Path):
         assert (given.ids == found.ids).mean() > 0.97
     assert parser(photo, faces=[]).faces == ()
     for wrong, said in (
-        ((1, 2, 3), "3 numbers"),
+        ((1, 2, 3), r"one of shape \(3,\): a box is \(4,\), five points \(5,2\)"),
+        (np.array(face.points).T, r"one of shape \(2, 5\)"),
+        ((2000, 2000, 2100, 2100), r"its face .* lies outside of its 600x400 pixels"),
         ((5, 5, 4, 9), "left, top, right, bottom"),
         ((0, 0, 1, float("nan")), "all within 10,000,000"),
         (("a", "b", "c", "d"), "could not convert"),
