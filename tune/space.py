@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from lisa.config import AugmentConfig, Config, ModelConfig
-from lisa.config.limits import ranges
+from lisa.config.limits import Range, ranges
 from lisa.config.shapes import SHAPES
 from lisa.errors import InputError
 
@@ -38,8 +38,12 @@ class Interval(NamedTuple):
 
 def strengthen(augment: AugmentConfig, strength: float) -> AugmentConfig:
     """The augmentation with its amounts multiplied, as far as they may go. A flip has no strength."""
+
+    def most(name: str, limit: Range) -> float:
+        return max(getattr(augment, name), limit.high * OPEN_END) if limit.open_high else limit.high
+
     amounts = {
-        name: min(getattr(augment, name) * strength, limit.high * (OPEN_END if limit.open_high else 1))
+        name: min(getattr(augment, name) * strength, most(name, limit))
         for name, limit in ranges(AugmentConfig).items()
         if name != "flip"
     }

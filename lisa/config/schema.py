@@ -74,8 +74,8 @@ class ModelConfig(Limited, section="model"):
     hamburger: Literal["bottleneck", "nmf"] = "bottleneck"
     """LISA's Hamburger: as published, or with the matrix decomposition that the report cites."""
     widths: Annotated[tuple[int, int, int, int, int], Range(2, unit="channels")] = SHAPES["lisa"].widths
-    """Channels of LISA's five encoder stages (Table 1). For lisa_fold4, LISA's own widths and depths stand
-    for its own."""
+    """Channels of LISA's five encoder stages (Table 1). What is one LISA network's own shape stands for any
+    other network's own."""
     depths: Annotated[tuple[int, int, int, int, int], Range(1, unit="block")] = SHAPES["lisa"].depths
     """Blocks of LISA's five encoder stages (Table 1)."""
     hamburger_ratio: Annotated[float, Range(0, 1, open_low=True)] = 0.5
@@ -88,13 +88,13 @@ class ModelConfig(Limited, section="model"):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        lisa = self.name in SHAPES
-        if not lisa:
+        if self.name not in SHAPES:
             object.__setattr__(self, "bound", 0.0)  # the recipe best has one, which is LISA's
-        if lisa and (self.widths, self.depths) == SHAPES["lisa"][1:]:
-            # The recipes are LISA's: their shape is another network's only where somebody changed it.
-            object.__setattr__(self, "widths", SHAPES[self.name].widths)
-            object.__setattr__(self, "depths", SHAPES[self.name].depths)
+        if (self.widths, self.depths) in [(each.widths, each.depths) for each in SHAPES.values()]:
+            # A recipe, or another network's config: its shape counts only where somebody changed it.
+            own = SHAPES.get(self.name, SHAPES["lisa"])
+            object.__setattr__(self, "widths", own.widths)
+            object.__setattr__(self, "depths", own.depths)
 
     def count(self, classes: int) -> int:
         """Trainable parameters of a LISA of any shape, without building it."""

@@ -21,6 +21,8 @@ from lisa.weights.packed import read_packed
 
 NETWORKS = ("lisa", "lisa_fold4", "unet", "segnext")
 
+_OTHERWISE = "the weights in the box are those of LISA as it is by default"
+
 # timm hands these to every entry point; networks trained from scratch have no use for them.
 _TIMM_ARGUMENTS = ("pretrained_cfg", "pretrained_cfg_overlay", "cache_dir")
 
@@ -50,6 +52,8 @@ def lisa(pretrained: bool = False, **arguments: Any) -> LISA:
     """
     network = LISA(**_own_arguments(LISA, arguments))
     if pretrained:
+        if arguments.get("hamburger", "bottleneck") != "bottleneck":  # its weights have the same names
+            raise InputError(f"pretrained=True: {_OTHERWISE}")
         _load_drawn(network)
     return network
 
@@ -61,7 +65,7 @@ def _load_drawn(network: LISA) -> None:
     if weights[CLASSIFIER[0]].shape[0] != network.final.out_channels:
         weights |= {key: own[key] for key in CLASSIFIER}
     if own.keys() != weights.keys() or any(own[key].shape != weights[key].shape for key in own):
-        raise InputError("pretrained=True: the weights in the box are those of LISA as it is by default")
+        raise InputError(f"pretrained=True: {_OTHERWISE}")
     network.load_state_dict(weights)
 
 

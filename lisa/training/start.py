@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from lisa.config import Config
+from lisa.config.shapes import SHAPES
 from lisa.data.arrangement import measure_arrangement
 from lisa.data.checking import check_pairs, ignored_notes
 from lisa.data.faces import EpochBatches
@@ -31,6 +32,9 @@ from lisa.training.passes import ON_CPU, require_compiler
 from lisa.training.state import TrainState
 from lisa.training.step import Step
 from lisa.world import SMALL_BATCH, World
+
+UNSEEN = ("activation", "hamburger", "bound")
+"""Options of LISA that change what a network computes and not, or not always, which weights it has."""
 
 UNTOLD = ("train.auto_batch",)
 """An option whose outcome is told, not its own value."""
@@ -132,7 +136,7 @@ def begin(config: Config, world: World, faces: Faces, run: Run) -> tuple[Config,
     step = Step(config, world, state)
     config = settle_parts(config, step, batches)
     if saved is not None:
-        notes += [*changes(Config.from_dict(saved["config"]), config), *moved(step)]
+        notes += [*changes(Config.from_dict(saved["config"]), config), *moved(step, saved["training"])]
     run.begin(config, state, arrangement_of(faces, config, world, saved))
     run.log.note(
         f"{config.model.name}: {count_parameters(network):,} parameters; {len(faces.train)} training and "
@@ -189,10 +193,13 @@ def start_network(config: Config, going_on: bool) -> tuple[nn.Module, list[str]]
         raise InputError(f"{config.train.init}: weights of another network (no {CLASSIFIER[0]})")
     weights, rows = carry_over(initial["weights"], network, theirs, config.labels)
     checkpoint.load_weights(network, weights, config.train.init)
-    bounds = ""
-    if before.model.bound != config.model.bound:
-        bounds = f"model.bound is {config.model.bound}, the weights were trained with {before.model.bound}"
-    return network, [note for note in (initial.get("origin", ""), rows, bounds) if note]
+    others = [
+        f"model.{name} is {getattr(config.model, name)}, the weights were trained with "
+        f"{getattr(before.model, name)}"
+        for name in (UNSEEN if config.model.name in SHAPES else ())
+        if getattr(config.model, name) != getattr(before.model, name)
+    ]
+    return network, [note for note in (initial.get("origin", ""), rows, *others) if note]
 
 
 def settle_parts(config: Config, step: Step, batches: EpochBatches) -> Config:
@@ -240,13 +247,13 @@ def flat(config: Config) -> dict[str, Any]:
     return {f"{group}.{name}": value for group, values in groups.items() for name, value in values.items()}
 
 
-def moved(step: Step) -> list[str]:
-    """What is not as it was when the run began: an epoch's length, the number of processes."""
+def moved(step: Step, saved: dict[str, Any]) -> list[str]:
+    """What is not as it was in the state ``saved``: an epoch's length, the number of processes."""
     state, now, notes = step.state, step.world.world_size, list[str]()
-    if state.batch > state.steps_per_epoch:
-        state.batch = state.steps_per_epoch
+    if state.batch != saved["batch"]:
         notes.append(
-            f"an epoch has {state.steps_per_epoch} steps now, fewer than were done: it counts as done"
+            f"an epoch has {state.steps_per_epoch} steps now: it goes on after {state.batch} of them, "
+            f"where {saved['batch']} of another length were done"
         )
     if state.begun_with != now:
         notes.append(

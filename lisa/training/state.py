@@ -109,6 +109,7 @@ class TrainState:
             "loss_pictures": world.all_gather(self.loss_pictures.item()),
             "skipped": int(self.skipped),
             "skipped_in_a_row": int(self.skipped_in_a_row),
+            "steps_per_epoch": self.steps_per_epoch,
             **{name: getattr(self, name) for name in _POSITION},
         }
 
@@ -131,6 +132,9 @@ class TrainState:
         self.skipped_in_a_row.fill_(state["skipped_in_a_row"])
         for name in _POSITION:
             setattr(self, name, state[name])
+        # Another size of batch leaves the epoch's order as it is: so much of it is done.
+        share = state["batch"] / state.get("steps_per_epoch", self.steps_per_epoch)
+        self.batch = min(round(share * self.steps_per_epoch), self.steps_per_epoch)
 
 
 _POSITION = ("epoch", "batch", "best", "best_epoch", "begun_with")

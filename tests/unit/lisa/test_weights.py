@@ -117,6 +117,8 @@ def test_pretrained_with_other_classes_begins_the_classifier_afresh():
     assert [name for name in rest if not torch.equal(own[name], weights[name])] == []
     with pytest.raises(InputError, match="by default"):
         timm.create_model("lisa", pretrained=True, hamburger_ratio=0.25)
+    with pytest.raises(InputError, match="those of LISA as it is by default"):
+        timm.create_model("lisa", pretrained=True, hamburger="nmf")
     with pytest.raises(InputError, match="lisa alone"):
         timm.create_model("unet", pretrained=True)
 

@@ -34,6 +34,13 @@ SHAPES = Space(RECIPES["best"](), architecture=True)
 FOLDED = Space(replace(RECIPES["best"](), model=ModelConfig(name="lisa_fold4")), architecture=True)
 
 
+def test_amounts_beyond_the_searchs_own_end_stay_in_its_first_point():
+    base = RECIPES["best"]()
+    base = replace(base, augment=replace(base.augment, brightness=0.95))
+    space = Space(base)
+    assert space.config(space.start()).augment == base.augment
+
+
 @pytest.mark.parametrize("name", list(RECIPES))
 @pytest.mark.parametrize("architecture", [False, True])
 def test_the_search_begins_at_the_recipe(name: str, architecture: bool):

@@ -3,7 +3,7 @@
 import contextlib
 import json
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lisa.config import RECIPES, Config, DataConfig, OptimConfig, TrainConfig, report
+from lisa.config import RECIPES, Config, DataConfig, ModelConfig, OptimConfig, TrainConfig, report
 from lisa.config.command_line import parse_training
 from lisa.config.from_plain import GONE
+from lisa.config.shapes import SHAPES
 from lisa.errors import InputError
 from lisa.labels import Label, LabelSet, read_label_set
 
@@ -128,3 +129,14 @@ def test_the_cap_counts_the_real_head():
     with pytest.raises(InputError, match=r"2,001,036 trainable parameters"):
         Config(labels=many)
     assert len(Config(labels=read_label_set("lapa")).labels) == 11
+
+
+@pytest.mark.parametrize("name", list(SHAPES))
+@pytest.mark.parametrize("before", ["lisa", "lisa_fold4", "unet"])
+def test_another_networks_own_shape_is_not_taken_over(before: str, name: str):
+    """A written config holds the shape of the network that it was made for."""
+    written = {"model": {**asdict(ModelConfig(name=before)), "name": name}}
+    through = Config.from_dict(written).model
+    assert (through.widths, through.depths) == SHAPES[name][1:]
+    changed = (4, 8, 12, 16, 24)
+    assert replace(ModelConfig(name=before, widths=changed), name=name).widths == changed

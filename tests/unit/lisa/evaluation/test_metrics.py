@@ -45,6 +45,15 @@ def test_set_figures_equal_scikit_learns():
         assert value == (pytest.approx(expected) if occurs else None)
 
 
+def test_a_picture_of_ignored_pixels_alone_changes_nothing():
+    pairs = predictions()
+    ignored = torch.full_like(pairs[0][1], 255)
+    more = figures(tallied([*pairs, (pairs[0][0], ignored)]))
+    for name, value in figures(tallied(pairs)).items():
+        if isinstance(value, float):
+            assert more[name] == pytest.approx(value, abs=1e-12), name
+
+
 def test_report_f1_equals_scikit_learns_per_picture():
     pairs = predictions()
     expected = np.mean(

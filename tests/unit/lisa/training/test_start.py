@@ -147,18 +147,25 @@ def test_listed_masks_are_repaired_and_that_is_said(make_faces: Callable[..., Pa
     assert f"{listed}: left and right exchanged in 1 of 4 training masks" in faces.notes
 
 
-def test_an_epoch_that_has_fewer_steps_than_were_done_counts_as_done(
-    make_faces: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(("batch", "goes_on", "last"), [(4, 2, 2), (1, 6, 8)])
+def test_another_size_of_batch_goes_on_at_the_same_share_of_the_epoch(
+    make_faces: Callable[..., Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    batch: int,
+    goes_on: int,
+    last: int,
 ):
+    """Three of four batches of two are done: by number alone, pictures would be left out or repeated."""
     tiny, heard = ModelConfig(widths=(4, 4, 6, 8, 8), depths=(1, 1, 1, 1, 1)), list[dict[str, Any]]()
     config = dataclasses.replace(small(make_faces(train=8), tmp_path / "run"), model=tiny)
     assert not fit(config, Stopped()).finished
     assert checkpoint.load(tmp_path / "run/last.pt")["training"]["batch"] == 3
-    larger = dataclasses.replace(config, train=dataclasses.replace(config.train, batch_size=4))
-    assert fit(larger, World(), resume=True, on_epoch=heard.append).finished
+    other = dataclasses.replace(config, train=dataclasses.replace(config.train, batch_size=batch))
+    assert fit(other, World(), resume=True, on_epoch=heard.append).finished
     said = " ".join(capsys.readouterr().out.split())
-    assert "an epoch has 2 steps now, fewer than were done: it counts as done" in said
-    assert [(record["epoch"], record["step"]) for record in heard] == [(1, 2)]
+    assert f"an epoch has {last} steps now: it goes on after {goes_on} of them, where 3 of another" in said
+    assert [(record["epoch"], record["step"]) for record in heard] == [(1, last)]
 
 
 def test_labels_that_no_training_mask_has_are_named():
@@ -203,3 +210,18 @@ def test_weights_of_other_bounds_are_told(tmp_path: Path, before: float, now: fl
     _, notes = start_network(config, going_on=False)
     expected = [f"model.bound is {now}, the weights were trained with {before}"] if said else []
     assert notes == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "now"), [("activation", "gelu", "relu"), ("hamburger", "nmf", "bottleneck")]
+)
+def test_weights_of_another_function_are_told(tmp_path: Path, name: str, before: str, now: str):
+    """Their names and shapes are the same."""
+    tiny = ModelConfig(widths=(4, 4, 6, 8, 8), depths=(1, 1, 1, 1, 1), activation="gelu")
+    trained = Config(model=dataclasses.replace(tiny, **{name: before}))
+    checkpoint.save(checkpoint.payload(build(trained.model).state_dict(), trained, {}), tmp_path / "best.pt")
+    config = Config(
+        model=dataclasses.replace(tiny, **{name: now}), train=TrainConfig(init=str(tmp_path / "best.pt"))
+    )
+    _, notes = start_network(config, going_on=False)
+    assert notes == [f"model.{name} is {now}, the weights were trained with {before}"]
