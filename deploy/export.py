@@ -26,7 +26,7 @@ class Settings:
     """Exports a checkpoint as one TorchScript file, and in other formats on request."""
 
     checkpoint: Path
-    """best.pt of a training run, or the report's author's best_model.pth."""
+    """best.pt of a training run, the report's author's best_model.pth, or drawn: the weights in the box."""
     output: Path
     """The file to write."""
     images: Path | None = None

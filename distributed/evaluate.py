@@ -27,7 +27,7 @@ class Arguments:
     """
 
     checkpoint: Path
-    """best.pt or last.pt of a run, or the report's author's best_model.pth."""
+    """best.pt or last.pt of a run, the report's author's best_model.pth, or drawn: the weights in the box."""
     source: SplitFlags
     output: Path
     """Where the figures go, as JSON: results/val.json, say, with its pictures in results/val_pictures/."""

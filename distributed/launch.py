@@ -39,6 +39,7 @@ from lisa.process import KEEP_MEMORY
 ROOT = Path(__file__).parents[1]
 DEFAULT_RESTARTS = 3
 INTERRUPTED = 130
+DRY_RUN = "--dry-run"
 
 
 @dataclass(frozen=True)
@@ -142,8 +143,8 @@ def main(arguments: Sequence[str]) -> int:
         try:
             if not arguments:
                 return demonstrate()
-            dry_run = arguments[0] == "--dry-run"
-            return train(arguments[1:] if dry_run else arguments, dry_run)
+            words = [word for word in arguments if word != DRY_RUN]
+            return train(words, dry_run=DRY_RUN in arguments)
         except KeyboardInterrupt:  # before the workers, or in another step of the demonstration
             return INTERRUPTED
 

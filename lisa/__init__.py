@@ -7,7 +7,7 @@
     face.ids, face.mask("hair", "hat"), face.areas["skin"], face.overlay()
 
     config = lisa.RECIPES["demo"]()          # or best, report; trains on the faces in data/synthetic
-    lisa.fit(config, lisa.World())           # in this process alone
+    lisa.fit(config)                         # in this process alone
 
 ``import lisa`` is instant: torch is imported when a name is first used.
 """

@@ -96,12 +96,14 @@ class Parser:
         labels: LabelSet,
         origin: str = "",
         exported: Path | None = None,
+        checkpoint: str = "best.pt",
     ) -> None:
         self.device = device
         self.labels = labels
         self.origin = origin
         self._model = model
         self._exported = exported
+        self._checkpoint = checkpoint
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -139,7 +141,7 @@ class Parser:
         if self._exported is None:
             raise InputError(
                 "a checkpoint parses faces that fill the picture; to find them export it: "
-                "python -m deploy.export --checkpoint best.pt --output lisa.ts"
+                f"python -m deploy.export --checkpoint {self._checkpoint} --output lisa.ts"
             )
         return Photographs(self._exported, self.device)
 
@@ -159,13 +161,13 @@ def load(path: str | PathLike[str] = DRAWN, device: torch.device | str | None = 
     Raises:
         InputError: a file or device that can't be used.
     """
-    path, device = resolve(Path(path)), _device(device)
+    named, path, device = str(path), resolve(Path(path)), _device(device)
     exported = _metadata(path)
     if exported is not None:
         model = _exported_model(path, device)
         return Parser(model, device, exported.labels, exported.origin, path.absolute())
     trained = load_network(path)
-    return Parser(trained.parser(device), device, trained.config.labels, trained.origin)
+    return Parser(trained.parser(device), device, trained.config.labels, trained.origin, checkpoint=named)
 
 
 def _device(name: torch.device | str | None) -> torch.device:

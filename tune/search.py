@@ -44,7 +44,7 @@ class SearchArguments(Options):
     """Epochs of a trial; a tenth of the recipe's without it. The winner is written with the recipe's own."""
     search: Literal["tpe", "random"] = "tpe"
     """Optuna's tree-structured Parzen estimator, or independent draws."""
-    objective: Literal["miou", "miou,latency"] = "miou"
+    objective: Annotated[Literal["miou", "miou,latency"], tyro.conf.arg(metavar="miou|miou,latency")] = "miou"
     """miou stops hopeless trials early (ASHA). miou,latency trains every trial to its end and looks for the
     Pareto front of val mIoU and the exported file's CPU milliseconds; it needs --architecture."""
     architecture: Switch = False

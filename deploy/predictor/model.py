@@ -61,7 +61,10 @@ def read_metadata(path: Path) -> dict[str, Any]:
     except ValueError:
         raise CannotStartError(f"{path}: its metadata is damaged") from None
     if not isinstance(metadata, dict) or not isinstance(metadata.get("format"), int):
-        raise CannotStartError(f"{path}: not made by deploy.export (it holds no {METADATA_FILE})")
+        raise CannotStartError(
+            f"{path}: not made by deploy.export (it holds no {METADATA_FILE}); of a checkpoint: "
+            f"python -m deploy.export --checkpoint {path} --output lisa.ts"
+        )
     if metadata["format"] > FORMAT:
         raise CannotStartError(
             f"{path}: model format {metadata['format']}, this program reads up to {FORMAT}: "

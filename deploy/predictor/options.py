@@ -72,26 +72,27 @@ def arguments(argv: list[str] | None, needs_model: bool = True) -> argparse.Name
         help="videos: 0 to below 1, the weight of a face's frames before in its labels (default: 0)",
     )
     add("--gallery", action="store_true", help="also OUTPUT/gallery.html: one page that shows them all")
-    add("--device", default="auto", help="auto (every GPU, else the CPU), cpu, cuda or cuda:N")
+    add("--device", default="auto", help="auto (every GPU, else the CPU; the default), cpu, cuda or cuda:N")
     add(
         "--precision",
         choices=("auto", "fp32", "tf32", "bf16"),
         default="fp32",
-        help="fp32 gives training's labels; tf32 is faster on GPUs, two labels in ten thousand differ; auto "
-        "takes bf16 where the device multiplies it in hardware: twice as fast, a few in a thousand differ",
+        help="fp32 (the default) gives training's labels; tf32 is faster on GPUs, two labels in ten thousand "
+        "differ; auto takes bf16 where the device multiplies it in hardware: twice as fast, a few in a "
+        "thousand differ",
     )
     add(
         "--runtime",
         choices=("auto", "torch", *RUNTIMES),
         default="auto",
         help="what computes: torch for TorchScript files; for .onnx files auto is OpenVINO, or where that is "
-        "not installed ONNX Runtime",
+        "not installed ONNX Runtime (default: auto)",
     )
     add(
         "--workers",
         type=automatic,
         default=0,
-        help="streams per device; auto: one per core, on CPUs at most 8",
+        help="streams per device; auto, the default: one per core, on CPUs at most 8",
     )
     common_options(parser)
     return parser.parse_args(argv)
@@ -123,13 +124,15 @@ def common_options(parser: argparse.ArgumentParser) -> None:
         type=lambda name: OLD_NAMES.get(name, name),
         choices=(OWN, CELEBAMASK, FACE_PARSING),
         default=OWN,
-        help="the ids' order: the model's own, or one of the two in circulation for CelebAMask-HQ's labels",
+        help="the ids' order: the model's own, or one of the two in circulation for CelebAMask-HQ's labels "
+        "(default: %(default)s)",
     )
     add(
         "--fit",
         choices=("stretch", "pad", "crop"),
         default="stretch",
-        help="how a picture fills the network's square: stretched as in training, padded, or its middle",
+        help="how a picture fills the network's square: stretched as in training (the default), padded, or "
+        "its middle",
     )
     add(
         "--faces",
@@ -145,8 +148,18 @@ def common_options(parser: argparse.ArgumentParser) -> None:
         help="also OUTPUT/face_maps: TIFFs with a page for each face of a photo, in the order of faces.json, "
         "for faces that overlap",
     )
-    add("--tta", choices=("none", "flip"), default="none", help="flip: averages with the mirrored picture")
-    add("--batch-size", type=automatic, default=0, help="pictures at once; auto: 1 on CPUs, 16 on GPUs")
+    add(
+        "--tta",
+        choices=("none", "flip"),
+        default="none",
+        help="flip: averages with the mirrored picture (default: none)",
+    )
+    add(
+        "--batch-size",
+        type=automatic,
+        default=0,
+        help="pictures at once; auto, the default: 1 on CPUs, 16 on GPUs",
+    )
     add("--overwrite", action="store_true", help="do pictures again that are done already")
     add("--sha256", help="refuse a model file with another SHA-256")
     add(

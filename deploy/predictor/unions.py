@@ -25,7 +25,9 @@ def label_ids(option: str, name: str, metadata: dict[str, Any]) -> list[int]:
     owners = metadata.get("label_set", {}).get("labels", [])
     found = [index for index, label in enumerate(owners) if label["roles"] and {*roles} >= {*label["roles"]}]
     if not found:
-        raise CannotStartError(f"{option} {name}: one of {', '.join(labels)}")
+        theirs = {role for label in owners for role in label["roles"]}
+        known = [group for group, parts in GROUPS.items() if theirs.intersection(parts)]
+        raise CannotStartError(f"{option} {name}: one of {', '.join([*labels, *known])}, or a union of them")
     return found
 
 

@@ -213,7 +213,7 @@ class TrainConfig(Limited, section="train"):
 
     init: Annotated[str, tyro.conf.arg(aliases=["--init"])] = ""
     """Checkpoint whose weights the run begins with: fine-tuning, or the next stage at a larger size; also the
-    report's author's best_model.pth. Empty begins with random ones."""
+    report's author's best_model.pth, or drawn, the weights in the box. Empty begins with random ones."""
     epochs: Annotated[int, Range(1), tyro.conf.arg(aliases=["--epochs"])] = 100
     """Passes over the training split."""
     batch_size: Annotated[int, Range(1), tyro.conf.arg(aliases=["--batch-size"])] = 16

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from lisa.config import ModelConfig
 from lisa.config.shapes import SHAPES
 from lisa.errors import InputError
+from lisa.face_parser import MEAN, STD
 from lisa.labels import NUM_CLASSES
 from lisa.models.classifier import CLASSIFIER
 from lisa.models.lisa import LISA
@@ -59,14 +60,30 @@ def lisa(pretrained: bool = False, **arguments: Any) -> LISA:
 
 
 def _load_drawn(network: LISA) -> None:
-    """Gives a network the weights in the box. Raises InputError for a network of another shape."""
-    weights: dict[str, Tensor] = read_packed(DRAWN_FILE)["weights"]
+    """Gives a network the weights in the box, and timm what they were trained with (``pretrained_cfg``).
+
+    Raises InputError for a network of another shape.
+    """
+    packed = read_packed(DRAWN_FILE)
+    weights: dict[str, Tensor] = packed["weights"]
     own = network.state_dict()
     if weights[CLASSIFIER[0]].shape[0] != network.final.out_channels:
         weights |= {key: own[key] for key in CLASSIFIER}
     if own.keys() != weights.keys() or any(own[key].shape != weights[key].shape for key in own):
         raise InputError(f"pretrained=True: {_OTHERWISE}")
     network.load_state_dict(weights)
+    size = packed["config"]["data"]["size"]
+    trained_with = {
+        "input_size": (3, size, size),
+        "mean": MEAN,
+        "std": STD,
+        "interpolation": "bilinear",
+        "crop_pct": 1.0,
+        "crop_mode": "squash",  # stretched, as in training
+        "num_classes": network.final.out_channels,
+        "license": "mit",
+    }
+    network.pretrained_cfg = trained_with  # pyright: ignore[reportAttributeAccessIssue, reportArgumentType]
 
 
 @register_model

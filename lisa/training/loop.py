@@ -63,19 +63,21 @@ class Scores(NamedTuple):
 
 def fit(
     config: Config,
-    world: World,
+    world: World | None = None,
     resume: bool = False,
     on_epoch: Callable[[dict[str, Any]], None] | None = None,
 ) -> Result:
     """Trains the config's network on its data; leaves checkpoints, logs and a summary in its output folder.
 
-    Every rank calls it with the same config. ``on_epoch`` hears each epoch's figures on every rank.
+    Every rank calls it with the same config, and with its ``world``; without one this process is alone.
+    ``on_epoch`` hears each epoch's figures on every rank.
 
     Raises:
         InputError: data, settings or a folder that can't be used, before the first step; or the last
             checkpoint found no room.
         DivergedError: no finite gradient any more.
     """
+    world = world or World()
     run = Run(config, world, resume)
     run.refuse_another()  # before the pictures are read: workers started again meanwhile would resume it
     config, faces = load_faces(config, world)  # nothing is written before the data are known to be good

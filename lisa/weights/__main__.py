@@ -11,8 +11,8 @@ def main(checkpoint: tuple[Path, ...], output: Path = DRAWN_FILE) -> None:
     """Packs a checkpoint as safetensors in half precision and prints the file's SHA-256.
 
     Args:
-        checkpoint: best.pt of a run. Of several, each begun from the one before, the mean of their weights
-            is packed (Wortsman et al., ICML 2022) with all else of the last.
+        checkpoint: best.pt of a run, or drawn: the weights in the box. Of several, each begun from the one
+            before, the mean of their weights is packed (Wortsman et al., ICML 2022), all else is the last's.
         output: The file to write; by default the weights in the box.
     """
     with one_line_errors():

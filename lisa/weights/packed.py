@@ -32,10 +32,11 @@ def mean_of(checkpoints: list[dict[str, Any]]) -> dict[str, Any]:
     *others, last = checkpoints
     if not others:
         return last
-    # As JSON: a packed file has lists where a run's checkpoint has tuples.
-    networks = [json.dumps([each["labels"], each["config"]["model"]], sort_keys=True) for each in checkpoints]
-    if any(network != networks[-1] for network in networks):
-        raise InputError("the checkpoints are of other networks or label sets: there is no mean of them")
+    for number, each in enumerate(others, start=1):
+        differing = [f"model.{name}" for name in _differing(each["config"]["model"], last["config"]["model"])]
+        if differing or _differing({"labels": each["labels"]}, {"labels": last["labels"]}):
+            what = ", ".join(differing) or "labels"
+            raise InputError(f"checkpoint {number} and the last have other {what}: there is no mean of them")
     weights = {
         name: torch.stack([each["weights"][name] for each in checkpoints]).mean(0)
         if value.is_floating_point()
@@ -43,6 +44,11 @@ def mean_of(checkpoints: list[dict[str, Any]]) -> dict[str, Any]:
         for name, value in last["weights"].items()
     }
     return {**last, "weights": weights, "metrics": {}}
+
+
+def _differing(first: dict[str, Any], second: dict[str, Any]) -> list[str]:
+    """Keys of other values. As JSON: a packed file has lists where a run's checkpoint has tuples."""
+    return [key for key, value in first.items() if json.dumps(value) != json.dumps(second.get(key))]
 
 
 def write_packed(checkpoint: dict[str, Any], path: Path) -> None:

@@ -75,6 +75,9 @@ def test_the_line_is_printed_and_run_but_for_a_dry_run(
     line = capsys.readouterr().out
     assert line.startswith("torchrun --nnodes=1 --nproc-per-node=")
     assert line.endswith("-m distributed.train report --data 'my faces'\n")
+    assert launch.main(["report", "--data", "my faces", "--dry-run"]) == 0
+    assert started == []
+    assert capsys.readouterr().out == line
     assert launch.main(["report", "--data", "my faces"]) == 0
     assert capsys.readouterr().out == line
     assert [options[-1] for options in started] == ["my faces"]

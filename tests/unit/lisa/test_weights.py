@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 import safetensors.torch
 import timm
+import timm.data
 import torch
 from deploy_helpers import face, write_checkpoint
 
 import lisa
 from lisa.config import Config
 from lisa.errors import InputError
+from lisa.face_parser import MEAN, STD
 from lisa.labels.celebamask import CELEBAMASK
 from lisa.models import NETWORKS
 from lisa.run import checkpoint
@@ -99,6 +101,13 @@ def test_the_box_is_small_free_of_paths_and_what_the_card_says():
     assert f"--init {begun_by} --output {output}\n" in CARD.read_text()  # the last step's command
 
 
+def test_why_there_is_no_mean_is_said(trained: Path):
+    one, other = (checkpoint.load(trained) for _ in range(2))
+    other["config"] = {**other["config"], "model": {**other["config"]["model"], "bound": 8.0}}
+    with pytest.raises(InputError, match=r"checkpoint 1 and the last have other model.bound: there is no"):
+        mean_of([one, other])
+
+
 def test_every_door_reads_the_box(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     picture = np.asarray(face())
@@ -107,6 +116,11 @@ def test_every_door_reads_the_box(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     network = timm.create_model("lisa", pretrained=True)
     weights = checkpoint.load_network(DRAWN).network.state_dict()
     assert all(torch.equal(value, weights[name]) for name, value in network.state_dict().items())
+    told = timm.data.resolve_model_data_config(network)
+    assert (told["input_size"], told["crop_mode"], told["crop_pct"]) == ((3, 128, 128), "squash", 1.0)
+    assert (told["mean"], told["std"], told["interpolation"]) == (MEAN, STD, "bilinear")
+    with pytest.raises(InputError, match=r"python -m deploy.export --checkpoint drawn --output"):
+        lisa.load(device="cpu")(picture, faces="find")
 
 
 def test_pretrained_with_other_classes_begins_the_classifier_afresh():
