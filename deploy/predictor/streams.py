@@ -39,7 +39,7 @@ class Outcome:
 
 @dataclass
 class Seconds:
-    """Where a stream's time went."""
+    """Where a stream's time went; the network's includes the wait for its turn on a GPU."""
 
     decode: float = 0.0
     network: float = 0.0

@@ -149,11 +149,12 @@ def unread_notes(root: Path, split: str) -> list[str]:
     """Which folders of pictures lie beside the split's files: subfolders are not read."""
     notes: list[str] = []
     for folder, suffixes in zip(split_folders(root, split), (IMAGE_SUFFIXES, (".png",)), strict=True):
-        inside = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-        for each in inside:
-            with suppress(PermissionError):  # nobody's pictures
-                if any(file.suffix.lower() in suffixes for file in each.iterdir()):
-                    notes.append(f"{each} holds pictures that are left out: subfolders are not read")
+        with os.scandir(folder) as entries:
+            inside = sorted(each.name for each in entries if each.is_dir() and not each.name.startswith("."))
+        for name in inside:
+            with suppress(OSError):  # what can't be listed holds nobody's pictures
+                if any(file.suffix.lower() in suffixes for file in (folder / name).iterdir()):
+                    notes.append(f"{folder / name} holds pictures that are left out: subfolders are not read")
     return notes
 
 

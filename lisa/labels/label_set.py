@@ -123,8 +123,9 @@ class LabelSet:
 
         by_plain_name = {_plain(name): name for name in self.names}
         for name in self.names:
-            other = by_plain_name.get(_SIDE.sub(lambda side: _OTHER[side[0]], _plain(name)), name)
-            if other != name and name not in in_pairs:
+            mirrored = _SIDE.sub(lambda side: _OTHER[side[0]], _plain(name))
+            other = by_plain_name.get(mirrored)
+            if mirrored != _plain(name) and other is not None and name not in in_pairs:
                 raise InputError(
                     f"{where}: {name} and {other} are left and right by their names: name them in pairs, or "
                     "they would not change places in a mirrored picture"

@@ -47,13 +47,12 @@ class RunFolder:
         """Raises InputError where a new run would write over one, or over what is left of one."""
         try:
             holds_run = self.holds_run
-            taken = holds_run or (self.path / BEST).exists()
+            if not resume and (holds_run or (self.path / BEST).exists()):
+                raise InputError(f"{self.path} holds a run: go on with --resume, or choose another --output")
+            if not holds_run:
+                self._refuse_losses(resume)
         except OSError as error:  # a folder on the way that may not be entered
             raise InputError(f"--output {self.path} can't be read: {error.strerror}") from None
-        if taken and not resume:
-            raise InputError(f"{self.path} holds a run: go on with --resume, or choose another --output")
-        if not holds_run:
-            self._refuse_losses(resume)
 
     def _refuse_losses(self, resume: bool) -> None:
         """Raises InputError for files that a run without a checkpoint would write over.

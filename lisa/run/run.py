@@ -125,7 +125,8 @@ class Run:
                 f"{self._config.labels.name}: give --labels as before, or begin a new run with --init"
             )
         self._log_offset = training["log_offset"]
-        if self._world.any(training["best_epoch"] > 0 and not (self.folder.path / BEST).exists()):
+        # As rank 0 sees it, which writes: another host may see an older state of the disk.
+        if self._world.all_gather(training["best_epoch"] > 0 and not (self.folder.path / BEST).exists())[0]:
             saved["training"] = {**training, "best": -1.0, "best_epoch": 0}
             notes.append(
                 f"{BEST} of epoch {training['best_epoch']} is not there: the best from now on counts"

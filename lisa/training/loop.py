@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 from torch.profiler import record_function
 
@@ -69,15 +70,16 @@ def fit(
 ) -> Result:
     """Trains the config's network on its data; leaves checkpoints, logs and a summary in its output folder.
 
-    Every rank calls it with the same config, and with its ``world``; without one this process is alone.
-    ``on_epoch`` hears each epoch's figures on every rank.
+    Every rank calls it with the same config, and with its ``world``; without one this process is alone, on
+    the first GPU or else the CPU. ``on_epoch`` hears each epoch's figures on every rank.
 
     Raises:
         InputError: data, settings or a folder that can't be used, before the first step; or the last
             checkpoint found no room.
         DivergedError: no finite gradient any more.
     """
-    world = world or World()
+    if world is None:
+        world = World(device=torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     run = Run(config, world, resume)
     run.refuse_another()  # before the pictures are read: workers started again meanwhile would resume it
     config, faces = load_faces(config, world)  # nothing is written before the data are known to be good

@@ -81,7 +81,7 @@ def load_faces(config: Config, world: World) -> tuple[Config, Faces]:
         ]
     )
     root = Path(data.root)
-    splits = [split for split in ("train", "val") if has_split(root, split)]
+    splits = [split for split in ("train", "val") if world.is_main and has_split(root, split)]
     notes = [note for split in splits for note in unread_notes(root, split)]
     if data.repair:
         before = train

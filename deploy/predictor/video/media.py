@@ -71,6 +71,11 @@ class Clock:
         self._last = time if self._last is None else max(time, self._last + 1)  # of broken ones some go back
         return self._last
 
+    def next(self, step: int) -> int:
+        """The time of what has none of its own."""
+        self._last = 0 if self._last is None else self._last + step
+        return self._last
+
 
 def is_video(path: Path) -> bool:
     """By its name; a folder may be called so too."""
@@ -171,8 +176,7 @@ class Film:
                     height, width = pixels.shape[:2]
                     self.reason = f"its frames are {width}x{height} after {end:.2f} s"
                     return
-                time = picture.pts if picture.pts is not None else round(end / self.time_base)
-                time = clock(time, step)
+                time = clock.next(step) if picture.pts is None else clock(picture.pts, step)
                 seconds = float(time * self.time_base)
                 shown = (picture.duration or 0) * self.time_base  # the last one may be held
                 end, count = seconds + float(max(shown, 1 / self.rate)), count + 1

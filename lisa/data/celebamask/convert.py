@@ -32,7 +32,7 @@ from lisa.data.celebamask.source import (
 )
 from lisa.data.parallel import parallel_map
 from lisa.errors import InputError, one_line_errors
-from lisa.files import claim_folder, make_folders, write_whole
+from lisa.files import claim_folder, make_folders, write_json, write_whole
 from lisa.labels import IDS, PAINT_ORDER, PALETTE
 
 MARKER = "celebamask.json"
@@ -91,6 +91,7 @@ def convert(
     # A corrected mapping file would leave a face in the split where it was, beside the new one.
     recipe["splits"] = hashlib.sha256(json.dumps(sorted(splits.items())).encode()).hexdigest()[:16]
     claim_folder(output, MARKER, recipe, upgrade=lambda begun: {"splits": recipe["splits"], **begun})
+    write_json(output / MARKER, recipe)  # an older version noted no splits
     make_folders(output / name / kind for name in SPLITS for kind in ("images", "masks"))
     faces = [
         Face(index, pictures[index], _in_order(parts[index]), output / name) for index, name in splits.items()

@@ -175,6 +175,7 @@ def test_a_joined_recording_goes_on_after_the_one_before() -> None:
     times = [100, 104, 108, 107, 112, 0, 4, 8, 0, 204, 0, 4]
     expected = [100, 104, 108, 109, 112, 116, 120, 124, 125, 320, 324, 328]
     assert [clock(time, 4) for time in times] == expected
+    assert [clock.next(4), clock(12, 4)] == [332, 336]
 
 
 def test_a_recording_joined_of_two_keeps_its_sound_and_its_times(tmp_path: Path) -> None:

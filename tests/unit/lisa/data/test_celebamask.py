@@ -159,6 +159,7 @@ def test_another_mapping_never_leaves_a_face_in_two_splits(small: Path, tmp_path
     marker.write_text(json.dumps({key: value for key, value in begun.items() if key != "splits"}))
     (small / MAPPING).write_text("\n".join([head, *rows]) + "\n")
     assert convert(small, tmp_path / "out", workers=1) == 3  # an older version's folder is gone on with
+    assert json.loads(marker.read_text()) == begun
 
 
 def test_unicode_and_spaces_in_paths(small: Path, tmp_path: Path):

@@ -189,3 +189,8 @@ def test_a_label_called_background_comes_first():
 def test_a_list_of_names_alone_is_no_label_set(entries: list[object]):
     with pytest.raises(InputError, match=r"needs \[labels\]: a colour and roles for each name"):
         LabelSet.from_dict(eyes(labels=entries, pairs=[]), "mine.json")
+
+
+def test_names_that_differ_in_case_alone_are_no_sides():
+    labels = {name: {"color": [0, 0, index]} for index, name in enumerate(("rest", "Hair", "hair"))}
+    assert LabelSet.from_dict(eyes(labels=labels, pairs=[]), "mine.toml").flipped_ids == (0, 1, 2)
