@@ -150,7 +150,8 @@ def unread_notes(root: Path, split: str) -> list[str]:
     notes: list[str] = []
     for folder, suffixes in zip(split_folders(root, split), (IMAGE_SUFFIXES, (".png",)), strict=True):
         with os.scandir(folder) as entries:
-            inside = sorted(each.name for each in entries if each.is_dir() and not each.name.startswith("."))
+            others = [each for each in entries if not each.is_file(follow_symlinks=False)]
+        inside = sorted(each.name for each in others if not each.name.startswith(".") and Path(each).is_dir())
         for name in inside:
             with suppress(OSError):  # what can't be listed holds nobody's pictures
                 if any(file.suffix.lower() in suffixes for file in (folder / name).iterdir()):

@@ -165,6 +165,7 @@ def test_folders_of_pictures_beside_the_pairs_are_told(make_faces: Callable[...,
         (root / "train" / kind / "person1").mkdir()
         (root / "train" / kind / ".thumbnails").mkdir()
         (root / f"train/{kind}/1.png").rename(root / f"train/{kind}/person1/1.png")
+    (root / "train/images/loop").symlink_to("loop")
     (root / "train/images/notes").mkdir()
     (root / "train/images/notes/a.txt").touch()
     assert unread_notes(root, "train") == [
