@@ -11,6 +11,7 @@ from scene_helpers import painted_face
 from video_helpers import FRAMES, RATE, film
 
 from deploy.predictor.video import media
+from deploy.predictor.video.clock import Clock
 
 av = pytest.importorskip("av")
 
@@ -168,10 +169,10 @@ def test_times_go_on_and_another_size_ends_it(tmp_path: Path, monkeypatch: pytes
 
 
 def test_a_joined_recording_goes_on_after_the_one_before() -> None:
-    clock = media.Clock(Fraction(1, 100))
+    clock = Clock(Fraction(1, 100))
     times = [0, 4, 8, 7, 12, 0, 4, 8, 0, 4]
     assert [clock(time, 4) for time in times] == [0, 4, 8, 9, 12, 13, 14, 15, 16, 17]
-    clock = media.Clock(Fraction(1, 100))
+    clock = Clock(Fraction(1, 100))
     times = [100, 104, 108, 107, 112, 0, 4, 8, 0, 204, 0, 4]
     expected = [100, 104, 108, 109, 112, 116, 120, 124, 125, 320, 324, 328]
     assert [clock(time, 4) for time in times] == expected
