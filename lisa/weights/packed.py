@@ -47,8 +47,13 @@ def mean_of(checkpoints: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _differing(first: dict[str, Any], second: dict[str, Any]) -> list[str]:
-    """Keys of other values. As JSON: a packed file has lists where a run's checkpoint has tuples."""
-    return [key for key, value in first.items() if json.dumps(value) != json.dumps(second.get(key))]
+    """Keys of other values."""
+    return [key for key, value in first.items() if _plain(value) != _plain(second.get(key))]
+
+
+def _plain(value: Any) -> str:
+    """As JSON: a packed file has lists where a run's checkpoint has tuples, and its keys are sorted."""
+    return json.dumps(value, sort_keys=True)
 
 
 def write_packed(checkpoint: dict[str, Any], path: Path) -> None:
