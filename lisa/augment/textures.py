@@ -1,6 +1,6 @@
-"""Textures of high contrast around the face, on the device: stripes, checks, dots, print, lace of all scales.
+"""Textures of high contrast around the face, on the device: stripes, checks, dots, print, lace, foliage.
 
-A network that has only seen photographs may fail on lace, letters or lattices beside a face.
+Of all scales. A network that has only seen photographs may fail on lace, letters or lattices beside a face.
 """
 
 import math
@@ -34,6 +34,12 @@ WEAKEST = 0.5
 
 CELLS = 64
 """Side of the block of black and white cells that print repeats."""
+
+WAVES = 16
+"""Waves that make up one foliage."""
+
+LONGEST_WAVE = 32.0
+"""Longest of these waves, in periods; their lengths are drawn evenly in their logarithm."""
 
 
 class Textures(nn.Module):
@@ -87,6 +93,7 @@ def _patterns(count: int, images: Tensor) -> Tensor:
     numbers = torch.stack([turn.cos() / period, turn.sin() / period, torch.rand(count), torch.rand(count)])
     along, beside, kind, share = upload(numbers, images.device)[:, :, None, None]
     cells = upload((torch.rand(count, CELLS * CELLS) < 0.5).float(), images.device)
+    waves = upload(draw_waves(count), images.device)
     rows, columns = (torch.arange(length, device=images.device).float() for length in (height, width))
     u = rows[:, None] * along + columns * beside
     v = columns * along - rows[:, None] * beside
@@ -96,7 +103,7 @@ def _patterns(count: int, images: Tensor) -> Tensor:
     dots = (u.remainder(1) - 0.5) ** 2 + (v.remainder(1) - 0.5) ** 2 < 0.02 + 0.18 * share
     place = u_cell.remainder(CELLS) * CELLS + v_cell.remainder(CELLS)
     printed = cells.gather(1, place.flatten(1).long()).view_as(place) > 0
-    kinds = torch.stack([stripes, checks, dots, printed, _lace(u, v, share)], 1)
+    kinds = torch.stack([stripes, checks, dots, printed, _lace(u, v, share), foliage(u, v, waves)], 1)
     chosen = (kind * kinds.shape[1]).long()[:, None].expand(count, 1, height, width)
     return kinds.gather(1, chosen).float()
 
@@ -107,3 +114,19 @@ def _lace(u: Tensor, v: Tensor, share: Tensor) -> Tensor:
     x, y = (u / net).remainder(1) - 0.5, (v / net).remainder(1) - 0.5
     petals = (3 + 9 * share).floor()
     return (net * torch.hypot(x, y) + 0.3 * (petals * torch.atan2(y, x)).cos()).remainder(1) < 0.5
+
+
+def draw_waves(count: int) -> Tensor:
+    """(WAVES,4,count,1,1): waves along u and v in cycles per period, phases in cycles, heights."""
+    length = torch.empty(WAVES, count).uniform_(0, math.log(LONGEST_WAVE)).exp()
+    angle = torch.rand(WAVES, count) * (2 * math.pi)
+    phase = torch.rand(WAVES, count)
+    return torch.stack([angle.cos() / length, angle.sin() / length, phase, length**0.3], 1)[..., None, None]
+
+
+def foliage(u: Tensor, v: Tensor, waves: Tensor) -> Tensor:
+    """Blotches of all sizes from the period up; ``u`` and ``v`` (count,H,W) are in periods."""
+    total = torch.zeros_like(u)
+    for along, beside, phase, height in waves.unbind():
+        total += height * ((2 * math.pi) * (u * along + v * beside + phase)).cos()
+    return total > 0

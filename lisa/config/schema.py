@@ -135,8 +135,8 @@ class AugmentConfig(Limited, section="augment"):
     hue: Annotated[float, Range(0, 0.5, "of a turn")] = 0.1
     """Largest change of hue, as a fraction of a full turn."""
     texture: Annotated[float, Range(0, 1)] = 0.0
-    """Share of the pictures that get a texture: stripes, checks, dots, print or lace over all or some of
-    background, clothes, ears, hair and hats."""
+    """Share of the pictures that get a texture: stripes, checks, dots, print, lace or foliage over all or
+    some of background, clothes, ears, hair and hats."""
     blur: Annotated[float, Range(0, 10, "pixels")] = 0.0
     """Largest sigma of a Gaussian blur, in pixels; for three pictures in ten."""
     noise: Annotated[float, Range(0, 1, open_high=True)] = 0.0

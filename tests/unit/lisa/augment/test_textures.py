@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from lisa.augment.augmentation import Augmentation
-from lisa.augment.textures import ALL, REGIONS, WEAKEST, Textures
+from lisa.augment.textures import ALL, LONGEST_WAVE, REGIONS, WEAKEST, Textures, draw_waves, foliage
 from lisa.config import AugmentConfig
 from lisa.labels import IGNORE_INDEX, LabelSet, read_label_set
 from lisa.labels.celebamask import CELEBAMASK
@@ -76,6 +76,22 @@ def test_contrast_is_high_and_scales_are_many():
     assert (spans > 0.9 * WEAKEST).float().mean() > 0.4  # half of them are black and white
     changes = (pictures[covered, 0, 0].diff().abs() > 1e-3).float().mean(1)
     assert changes.min() < 0.15 < 0.4 < changes.max()
+
+
+def test_foliage_is_half_light_has_blotches_of_many_sizes_and_does_not_repeat():
+    torch.manual_seed(0)
+    count, side, period = 16, 512, 4.0
+    v, u = torch.meshgrid(torch.arange(side) / period, torch.arange(side) / period, indexing="ij")
+    leaves = foliage(u.expand(count, side, side), v.expand(count, side, side), draw_waves(count)).float()
+    assert (leaves.mean((1, 2)) - 0.5).abs().max() < 0.2
+    row = leaves[:, side // 2].flatten()
+    lengths = torch.unique_consecutive(row, return_counts=True)[1] / period
+    assert lengths.quantile(0.25) < 1
+    assert lengths.quantile(0.9) > 4
+    assert lengths.max() > LONGEST_WAVE / 2
+    signs = 2 * leaves - 1
+    alike = [(signs[..., k:] * signs[..., :-k]).mean().item() for k in range(64, 257, 16)]
+    assert max(alike) < 0.2
 
 
 @pytest.mark.parametrize("share", [0.0, 0.25])
