@@ -22,7 +22,7 @@ VARIANTS = (
     *("best --train.precision fp32", "best --train.precision tf32", "best --train.precision bf16"),
     *("best --train.accumulate 2", "best --auto-batch", "best --train.activation-checkpointing"),
     *("best --train.deterministic", "best --train.gradients bf16", "report --train.views 2"),
-    *("best --augment.blur 2", "best --augment.jpeg 50"),
+    *("best --augment.blur 2", "best --augment.jpeg 50", "best --augment.texture 1"),
     *("best --optim.schedule poly", "best --optim.clip-norm 0"),
     *("best --optim.ema-decay 0", "best --data.cache CACHE", "best --data.workers 0"),
     *("report --train.compile", "best --train.compile", "best --train.compile --train.accumulate 2"),
