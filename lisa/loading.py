@@ -82,6 +82,28 @@ class LabelMap:
         return Image.fromarray(overlay(self.picture, self.ids, self.labels, alpha))
 
 
+class File(NamedTuple):
+    """A file as it was at one time."""
+
+    path: Path
+    written: tuple[int, int, int]
+    """Its date in nanoseconds, size and number; zeros if there is none."""
+
+    @classmethod
+    def at(cls, path: Path) -> "File":
+        """As it is now."""
+        try:
+            found = path.stat()
+        except OSError:
+            return cls(path.absolute(), (0, 0, 0))
+        return cls(path.absolute(), (found.st_mtime_ns, found.st_size, found.st_ino))
+
+    def require_same(self) -> None:
+        """Raises InputError if it is another one by now: its program and finder would be of other weights."""
+        if self != File.at(self.path):
+            raise InputError(f"{self.path}: is gone or another file since it was loaded: load it again")
+
+
 class Parser:
     """A network on a device: call it with one picture.
 
@@ -95,7 +117,7 @@ class Parser:
         device: torch.device,
         labels: LabelSet,
         origin: str = "",
-        exported: Path | None = None,
+        exported: File | None = None,
         checkpoint: str = "best.pt",
     ) -> None:
         self.device = device
@@ -143,7 +165,8 @@ class Parser:
                 "a checkpoint parses faces that fill the picture; to find them export it: "
                 f"python -m deploy.export --checkpoint {self._checkpoint} --output lisa.ts"
             )
-        return Photographs(self._exported, self.device)
+        self._exported.require_same()
+        return Photographs(self._exported.path, self.device)
 
 
 def load(path: str | PathLike[str] = DRAWN, device: torch.device | str | None = None) -> Parser:
@@ -162,10 +185,11 @@ def load(path: str | PathLike[str] = DRAWN, device: torch.device | str | None = 
         InputError: a file or device that can't be used.
     """
     named, path, device = str(path), resolve(Path(path)), _device(device)
+    file = File.at(path)
     exported = _metadata(path)
     if exported is not None:
         model = _exported_model(path, device)
-        return Parser(model, device, exported.labels, exported.origin, path.absolute())
+        return Parser(model, device, exported.labels, exported.origin, file)
     trained = load_network(path)
     return Parser(trained.parser(device), device, trained.config.labels, trained.origin, checkpoint=named)
 

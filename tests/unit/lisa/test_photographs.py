@@ -12,6 +12,7 @@ from scene_helpers import painted_face, scene, write_painted_model
 
 import lisa
 from deploy.bundle import append_predictor
+from lisa.errors import InputError
 
 WHERE = (300.0, 200.0, 240.0, 20.0)
 
@@ -122,3 +123,21 @@ def test_a_file_that_was_written_anew_is_read_anew(
     parser = lisa.load("new.ts", device="cpu")
     monkeypatch.chdir("/")
     assert parser(empty, faces="find").faces == ()
+
+
+def test_a_file_that_was_replaced_since_finds_no_faces(model: Path, tmp_path: Path):
+    """Its finder would be another network's than its labels."""
+    path = tmp_path / "lisa.ts"
+    path.write_bytes(model.read_bytes())
+    used, late = lisa.load(path, device="cpu"), lisa.load(path, device="cpu")
+    photo = scene(600, 400, WHERE)
+    before = used(photo, faces="find").ids
+    (tmp_path / "new.ts").write_bytes(model.read_bytes())
+    (tmp_path / "new.ts").replace(path)
+    with pytest.raises(InputError, match="another file since it was loaded: load it again"):
+        late(photo, faces="find")
+    assert np.array_equal(used(photo, faces="find").ids, before)
+    path.unlink()
+    with pytest.raises(InputError, match="is gone"):
+        late(photo, faces="find")
+    assert late(photo).faces is None
