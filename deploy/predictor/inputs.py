@@ -27,6 +27,9 @@ SYSTEM_FOLDERS = {
 SETTINGS_FILE = ".predict.json"
 """In an output folder: what made its outputs. Those older than this file are of other settings."""
 
+VIDEOS_ALONE = b"{}"
+"""That file's content in a folder with outputs of videos and of no pictures. It may be an album, too."""
+
 
 def is_left_alone(name: str) -> bool:
     """Hidden files and folders (macOS's ._x.jpg, phones' trashed pictures), and systems' own folders."""
@@ -104,7 +107,16 @@ def _matches(pattern: str, output: Path, note: Callable[[str], object]) -> list[
 def _is_output(path: Path, below: Path) -> bool:
     """Whether an earlier run wrote into a folder between a file and the folder where its pattern begins."""
     between = itertools.takewhile(lambda folder: folder != below, path.parents)
-    return any(os.path.lexists(folder / SETTINGS_FILE) for folder in between)
+    return any(has_outputs(folder) for folder in between)
+
+
+def has_outputs(folder: Path) -> bool:
+    """Whether an earlier run wrote outputs of pictures there."""
+    note = folder / SETTINGS_FILE
+    try:
+        return note.read_bytes() != VIDEOS_ALONE
+    except OSError:
+        return os.path.lexists(note)
 
 
 def _fits(parts: tuple[str, ...], steps: tuple[str, ...]) -> bool:
@@ -155,7 +167,7 @@ class Walk:
                     raise
                 self.unreadable.append(folder)  # reading it as a picture fails too: the report will say why
                 continue
-            if folder != self.root and any(entry.name == SETTINGS_FILE for entry in entries):
+            if folder != self.root and has_outputs(folder):
                 self.outputs.append(folder)
                 continue
             for entry in entries:

@@ -97,6 +97,13 @@ class Film:
         return 0.0
 
     @property
+    def expected_frames(self) -> int:
+        """Frames by its own header, without those before a cut that the container hides."""
+        if self.stream.duration is None:
+            return self.stream.frames
+        return min(self.stream.frames, round(self.stream.duration * self.time_base * self.rate))
+
+    @property
     def container_end(self) -> float:
         """The second where its longest stream ends; 0 if the header is silent, or if some are not read."""
         if len(self._container.streams) > len(self._read):
@@ -161,8 +168,8 @@ class Film:
             self.reason = f"ends after {end:.2f} s of {self.end:.2f}"
         elif not self.end and max(end, heard) < self.container_end - MISSING:
             self.reason = f"ends after {max(end, heard):.2f} s of {self.container_end:.2f}"
-        elif count < MOST_FRAMES * self.stream.frames:
-            self.reason = f"holds {count} of {self.stream.frames} frames"
+        elif count < MOST_FRAMES * self.expected_frames:
+            self.reason = f"holds {count} of {self.expected_frames} frames"
         elif not count:
             self.reason = "holds no frame"
 

@@ -28,7 +28,7 @@ from ..files import (
     whole_file,
     write_whole,
 )
-from ..inputs import SETTINGS_FILE, Job
+from ..inputs import SETTINGS_FILE, VIDEOS_ALONE, Job
 from ..model import ExportedModel
 from ..outputs import OWN, Writer, blend, with_palette
 from ..photo_options import open_photos
@@ -57,7 +57,8 @@ def predict_video(
         settings = {**settings, "steady": options.steady, "video": os.path.realpath(film.path)}
         note = options.output / _note_of(film)
         since = claim(options.output, settings, options.overwrite, lambda text: say(text, console), note.name)
-        since = max(since, changed_at(film.path))
+        changed = changed_at(film.path)
+        since = max(since, changed)
         done = all(path.is_file() and path.stat().st_mtime >= since for path in targets.values())
         if done and not _noted(note).get(FAILED):
             return Report(total=1, skipped=1)
@@ -67,6 +68,8 @@ def predict_video(
         start = time.perf_counter()
         try:
             _drive(film, tracker, _Outputs(film, targets, writer), report, console)
+            if changed_at(film.path) != changed:
+                film.reason = film.reason or "was replaced while it was parsed"
             if film.reason:
                 kept = "what was readable is written" if report.done else "nothing was readable"
                 report.failed[printable(film.path)] = f"{film.reason}: {kept}"
@@ -74,13 +77,22 @@ def predict_video(
             report.interrupted = True
         except (*media_errors(), RuntimeError, MemoryError) as error:  # a full disk, a lost device
             report.failed[printable(film.path)] = f"{said(error)}: nothing is written"
+            report.done = 0
         report.seconds = time.perf_counter() - start
         report.total = report.done
         if report.failed:
-            write_whole(note, json.dumps({**settings, FAILED: True}, indent=1).encode())
+            _write_note(note, {**settings, FAILED: True}, report)
         content = {"model": str(options.model), "settings": settings, **report.content()}
-        write_whole(options.output / "report.json", json.dumps(content, indent=1).encode())
+        _write_note(options.output / "report.json", content, report)
         return report
+
+
+def _write_note(path: Path, content: dict[str, Any], report: Report) -> None:
+    """What can't be written is told at the end."""
+    try:
+        write_whole(path, json.dumps(content, indent=1).encode())
+    except OSError as error:
+        report.failed[path.name] = f"not written: {error.strerror or error}"
 
 
 @contextlib.contextmanager
@@ -113,10 +125,16 @@ def _note_of(film: Film) -> str:
 
 
 def _begin(folder: Path, note: Path, settings: dict[str, Any]) -> None:
-    """Notes the settings, before any output is there, and that the folder is a predictor's."""
-    write_whole(note, json.dumps(settings, indent=1).encode())
-    if not os.path.lexists(folder / SETTINGS_FILE):
-        write_whole(folder / SETTINGS_FILE, b"{}")
+    """Notes the settings, before any output is there, and that the folder is a predictor's.
+
+    Raises CannotStartError.
+    """
+    try:
+        write_whole(note, json.dumps(settings, indent=1).encode())
+        if not os.path.lexists(folder / SETTINGS_FILE):
+            write_whole(folder / SETTINGS_FILE, VIDEOS_ALONE)
+    except OSError as error:
+        raise CannotStartError(f"--output {folder}: {error.strerror or error}") from None
 
 
 def _noted(path: Path) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Videos from the command line to the files: a painted face that moves, and a tone."""
 
+import errno
 import importlib.util
 import json
 from pathlib import Path
@@ -256,3 +257,49 @@ def test_a_folder_holds_the_maps_of_many_videos(
     again = film(tmp_path / "other/a.mkv", frames=2, sound=False)
     assert parse(model, again, tmp_path / "out") == 2
     assert f"a.ids.mkv is of {films[0].resolve()}: choose another --output" in capsys.readouterr().err
+
+
+def test_a_video_of_any_name_is_done_once(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its note's name begins as temporary files' do."""
+    source = film(tmp_path / "tmp-1.mkv", frames=2, sound=False)
+    for expected in ("2 done, 0 done before", "0 done, 1 done before"):
+        assert parse(model, source, tmp_path / "out") == 0
+        assert expected in capsys.readouterr().out
+
+
+def test_a_video_that_is_replaced_while_it_is_parsed_is_not_done(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, parsed = film(tmp_path / "clip.mkv", frames=2, sound=False), Tracker.parse
+
+    def replaced(*arguments: Any) -> Any:
+        source.touch()
+        return parsed(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Tracker, "parse", replaced)
+        assert parse(model, source, tmp_path / "out") == 1
+    assert "was replaced while it was parsed" in capsys.readouterr().out
+    assert parse(model, source, tmp_path / "out") == 0
+    assert "2 done, 0 done before" in capsys.readouterr().out
+
+
+def test_a_full_disk_is_a_line(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = film(tmp_path / "clip.mkv", frames=2, sound=False)
+    full = OSError(errno.ENOSPC, "No space left on device")
+
+    def write(path: Path, content: bytes) -> None:
+        if path.name in ("report.json", ".predict.json"):
+            raise full
+
+    monkeypatch.setattr("deploy.predictor.video.run.write_whole", write)
+    assert parse(model, source, tmp_path / "out") == 2
+    assert f"--output {tmp_path}/out: No space left on device" in capsys.readouterr().err
+    (tmp_path / "out").mkdir(exist_ok=True)
+    (tmp_path / "out/.predict.json").write_text("{}")
+    assert parse(model, source, tmp_path / "out") == 1
+    assert "report.json: not written: No space left on device" in capsys.readouterr().out

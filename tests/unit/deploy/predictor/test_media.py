@@ -223,3 +223,23 @@ def test_a_time_of_day_is_a_name_and_a_folder_no_video(
     Path("frames.mp4").mkdir()
     assert not media.is_video(Path("frames.mp4"))
     assert media.is_video(Path("film.mp4"))
+
+
+def test_frames_before_a_cut_are_not_missed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cut without encoding anew, an .mp4 keeps frames from the last keyframe on, and hides them."""
+    source = film(tmp_path / "whole.mp4", sound=False)
+    with av.open(str(source)) as whole, av.open(str(tmp_path / "cut.mp4"), "w") as cut:
+        stream = cut.add_stream_from_template(whole.streams.video[0])
+        for packet in whole.demux(video=0):
+            if packet.dts is not None:
+                packet.pts -= round(0.5 / packet.time_base)
+                packet.dts -= round(0.5 / packet.time_base)
+                packet.stream = stream
+                cut.mux(packet)
+    opened = media.Film(tmp_path / "cut.mp4", 10**6)
+    assert opened.stream.frames == FRAMES
+    assert len(list(opened.frames(lambda packet: None))) == FRAMES - RATE // 2
+    assert opened.reason == ""
+    fewer = SimpleNamespace(duration=10**4, time_base=Fraction(1, 10**4), metadata={}, frames=3 * RATE)
+    monkeypatch.setattr(opened, "stream", fewer)
+    assert opened.expected_frames == RATE
