@@ -56,21 +56,28 @@ def _settle_list(options: argparse.Namespace, reason: str) -> None:
 def faces_of(jobs: Sequence[Job], listed: Mapping[str, list[Numbers]]) -> dict[str, list[Numbers]]:
     """A file's faces by the pictures' sources.
 
-    It names a picture by its whole path, however that is written, by that below the input folder, or by its
-    file's name alone, if no other picture has that.
+    It names a picture by its whole path, however that is written, by that below the input folder, or by an
+    end of it that no other picture has: its file's name alone is the shortest. The longest one counts.
     """
     whole_paths = {os.path.realpath(name): name for name in listed if Path(name).is_absolute()}
-    taken = Counter(job.source.name for job in jobs)
+    ends = {job: _ends(job.source) for job in jobs}
+    taken = Counter(end for each in ends.values() for end in each)
     found: dict[str, list[Numbers]] = {}
     for job in jobs:
         whole = job.name.endswith(job.source.name)  # the output has the whole name where stems meet
-        names = [str(job.source), job.name if whole else f"{job.name}{job.source.suffix}"]
-        names += [job.source.name] * (taken[job.source.name] == 1)
-        named = next((name for name in names if name in listed), None)
+        below = job.name if whole else f"{job.name}{job.source.suffix}"
+        own = (end for end in ends[job] if end == below or taken[end] == 1)
+        named = next((name for name in (str(job.source), *own, below) if name in listed), None)
         named = named or whole_paths.get(os.path.realpath(job.source))
         if named is not None:
             found[str(job.source)] = listed[named]
     return found
+
+
+def _ends(path: Path) -> list[str]:
+    """Of its whole path, the longest first: "album/me.jpg" and "me.jpg" are the last two."""
+    parts = Path(os.path.abspath(path)).parts[1:]  # noqa: PTH100 - resolve would follow links
+    return ["/".join(parts[index:]) for index in range(len(parts))]
 
 
 def open_photos(options: argparse.Namespace, model: ExportedModel, path: Path) -> Photos | None:

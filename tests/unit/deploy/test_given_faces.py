@@ -41,6 +41,18 @@ def test_a_list_names_pictures_by_their_place_below_the_input(model: Path, tmp_p
     assert len(failed) == 3, "a name alone is of one picture or of none"
 
 
+def test_a_list_of_more_than_the_input_gives_each_picture_its_own(model: Path, tmp_path: Path):
+    """Cameras repeat their names: 101/a.png is not a.png, whatever --input is."""
+    save(tmp_path / "cam", a=scene(600, 400, WHERE))
+    save(tmp_path / "cam/101", a=scene(600, 400, WHERE))
+    (tmp_path / "boxes.csv").write_text("a.png,0,0,40,40\n101/a.png,200,100,400,300")
+    for source in (tmp_path / "cam/101", tmp_path / "cam/101/a.png", tmp_path / "cam"):
+        output = tmp_path / f"out{len(str(source))}"
+        assert parse(model, source, output, "--faces", str(tmp_path / "boxes.csv")) == 0
+        piece = output / ("faces/101/a.json" if source.name == "cam" else "faces/a.json")
+        assert json.loads(piece.read_text())["faces"][0]["box"][2] > 300, source
+
+
 @pytest.mark.skipif(not Path("/dev/fd").exists(), reason="no pipes by name here")
 def test_a_list_may_come_through_a_pipe(model: Path, tmp_path: Path):
     source = save(tmp_path / "in", photo=scene(600, 400, WHERE))
