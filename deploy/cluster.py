@@ -40,9 +40,9 @@ from deploy.predictor.command import (
 )
 from deploy.predictor.errors import CannotStartError
 from deploy.predictor.files import (
-    TEMPORARY,
     goes_on,
     in_another_run,
+    is_leftover,
     printable,
     refuse_collisions,
     refuse_foreign,
@@ -61,7 +61,7 @@ from deploy.predictor.machine import keep_freed_memory
 from deploy.predictor.model import ExportedModel, check_sha256, read_metadata
 from deploy.predictor.onnx_files import is_onnx
 from deploy.predictor.options import automatic, common_options, named
-from deploy.predictor.outputs import FACES, refuse_anothers
+from deploy.predictor.outputs import FACES, HEAD, refuse_another, refuse_anothers
 from deploy.predictor.photo_options import faces_of, join_faces, open_photos, settle_faces
 from deploy.predictor.streams import Batches, Outcome, Report, run
 from deploy.ray_cluster import ray_cluster
@@ -170,7 +170,7 @@ def done_before(
     """
     with target.reached():
         names = set(target.names())
-        leftovers = {name for name in names if posixpath.basename(name).startswith(TEMPORARY)}
+        leftovers = {name for name in names if is_leftover(name)}
         leftovers = {name for name in leftovers if not in_another_run(name, names.__contains__)}
         for name in leftovers:  # of a killed run
             target.files.rm_file(target.path(name))
@@ -272,8 +272,8 @@ def _predict(
     """What writes into the output folder."""
     target = writer.store
     settings = settings_of(options, writer, digest, options.precision)
-    if target.is_local and not options.overwrite:
-        refuse_anothers(Path(target.root), writer, jobs)
+    if not options.overwrite:
+        refuse_made_of_others(target, writer, jobs)
     outputs = [writer.outputs(job) for job in jobs]
     done = done_before(target, settings, [*outputs, notes_of(options)], options.overwrite)
     todo = [job for job, names in zip(jobs, outputs, strict=True) if not done.issuperset(names)]
@@ -287,7 +287,7 @@ def _predict(
                 claim(target, settings, outputs)
             _drive(options, todo, report, console)
     if options.finds:
-        _join_faces(target, jobs, report)
+        join_pieces(target, writer, jobs, report)
     content = {"model": str(options.model), "settings": settings, **report.content()}
     try:
         target.write("report.json", json.dumps(content, indent=1).encode())
@@ -296,10 +296,22 @@ def _predict(
     return report
 
 
-def _join_faces(target: Store, jobs: list[Job], report: Report) -> None:
-    """faces.json out of what is there of the pictures' pieces."""
+def refuse_made_of_others(target: Store, writer: StoreWriter, jobs: list[Job]) -> None:
+    """Raises CannotStartError for a label map that was made of another picture."""
+    if target.is_local:
+        refuse_anothers(Path(target.root), writer, jobs)
+        return
     have = set(target.names())
-    names = [name for job in jobs if (name := f"{FACES}/{job.name}.json") in have]
+    there = {name: job for job in jobs if (name := writer.outputs(job)[-1]) in have}
+    for (name, job), head in zip(there.items(), target.heads(list(there), HEAD), strict=True):
+        refuse_another(target.path(name), head, writer, job)
+
+
+def join_pieces(target: Store, writer: StoreWriter, jobs: list[Job], report: Report) -> None:
+    """faces.json out of the pieces of the pictures that are done."""
+    have = set(target.names())
+    done = [job for job in jobs if have.issuperset(writer.outputs(job))]
+    names = [f"{FACES}/{job.name}.json" for job in done]
     try:
         pieces = [target.read(name) for name in names]
         target.write(f"{FACES}.json", join_faces(pieces))

@@ -9,5 +9,7 @@ try:
 except ImportError as error:
     print(f"error: {error}: this program needs Python 3.11, torch, numpy, Pillow and rich", file=sys.stderr)
     sys.exit(2)
+except KeyboardInterrupt:
+    sys.exit(130)
 
 sys.exit(main())

@@ -1,6 +1,7 @@
 """The command line, and a whole run."""
 
 import argparse
+import io
 import json
 import os
 import signal
@@ -20,6 +21,7 @@ from .console import say
 from .errors import CannotStartError, DeviceLostError
 from .files import (
     claim,
+    is_there,
     prepare_output,
     printable,
     refuse_collisions,
@@ -164,7 +166,7 @@ def predict(options: argparse.Namespace, console: Console) -> Report:
     refuse_replacing(map(os.path.realpath, targets), (os.path.realpath(job.source) for job in jobs))
     if not os.path.lexists(options.output / SETTINGS_FILE):
         targets += [options.output / name for name in notes_of(options)]
-        refuse_foreign(path for path in targets if path.is_file() or path.is_symlink())
+        refuse_foreign(filter(is_there, targets))
     with sole_writer(options.output):
         return _predict(options, writer, devices, digest, jobs, console)
 
@@ -183,6 +185,9 @@ def _predict(
     prepare_output(options.output)
     settings = settings_of(options, writer, digest, choose_precision(options.precision, devices[0]))
     since = claim(options.output, settings, options.overwrite, lambda text: say(text, console))
+    former = writer.others(since)
+    if former:
+        say(f"of former settings, and not asked for now: {', '.join(former)}", console)
     todo = [job for job in jobs if not already_done(writer, job, since)]
     report = Report(total=len(jobs), skipped=len(jobs) - len(todo), again=goes_on_from_here(options))
     report.advice = options.advice
@@ -229,8 +234,9 @@ def _drive(streams: list[Stream], batches: Batches, report: Report, total: int, 
     """Runs the streams under a progress bar; Ctrl-C and SIGTERM let them finish what they have begun."""
 
     def interrupt(number: int, frame: object) -> None:
-        if report.interrupted:
-            raise KeyboardInterrupt  # the second time: at once
+        if report.interrupted:  # the second time: at once, while threads are amid the network
+            console.show_cursor()
+            os._exit(130)
         report.interrupted = True
         batches.stop()
 
@@ -288,6 +294,8 @@ def main(argv: list[str] | None = None, default_model: Callable[[], Path] | None
     options = arguments(argv, needs_model=default_model is None)
     keep_freed_memory()
     Image.MAX_IMAGE_PIXELS = None  # --max-pixels decides
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may have what a terminal lacks
     console = Console()
     try:
         if options.model is None:

@@ -49,10 +49,15 @@ def prepare_output(folder: Path) -> None:
         write_whole(folder / f"{TEMPORARY}probe", b"")
         for leftover in folder.rglob(f"{TEMPORARY}*"):
             name = leftover.relative_to(folder).as_posix()
-            if not in_another_run(name, lambda note: (folder / note).is_file()):
+            if is_leftover(name) and not in_another_run(name, lambda note: (folder / note).is_file()):
                 leftover.unlink()
     except OSError as error:
         raise CannotStartError(f"--output {folder}: {error.strerror or error}") from None
+
+
+def is_leftover(name: str) -> bool:
+    """Whether a path is of a file that was being written. The note of a video tmp-1.mp4 begins so, too."""
+    return name.rpartition("/")[2].startswith(TEMPORARY) and not name.endswith(".json")
 
 
 def in_another_run(name: str, is_file: Callable[[str], bool]) -> bool:
@@ -145,6 +150,16 @@ def refuse_replacing(outputs: Iterable[str], pictures: Iterable[str]) -> None:
     """Raises CannotStartError if an output would take the place of an input picture."""
     for path in sorted({*outputs}.intersection(pictures)):
         raise CannotStartError(f"{path} is an input picture, which an output would replace: change --output")
+
+
+def is_there(path: Path) -> bool:
+    """Whether a file or a link is there; none has too long a name. Raises OSError if that is secret."""
+    try:
+        return path.is_file() or path.is_symlink()
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        return False
 
 
 def refuse_foreign(found: Iterable[Path | str]) -> None:

@@ -16,7 +16,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from .cutout import opacity
 from .errors import CannotStartError
-from .files import changed_at, printable, write_whole
+from .files import changed_at, is_there, printable, write_whole
 from .gallery import GALLERY, gallery_piece
 from .inputs import Job
 from .photos import Parsed, corners, rows_of
@@ -49,8 +49,14 @@ FACE_PARSING_NAMES = (
 PICTURE = "lisa:picture"
 """The text of a label map that tells which picture it was made of."""
 
+HEAD = 4096
+"""Bytes of a label map that hold all before its pixels: its palette, and which picture it was made of."""
+
 FACES = "faces"
 """Folder of what was found in each picture, and the stem of the file that holds all of it."""
+
+KINDS = ("overlay", "color", "cutout", "probabilities", "face_maps", FACES, GALLERY)
+"""Folders of what is written beside the maps, but for parts/NAME."""
 
 INNER = ("skin", "nose", "glasses", "eyes", "brows", "mouth", "lips", "beard")
 """Parts between whose edges lies a face's box."""
@@ -90,14 +96,30 @@ class Writer:
         colors = np.array(self.palette).reshape(-1, 3)
         self.out_palette = [int(value) for name in order for value in colors[self.names.index(name)]]
 
+    def others(self, since: float) -> list[str]:
+        """What an earlier run left in the output folder before ``since`` that is not asked for now."""
+        there = [self.folder / name for name in (*KINDS, f"{GALLERY}.html", f"{FACES}.json")]
+        there += sorted((self.folder / "parts").glob("*"))
+        asked = {kind for kind, _ in self._kinds()}
+        asked.update([f"{GALLERY}.html"] * self.gallery, [f"{FACES}.json"] * self.faces)
+        names = {path.relative_to(self.folder).as_posix(): path for path in there}
+        return [
+            name
+            for name, path in names.items()
+            if name not in asked and path.exists() and path.stat().st_mtime < since
+        ]
+
     def outputs(self, job: Job) -> list[str]:
         """The files of a picture, the label map last: where it stands, the picture is done."""
+        return [*(f"{kind}/{job.name}{suffix}" for kind, suffix in self._kinds()), f"{job.name}.png"]
+
+    def _kinds(self) -> list[tuple[str, str]]:
+        """Folders beside the maps, and the endings of what lies there."""
         kinds = [("overlay", ".jpg")] * self.overlay + [("color", ".png")] * self.color
         kinds += [(f"parts/{part}", ".png") for part in self.parts]
         kinds += [("cutout", ".png")] * bool(self.cutout) + [("probabilities", ".npz")] * self.probabilities
         kinds += [("face_maps", ".tif")] * self.face_maps
-        kinds += [(FACES, ".json")] * self.faces + [(GALLERY, ".txt")] * self.gallery
-        return [*(f"{kind}/{job.name}{suffix}" for kind, suffix in kinds), f"{job.name}.png"]
+        return [*kinds, *[(FACES, ".json")] * self.faces, *[(GALLERY, ".txt")] * self.gallery]
 
     def targets(self, job: Job) -> list[Path]:
         """``outputs``, in the output folder."""
@@ -108,6 +130,10 @@ class Writer:
         contents = self.contents(job, picture, parsed)
         for path, content in zip(self.targets(job), contents, strict=True):
             write_whole(path, content)
+
+    def forget(self, job: Job) -> None:
+        """Its map goes: the picture is not done. Raises OSError."""
+        self.targets(job)[-1].unlink(missing_ok=True)
 
     def contents(self, job: Job, picture: Pixels, parsed: Parsed) -> Iterator[bytes]:
         """In the order of ``outputs``."""
@@ -171,23 +197,29 @@ def refuse_anothers(folder: Path, writer: Writer, jobs: list[Job]) -> None:
     """
     for job in jobs:
         path = folder / writer.outputs(job)[-1]
-        if not path.is_file() or path.stat().st_size == 0:  # what a crash of the machine may leave
-            continue
-        try:
-            with Image.open(path) as stored:
-                noted = stored.info.get(PICTURE)
-        except OSError:
-            noted = None
-        if noted is None:
-            raise CannotStartError(
-                f"{printable(path)} is there, and no predictor left it so: choose another --output, or "
-                "--overwrite"
-            )
-        if noted != writer.name_of(job):
-            raise CannotStartError(
-                f"{printable(path)} was made of another picture than {printable(job.source)}: choose another "
-                "--output, or --overwrite"
-            )
+        if is_there(path) and path.is_file():
+            with path.open("rb") as stored:
+                refuse_another(printable(path), stored.read(HEAD), writer, job)
+
+
+def refuse_another(name: str, head: bytes, writer: Writer, job: Job) -> None:
+    """``refuse_anothers`` for one map, of which ``head`` are the first bytes."""
+    if not head:  # what a crash of the machine may leave
+        return
+    try:
+        with Image.open(io.BytesIO(head)) as stored:
+            noted = stored.info.get(PICTURE)
+    except OSError:
+        noted = None
+    if noted is None:
+        raise CannotStartError(
+            f"{name} is there, and no predictor left it so: choose another --output, or --overwrite"
+        )
+    if noted != writer.name_of(job):
+        raise CannotStartError(
+            f"{name} was made of another picture than {printable(job.source)}: choose another --output, or "
+            "--overwrite"
+        )
 
 
 def with_palette(labels: Pixels, palette: list[int]) -> Image.Image:

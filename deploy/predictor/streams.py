@@ -6,12 +6,13 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from .errors import BadPictureError, DeviceLostError, first_line
+from .files import changed_at
 from .inputs import Job
 from .machine import device_answers, is_out_of_memory, release_memory
 from .model import SANE, ExportedModel
@@ -109,6 +110,14 @@ class Report:
         return {**asdict(self), "pictures_per_second": self.rate}
 
 
+class Taken(NamedTuple):
+    """A picture that was read, and when its file had come to be as it was then."""
+
+    job: Job
+    picture: Pixels
+    changed: float
+
+
 @dataclass(frozen=True)
 class Stream:
     """One worker: reads, parses and writes a batch, then takes the next.
@@ -138,11 +147,26 @@ class Stream:
         """Raises BadPictureError."""
         return read_picture(job.source, self.max_pixels)
 
+    def changed(self, job: Job) -> float:
+        """When the picture's file came to be as it is; 0 where it is gone."""
+        try:
+            return changed_at(job.source)
+        except OSError:
+            return 0.0
+
+    def _write(self, taken: Taken, parsed: Parsed) -> None:
+        """Raises OSError, and BadPictureError for a picture that is another one by now."""
+        self.writer.write(taken.job, taken.picture, parsed)
+        if self.changed(taken.job) != taken.changed:  # the map is newer than that one, and would count as its
+            self.writer.forget(taken.job)
+            raise BadPictureError("was replaced while it was parsed: the same command does it anew")
+
     def parse(self, batch: list[Job], seconds: Seconds) -> Iterator[Outcome]:
         """One outcome per job; adds to ``seconds``."""
-        by_size: dict[tuple[int, ...], list[tuple[Job, Pixels]]] = {}
+        by_size: dict[tuple[int, ...], list[Taken]] = {}
         held = 0
         for job in batch:
+            changed = self.changed(job)
             try:
                 with seconds.spent_on("decode"):
                     picture = self.read(job)
@@ -156,19 +180,20 @@ class Stream:
                 yield Outcome(job, str(error))
                 continue
             if self.photos is not None:
-                outcome = self._photo(self.photos, job, picture, seconds)
+                outcome = self._photo(self.photos, Taken(job, picture, changed), seconds)
                 if outcome is not None:
                     yield outcome
                     continue
             if held and held + pixels > BATCH_PIXELS:
                 yield from self._groups(by_size, seconds)
                 by_size, held = {}, 0
-            by_size.setdefault(picture.shape, []).append((job, picture))
+            by_size.setdefault(picture.shape, []).append(Taken(job, picture, changed))
             held += pixels
         yield from self._groups(by_size, seconds)
 
-    def _photo(self, photos: Photos, job: Job, picture: Pixels, seconds: Seconds) -> Outcome | None:
+    def _photo(self, photos: Photos, taken: Taken, seconds: Seconds) -> Outcome | None:
         """Does a whole photograph; None for a picture that is one frame."""
+        job, picture, _ = taken
         try:
             with seconds.spent_on("network"):
                 faces = photos.faces(job, picture)
@@ -176,7 +201,7 @@ class Stream:
                     return None
                 parsed = photos.parse(picture, faces)
             with seconds.spent_on("encode"):
-                self.writer.write(job, picture, parsed)
+                self._write(taken, parsed)
             return Outcome(job, faces=len(faces), largest=parsed.largest)
         except BadPictureError as error:
             return Outcome(job, str(error))
@@ -185,16 +210,14 @@ class Stream:
         except OSError as error:
             return Outcome(job, f"not written: {error.strerror or error}")
 
-    def _groups(
-        self, by_size: dict[tuple[int, ...], list[tuple[Job, Pixels]]], seconds: Seconds
-    ) -> Iterator[Outcome]:
+    def _groups(self, by_size: dict[tuple[int, ...], list[Taken]], seconds: Seconds) -> Iterator[Outcome]:
         for group in by_size.values():
             yield from self._group(group, seconds)
 
-    def _group(self, group: list[tuple[Job, Pixels]], seconds: Seconds) -> Iterator[Outcome]:
+    def _group(self, group: list[Taken], seconds: Seconds) -> Iterator[Outcome]:
         """Pictures of one size."""
         try:
-            frames = np.stack([to_frame(picture, self.fit) for _, picture in group])
+            frames = np.stack([to_frame(taken.picture, self.fit) for taken in group])
             with seconds.spent_on("network"):
                 results = self.model(frames)
         except (RuntimeError, MemoryError) as error:
@@ -202,13 +225,16 @@ class Stream:
         if isinstance(results, str):  # here, where no error holds the failed batch's memory any more
             yield from self._failed(group, results, seconds)
             return
-        for index, (job, picture) in enumerate(group):
+        for index, taken in enumerate(group):
+            job, picture, _ = taken
             labels = from_frame(results.labels[index], picture.shape, self.fit)
             try:
                 with seconds.spent_on("encode"):
                     shares = None if results.probabilities is None else results.probabilities[index]
-                    self.writer.write(job, picture, Parsed(labels, shares))
+                    self._write(taken, Parsed(labels, shares))
                 yield Outcome(job, oblong=not is_square(picture), largest=results.largest[index])
+            except BadPictureError as error:
+                yield Outcome(job, str(error))
             except (RuntimeError, MemoryError) as error:
                 yield Outcome(job, self._reason(error))
             except OSError as error:
@@ -222,14 +248,14 @@ class Stream:
             raise DeviceLostError(first_line(error)) from None
         return f"network: {first_line(error)}"
 
-    def _failed(self, group: list[tuple[Job, Pixels]], reason: str, seconds: Seconds) -> Iterator[Outcome]:
+    def _failed(self, group: list[Taken], reason: str, seconds: Seconds) -> Iterator[Outcome]:
         """Tries pictures one by one, for which there may be room."""
         if len(group) == 1:
-            yield Outcome(group[0][0], reason)
+            yield Outcome(group[0].job, reason)
             return
         release_memory(self.model.device)
-        for pair in group:
-            yield from self._group([pair], seconds)
+        for taken in group:
+            yield from self._group([taken], seconds)
 
 
 class Batches:

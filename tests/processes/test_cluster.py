@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from deploy_helpers import files, parse, write_faces
 
@@ -18,14 +19,20 @@ from deploy.cluster import (
     claim,
     done_before,
     find_pictures,
+    join_pieces,
     main,
+    refuse_made_of_others,
     threads_per_actor,
 )
 from deploy.predictor.errors import CannotStartError
 from deploy.predictor.files import sole_writer
+from deploy.predictor.inputs import Job
 from deploy.predictor.inputs import find_pictures as predictors_pictures
 from deploy.predictor.model import read_metadata
 from deploy.predictor.photo_options import settle_faces
+from deploy.predictor.photos import Parsed
+from deploy.predictor.streams import Report
+from deploy.store import StoreWriter
 
 pytestmark = pytest.mark.xdist_group("ray")
 
@@ -277,3 +284,50 @@ def test_store_beyond_the_disk() -> None:
     claim(store, {"model_sha256": "2"}, outputs)
     assert store.names() == [".predict.json", "mine.png"]
     assert store.files.cat_file(store.path("mine.png")) == b"not of this run"
+
+
+def test_maps_of_another_picture_in_a_bucket_do_not_count(model: Path) -> None:
+    """Cameras repeat their names, in buckets too; a map that was corrected by hand stays as it is."""
+    source, target = Store("--input", "memory://cam1"), Store("--output", "memory://maps")
+    asked = arguments(["--model", str(model), "--input", "memory://cam1", "--output", "memory://maps"])
+    settle_faces(asked, read_metadata(model))
+    writer = StoreWriter(read_metadata(model), asked, target)
+    picture = np.zeros((8, 8, 3), np.uint8)
+    jobs = [Job(Path(f"/cam{index}/a.jpg"), "a") for index in (1, 2)]
+    try:
+        refuse_made_of_others(target, writer, jobs)
+        writer.write(jobs[0], picture, Parsed(picture[..., 0]))
+        refuse_made_of_others(target, writer, jobs[:1])
+        with pytest.raises(CannotStartError, match=r"made of another picture than /cam2/a\.jpg"):
+            refuse_made_of_others(target, writer, jobs[1:])
+        target.write("a.png", b"mine")
+        with pytest.raises(CannotStartError, match="no predictor left it so"):
+            refuse_made_of_others(target, writer, jobs[:1])
+    finally:
+        for store in (source, target):
+            store.files.store.clear()
+
+
+def test_names_in_buckets_are_no_patterns() -> None:
+    store = Store("--output", "memory://parsed")
+    names = ["trip [2024]/a.png", "q?/b.png", "all*/c.png"]
+    try:
+        for name in names:
+            store.write(name, b"map")
+        assert store.names() == sorted(names)
+    finally:
+        store.files.store.clear()
+
+
+def test_faces_of_pictures_that_are_not_done_are_left_out(model: Path, tmp_path: Path) -> None:
+    target = Store("--output", str(tmp_path))
+    asked = arguments([*options(model, "in", tmp_path), "--faces", "find"])
+    asked.finds = "find"
+    writer = StoreWriter(read_metadata(model), asked, target)
+    for name in ("faces/a.json", "faces/b.json"):
+        target.write(name, b"{}")
+    target.write("a.png", b"map")
+    report = Report()
+    join_pieces(target, writer, [Job(Path(name), name) for name in "ab"], report)
+    assert json.loads((tmp_path / "faces.json").read_text()) == [{}]
+    assert report.failed == {}

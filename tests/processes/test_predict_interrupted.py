@@ -98,6 +98,23 @@ def test_signal_ends_the_run_in_order(model: Path, tmp_path: Path, number: signa
     assert len(files(tmp_path / "out")) == report["done"] < 400
 
 
+@pytest.mark.slow
+def test_a_second_signal_ends_it_at_once_and_in_order(model: Path, tmp_path: Path) -> None:
+    for index in range(400):
+        face().rotate(index).save(_folder(tmp_path / "in") / f"{index:03}.png")
+    process = start(model, tmp_path, "--batch-size", "400")
+    wait_for(1, tmp_path / "out")
+    for _ in range(2):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.05)
+    output, _ = process.communicate(timeout=600)
+    assert process.returncode == 130, output
+    assert "terminate" not in output
+    for path in (tmp_path / "out").glob("*.png"):
+        with Image.open(path) as image:
+            image.load()
+
+
 def test_other_options_or_another_model_start_anew(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

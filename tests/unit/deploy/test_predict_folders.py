@@ -1,16 +1,20 @@
 """Whose files stand in the output folder, and which of them are done."""
 
 import fcntl
+import json
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from deploy_helpers import files, parse, write_faces
 from PIL import Image
 
-from deploy.predictor.inputs import find_pictures
+from deploy.predictor.inputs import VIDEOS_ALONE, find_pictures
+from deploy.predictor.outputs import Writer
 
 
 def test_files_that_no_predictor_made_are_left_alone(
@@ -131,3 +135,64 @@ def test_a_list_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_text("face0.jpg\n", encoding="utf-8-sig")
     (job,) = find_pictures(str(tmp_path / "list.txt"), tmp_path / "out")
     assert job.source == tmp_path / "face0.jpg"
+
+
+def test_a_picture_that_is_replaced_while_it_is_parsed_is_not_done(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (picture,) = write_faces(tmp_path / "in", 1)
+    contents = Writer.contents
+
+    def replaced(*arguments: Any) -> Iterator[bytes]:
+        picture.write_bytes(picture.read_bytes())
+        return contents(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Writer, "contents", replaced)
+        assert parse(model, tmp_path / "in", tmp_path / "out") == 1
+    (reason,) = json.loads((tmp_path / "out/report.json").read_text())["failed"].values()
+    assert reason.startswith("was replaced while it was parsed")
+    assert files(tmp_path / "out") == []
+    assert parse(model, tmp_path / "in", tmp_path / "out") == 0
+    assert files(tmp_path / "out") == ["face0.png"]
+
+
+def test_what_former_settings_left_is_named(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_faces(tmp_path / "in", 2)
+    kinds = ("--overlay", "--parts", "hair,skin", "--gallery")
+    assert parse(model, tmp_path / "in", tmp_path / "out", *kinds) == 0
+    time.sleep(0.02)
+    for options, expected in (
+        ((), ""),
+        (("--tta", "flip", "--parts", "skin"), "overlay, gallery, gallery.html, parts/hair"),
+        (("--tta", "flip", *kinds), ""),
+    ):
+        capsys.readouterr()
+        assert parse(model, tmp_path / "in", tmp_path / "out", *options) == 0
+        told = capsys.readouterr().out
+        assert ("not asked for now" in told) == bool(expected), options
+        assert expected in told.replace("\n", " ")
+
+
+def test_a_name_that_is_too_long_costs_its_own_picture(model: Path, tmp_path: Path) -> None:
+    write_faces(tmp_path / "in", 1)
+    for suffix in (".jpg", ".png"):
+        Image.new("RGB", (8, 8)).save(tmp_path / f"in/{'x' * 250}{suffix}")  # .jpg.png is beyond 255
+    for expected in ([1, 0], [0, 1]):
+        assert parse(model, tmp_path / "in", tmp_path / "out") == 1
+        report = json.loads((tmp_path / "out/report.json").read_text())
+        assert [report["done"], report["skipped"]] == expected
+        assert len(report["failed"]) == 2
+
+
+def test_an_album_with_a_videos_outputs_is_an_album(tmp_path: Path) -> None:
+    write_faces(tmp_path / "holiday", 1)
+    note = tmp_path / "holiday/.predict.json"
+    for content, expected in ((VIDEOS_ALONE, 1), (b'{"fit": "pad"}', 0)):
+        note.write_bytes(content)
+        write_faces(tmp_path / "other", 1)
+        for pattern in (str(tmp_path), f"{tmp_path}/*/*.jpg", f"{tmp_path}/**/*.jpg"):
+            names = [job.source.parent.name for job in find_pictures(pattern, tmp_path / "out")]
+            assert names.count("holiday") == expected, pattern
