@@ -26,7 +26,8 @@ from deploy.bounds import measure_bounds
 from deploy.gate import training_pictures
 from deploy.rewrite import for_inference
 from lisa.data.folders import find_pairs
-from lisa.data.pairs import decode
+from lisa.data.pairs import Pair, decode
+from lisa.data.repair import repair_sides
 from lisa.errors import InputError, one_line_errors
 from lisa.evaluation.evaluate import SANE_LOGIT
 from lisa.evaluation.metrics import Tally, figures, picture_mious
@@ -53,6 +54,8 @@ class Settings:
     """Textured pictures."""
     seed: int = 0
     """Of the textures."""
+    repair: str = ""
+    """List of lisa.data.doctor --repair-to: against reversed labels a right map may look collapsed."""
 
 
 def grid(side: int) -> tuple[Grey, Grey]:
@@ -153,6 +156,12 @@ def textured(
     return name, (picture + strength * (drawn - picture)).round().astype(np.uint8)
 
 
+def val_pairs(settings: Settings) -> list[Pair]:
+    """The validation faces, reversed ones repaired. Raises InputError."""
+    pairs = find_pairs(settings.data, "val")
+    return repair_sides(pairs, settings.repair, str(settings.data)) if settings.repair else pairs
+
+
 def run(settings: Settings) -> Table:
     """Parses all pictures by the trained network and by the exported one."""
     trained = load_network(settings.checkpoint)
@@ -166,7 +175,7 @@ def run(settings: Settings) -> Table:
         "as trained": plain,
         "within bounds": FaceParser.for_prediction(for_inference(trained.network, bounds), size),
     }
-    pairs = find_pairs(settings.data, "val")
+    pairs = val_pairs(settings)
     columns = (
         "network",
         "val mIoU",
