@@ -112,7 +112,8 @@ def main() -> None:
         if origin := metadata[settings.output.name].get("origin"):
             console.print(f"{settings.checkpoint}: {origin}", markup=False, highlight=False, soft_wrap=True)
         for output in (settings.output, *outputs.values()):
-            console.print(f"wrote {output} ({output.stat().st_size / 2**20:.1f} MiB)", soft_wrap=True)
+            text = f"wrote {output} ({output.stat().st_size / 2**20:.1f} MiB)"
+            console.print(text, soft_wrap=True, markup=False, highlight=False)
 
 
 if __name__ == "__main__":

@@ -53,8 +53,26 @@ class Arguments:
             raise InputError(f"--output {self.output}: a device or a pipe; name the JSON file to write")
         if self.output.resolve() == self.checkpoint.resolve():
             raise InputError(f"--output {self.output}: is the checkpoint; name the JSON file to write")
+        if self.output.exists() and not _has_figures(self.output):
+            raise InputError(
+                f"--output {self.output}: is there, and no evaluation wrote it; name another JSON file"
+            )
         if not 0 <= self.noise <= 255:
             raise InputError(f"--noise {self.noise}: 0 to 255 grey levels")
+
+    @property
+    def pictures(self) -> Path:
+        """The folder of pictures beside the figures."""
+        return self.output.with_name(f"{self.output.stem}_pictures")
+
+
+def _has_figures(path: Path) -> bool:
+    """Whether a file is an evaluation's JSON."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and "checkpoint" in content and "picture_mious" in content
 
 
 def main() -> int:
@@ -70,18 +88,20 @@ def main() -> int:
 
     with open_world() as world:
         trained = world.fail_together(lambda: load_network(arguments.checkpoint))
-        labels = trained.config.labels
-        pairs = world.fail_together(lambda: arguments.source.pairs(labels, trained.config.data.val_share))
+        labels, data = trained.config.labels, trained.config.data
+        source, notes = arguments.source.as_trained(data.root, data.encoding)
+        pairs = world.fail_together(lambda: source.pairs(labels, data.val_share))
         world.fail_together(lambda: require_room(pairs, arguments.workers, world))
         checked = check_pairs(pairs, world.gather_patiently, world.rank, world.world_size)
-        world.fail_together(lambda: make_folders([arguments.output.parent] if world.is_main else []))
+        folders = [arguments.output.parent, arguments.pictures]
+        world.fail_together(lambda: make_folders(folders if world.is_main else []))
         network = FlipAveraged(trained.network, labels) if arguments.tta == "flip" else trained.network
         size = arguments.size or trained.config.data.size
         if arguments.noise > 0:
             network = Noisy(network, size, arguments.noise)
         result = evaluate(network.to(world.device), size, pairs, world, workers=arguments.workers)
     if world.is_main:
-        for note in (*checked.notes, *ignored_notes(pairs[0].encoding)):
+        for note in (*notes, *checked.notes, *ignored_notes(pairs[0].encoding)):
             print(note)
         parser = FaceParser.for_prediction(network, size, world.device)
         _write(arguments, size, trained.origin, result, pairs, parser)
@@ -124,9 +144,9 @@ def _write(
         "picture_mious": {pairs[index].image.stem: mious[index] for index in order_by_miou(tally)},
     }
     write_whole(arguments.output, (json.dumps(content, indent=2) + "\n").encode())
-    folder = arguments.output.with_name(f"{arguments.output.stem}_pictures")
-    draw_evaluation(folder, tally, pairs, parser)
-    console.print(f"{arguments.output} and {folder}/: confusion.png, worst.png, best.png", highlight=False)
+    draw_evaluation(arguments.pictures, tally, pairs, parser)
+    written = f"{arguments.output} and {arguments.pictures}/: confusion.png, worst.png, best.png"
+    console.print(written, markup=False, highlight=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

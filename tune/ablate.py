@@ -69,7 +69,8 @@ def main() -> int:
             line = f"trial {outcome.trial} failed: {outcome.error}"
             console.print(line, highlight=False, soft_wrap=True, markup=False)
     if not complete(outcomes, len(ablation.rows) * arguments.seeds):
-        console.print(f"stopped: the same command with --resume goes on ({config.output})", soft_wrap=True)
+        text = f"stopped: the same command with --resume goes on ({config.output})"
+        console.print(text, soft_wrap=True, markup=False)
         return INTERRUPTED
     return 0 if len(whole) == len(outcomes) else 1
 

@@ -98,12 +98,14 @@ def main() -> int:
     with claim(config.output, arguments.recipe(), arguments.resume), open_cluster(arguments.cluster):
         outcomes = _search(arguments, space)
     if not complete(outcomes, arguments.trials):
-        console.print(f"stopped: the same command with --resume goes on ({config.output})", soft_wrap=True)
+        text = f"stopped: the same command with --resume goes on ({config.output})"
+        console.print(text, soft_wrap=True, markup=False)
         return INTERRUPTED
     path = write_results(config.output, space, outcomes, arguments.objective == "miou,latency", console)
     if arguments.then_train:
         return _train_and_export(path, config)
-    console.print(f"Train it in full: ./launch.sh --config {path}", highlight=False, soft_wrap=True)
+    text = f"Train it in full: ./launch.sh --config {path}"
+    console.print(text, highlight=False, soft_wrap=True, markup=False)
     return 0
 
 

@@ -21,6 +21,7 @@ from lisa.errors import InputError
 from lisa.labels import BUILT_IN, LabelSet, read_label_set
 from lisa.labels.celebamask import CELEBAMASK
 from lisa.labels.encoding import Encoding, read_encoding, write_out
+from lisa.labels.label_set import without_repeats
 
 _LABELS = tyro.constructors.PrimitiveConstructorSpec(
     nargs=1,
@@ -297,9 +298,11 @@ class Config:
     def from_json(text: str) -> "Config":
         """The inverse of to_json."""
         try:
-            values = json.loads(text)
+            values = json.loads(text, object_pairs_hook=without_repeats)
         except json.JSONDecodeError as error:
             raise InputError(f"config is not JSON: {error}") from None
+        except InputError as error:
+            raise InputError(f"config: {error}") from None
         if not isinstance(values, dict):
             raise InputError(f"config must be a JSON object, not {type(values).__name__}")
         return Config.from_dict(values)

@@ -38,7 +38,11 @@ def split_folders(root: Path, split: str) -> tuple[Path, Path]:
     if not root.is_dir():
         raise InputError(f"{root}: {'a file, no folder' if root.exists() else 'no such folder'}")
     tried = " nor ".join(f"{images} with {masks}" for images, masks in candidates)
-    hint = "; --data.val-share 0.1 holds out a tenth of train" if split == "val" and has_split(root) else ""
+    hint = (
+        "; in training --data.val-share 0.1 holds out a tenth of train"
+        if split == "val" and has_split(root)
+        else ""
+    )
     raise InputError(f"{root}: no split {split!r} here (neither {tried}){hint}")
 
 

@@ -119,7 +119,7 @@ def judge(
         return None  # each of them has a fault of its own
     if not values:
         return Verdict("empty", "every pixel is 255 (ignored): there is nothing to learn or to score")
-    if len(values) < 2 or len(values) == 2 < len(set(encoding.ids.values())):
+    if len(values) < 2 or (len(values) == 2 < len(set(encoding.ids.values())) and _tells_parts(encoding)):
         return _few_values(values, encoding, ignored)
     order = judged_order(encoding)
     given = fit(gathered, order)
@@ -131,6 +131,12 @@ def judge(
     return _reversed_sides(given, encoding, len(gathered.parts), by_color)
 
 
+def _tells_parts(encoding: Encoding) -> bool:
+    """Whether masks of two values lack parts: not if the user named ids, or no label is a part of a face."""
+    named = encoding.text and known_order(encoding.text) is None
+    return not named and any(label.roles for label in encoding.labels.labels[1:])
+
+
 def _few_values(values: list[int], encoding: Encoding, ignored: bool) -> Verdict:
     labels = encoding.labels
     shown = " and ".join(str(value) for value in [*values, *([255] if ignored else [])])
@@ -138,12 +144,12 @@ def _few_values(values: list[int], encoding: Encoding, ignored: bool) -> Verdict
         return Verdict("empty", "every pixel is background (0): there is nothing to learn")
     meaning = ", and 255 is ignored" if ignored else ""
     skin = labels.names[labels.by_role.get("skin", 1) or 1]
-    pair = [*values, *([255] if ignored else [])]
-    remedy = (
-        f"; if that is meant, say what they are: --data.encoding 0={labels.names[0]},{pair[1]}={skin}"
-        if pair in ([0, 1], [0, 255])
-        else ""
-    )
+    one = f"--data.encoding 0={labels.names[0]},1={skin}"
+    remedies = {
+        "0 and 1": one if encoding.ids.get(1) == skin else _ids_option(encoding.ids),
+        "0 and 255": f"--data.encoding 0={labels.names[0]},255={skin}",
+    }
+    remedy = f"; if that is meant, say what they are: {remedies[shown]}" if shown in remedies else ""
     return Verdict(
         "binary",
         f"no value but {shown}: masks of a face or one part tell no parts apart{meaning}; give label maps "

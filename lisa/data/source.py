@@ -1,6 +1,6 @@
 """Which faces a command reads: the flags that evaluation, figures and the doctor share."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -45,6 +45,20 @@ class SplitSource(Source):
 
     split: str = "val"
     """train, val or test."""
+
+    def as_trained(self, root: str, encoding: str) -> tuple["SplitSource", list[str]]:
+        """For a network that was trained on the folder ``root`` by ``encoding``, and notes for its user.
+
+        The folder that it was trained on is read as then if no encoding is given.
+        """
+        if self.encoding or not encoding:
+            return self, []
+        if self.data.resolve() != Path(root).resolve():
+            note = f"trained with --data.encoding {encoding}: {self.data} is read by the label set's own ids"
+            return self, [f"{note}; give --encoding if its masks have others"]
+        return replace(self, encoding=encoding), [
+            f"{self.data} is read as in training: --encoding {encoding}"
+        ]
 
     def pairs(self, labels: LabelSet, val_share: float = 0.0) -> list[Pair]:
         """The split's pairs: see :meth:`pairs_of`."""

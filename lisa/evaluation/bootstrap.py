@@ -1,7 +1,5 @@
 """How sure a figure is: the bootstrap over pictures (Efron, Annals of Statistics 1979)."""
 
-import math
-
 import numpy as np
 import torch
 
@@ -9,20 +7,22 @@ from lisa.evaluation.metrics import Tally, iou_of
 
 RESAMPLES = 2000
 SEED = 0
+FEWEST = 5
 
 
-def miou_interval(tally: Tally, confidence: float = 0.95) -> tuple[float, float]:
+def miou_interval(tally: Tally, confidence: float = 0.95) -> tuple[float, float] | None:
     """Percentile interval of mIoU: where it would lie had other pictures of the same kind been drawn.
 
     Each resample draws as many pictures as there are, with replacement, and sums their integer counts before
     any ratio: the same bits whatever the number of ranks. With few pictures a rare class is missing from some
-    resamples, and the interval is rough. Pictures of which nothing counts are not drawn; nan if all are such.
+    resamples, and the interval is rough. Pictures of which nothing counts are not drawn. None of fewer than
+    FEWEST others: one picture drawn again and again would look certain.
     """
     counts = tally.regions.flatten(1).double().cpu().numpy()
     counts = counts[counts.any(1)]
-    if not len(counts):
-        return math.nan, math.nan
     pictures = len(counts)
+    if pictures < FEWEST:
+        return None
     generator = np.random.default_rng(SEED)
     sums: list[np.ndarray] = []
     for _ in range(RESAMPLES):

@@ -33,7 +33,7 @@ def _caption(record: dict[str, Any]) -> str:
     ]
     if "left_right_confusion" in record:
         lines[-1] = f"left taken for right {_percent(record['left_right_confusion'])} %; {lines[-1]}"
-    if "miou_interval" in record:
+    if record.get("miou_interval"):
         low, high = record["miou_interval"]
         lines.append(f"mIoU's 95 % interval over pictures: {_percent(low)} to {_percent(high)}")
     if record.get("exploded_pictures"):

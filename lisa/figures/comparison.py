@@ -69,6 +69,10 @@ def compare(checkpoints: list[Path], source: SplitFlags, output: Path) -> None:
     share = min(filter(None, shares), default=0.0)
     labels = _common_labels(checkpoints, trained)
     rows: list[Row] = []
+    data = trained[0].config.data
+    source, notes = source.as_trained(data.root, data.encoding)
+    for note in notes:
+        print(note)
     for pair in _chosen(source.pairs(labels, share), FIGURE4_ROWS):
         image, truth = read_pair(pair)
         masks = [truth, *(parse(parser, image) for parser in parsers)]
@@ -89,9 +93,12 @@ def grid(checkpoint: Path, source: SplitFlags, output: Path) -> None:
     from lisa.run.checkpoint import load_network
 
     trained = load_network(checkpoint)
-    parser, labels = trained.parser(), trained.config.labels
+    parser, labels, data = trained.parser(), trained.config.labels, trained.config.data
+    source, notes = source.as_trained(data.root, data.encoding)
+    for note in notes:
+        print(note)
     rows: list[Row] = []
-    for pair in _chosen(source.pairs(labels, trained.config.data.val_share), FIGURE5_ROWS * FIGURE5_BLOCKS):
+    for pair in _chosen(source.pairs(labels, data.val_share), FIGURE5_ROWS * FIGURE5_BLOCKS):
         image, _ = read_pair(pair)
         prediction = flat_panel(colored(parse(parser, image), labels), SIDE)
         rows.append(Row((photo_panel(image, SIDE), prediction)))
@@ -111,9 +118,10 @@ def _common_labels(paths: Sequence[Path], trained: "Sequence[Trained]") -> Label
     labels = trained[0].config.labels
     for path, each in zip(paths, trained, strict=True):
         if each.config.labels != labels:
+            theirs = each.config.labels.name
+            theirs = f"another set {theirs!r}" if theirs == labels.name else f"label set {theirs}"
             raise InputError(
-                f"{path} was trained on label set {each.config.labels.name}, {paths[0]} on {labels.name}: "
-                "compare networks of one set"
+                f"{path} was trained on {theirs}, {paths[0]} on {labels.name}: compare networks of one set"
             )
     return labels
 

@@ -103,6 +103,10 @@ class LabelSet:
         if self.by_role.get("background", 0) != 0:
             owner = self.names[self.by_role["background"]]
             raise InputError(f"{where}: {owner} has the role background: put it first, its id is 0")
+        if self.labels[0].roles and "background" not in self.labels[0].roles:
+            raise InputError(
+                f"{where}: {self.names[0]} comes first: put a background there, what no face covers has id 0"
+            )
         for name in self.names[1:]:
             if _plain(name) == "background":
                 raise InputError(f"{where}: {name} is not the first label: put it first, its id is 0")
@@ -241,7 +245,12 @@ def read_label_set(source: str) -> LabelSet:
     path = Path(source)
     if path.suffix.lower() not in (".toml", ".json"):
         raise InputError(f"--labels {source}: one of {', '.join(BUILT_IN)}, or a .toml or .json file")
-    return LabelSet.from_dict(read_table(path, "--labels"), str(path))
+    found = LabelSet.from_dict(read_table(path, "--labels"), str(path))
+    if found.name in BUILT_IN and found != read_label_set(found.name):
+        raise InputError(
+            f"--labels {path}: is another set than the built-in {found.name}: give it another name"
+        )
+    return found
 
 
 def read_table(path: Path, option: str) -> dict[str, Any]:
@@ -249,7 +258,7 @@ def read_table(path: Path, option: str) -> dict[str, Any]:
     text = read_text(path, option)
     try:
         if path.suffix.lower() == ".json":
-            table: Any = json.loads(text, object_pairs_hook=_without_repeats)
+            table: Any = json.loads(text, object_pairs_hook=without_repeats)
         else:
             table = tomllib.loads(text)
     except InputError as error:
@@ -261,8 +270,8 @@ def read_table(path: Path, option: str) -> dict[str, Any]:
     return table
 
 
-def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object; Python's own reader would keep the last of two equal names."""
+def without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; Python's own reader would keep the last of two equal names. Raises InputError."""
     found: dict[str, Any] = {}
     for key, value in pairs:
         if key in found:

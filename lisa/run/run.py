@@ -120,9 +120,17 @@ class Run:
                 "before, or choose another --output"
             )
         if before.labels != self._config.labels:
+            ours, theirs = self._config.labels.name, before.labels.name
+            theirs = f"another set {theirs!r}" if theirs == ours else f"label set {theirs}"
             raise InputError(
-                f"{self.folder.path}: trained on label set {before.labels.name}, the config says "
-                f"{self._config.labels.name}: give --labels as before, or begin a new run with --init"
+                f"{self.folder.path}: trained on {theirs}, the config says {ours}: give --labels as before, "
+                "or begin a new run with --init"
+            )
+        if before.encoding.ids != self._config.encoding.ids:
+            theirs, ours = (config.data.encoding or "''" for config in (before, self._config))
+            raise InputError(
+                f"{self.folder.path}: trained with --data.encoding {theirs}, the config says {ours}: give it "
+                "as before, or begin a new run with --init"
             )
         self._log_offset = training["log_offset"]
         # As rank 0 sees it, which writes: another host may see an older state of the disk.

@@ -39,3 +39,25 @@ def test_the_checkpoint_is_not_written_over(
     assert stop.value.code == 2
     assert "is the checkpoint" in " ".join(capsys.readouterr().err.split())
     assert path.read_bytes() == before
+
+
+def test_a_file_of_something_else_is_not_written_over(
+    make_faces: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    path, output = write_published(tmp_path / "best_model.pth"), tmp_path / "val [bold].json"
+    words = ["--checkpoint", path, "--data", make_faces(), "--output", output, "--size", "32"]
+    monkeypatch.setattr("sys.argv", ["evaluate", *map(str, words)])
+    output.write_text('{"optim": {}}')
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 2
+    assert "no evaluation wrote it" in " ".join(capsys.readouterr().err.split())
+    assert output.read_text() == '{"optim": {}}'
+    output.unlink()
+    for _ in range(2):  # its own figures it may write anew
+        assert main() == 0
+        assert f"{output} and {tmp_path}/val [bold]_pictures/" in capsys.readouterr().out
+    assert json.loads(output.read_text())["miou_interval"] is None  # of few pictures

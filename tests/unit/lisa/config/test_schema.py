@@ -95,6 +95,7 @@ def test_options_that_are_gone_are_read_where_they_were_off():
         (lambda: Config.from_dict({"optim": {"name": "sgd"}}), "optim.name = 'sgd': one of adam, adamw"),
         (lambda: Config.from_dict({"optim": 3}), "optim = 3: must be an object"),
         (lambda: Config.from_json("{"), "not JSON"),
+        (lambda: Config.from_json('{"optim": {"lr": 1}, "optim": {}}'), "config: 'optim' comes twice"),
         (
             lambda: Config.from_dict({"data": {"size": 16}, "augment": {"blur": 8.0}}),
             "augment.blur = 8.0: below half of data.size",

@@ -19,8 +19,8 @@ from lisa.data.mask_sets import judge
 from lisa.data.pairs import Pair
 from lisa.data.synthetic import draw_face
 from lisa.errors import InputError
-from lisa.labels import FLIPPED_IDS, IDS, NAMES, PALETTE
-from lisa.labels.encoding import OWN_IDS
+from lisa.labels import FLIPPED_IDS, IDS, NAMES, PALETTE, Label, LabelSet
+from lisa.labels.encoding import OWN_IDS, read_encoding
 
 REAL = Path(__file__).resolve().parents[4].parent / "shared" / "celebamask_mini"
 SIDE = 96
@@ -302,3 +302,25 @@ def test_real_masks_alone_or_together_give_no_false_alarm():
         verdict = judge([layout_of(in_order(ids, order)) for ids in masks], OWN_IDS, False)
         assert verdict is not None
         assert verdict.detail.endswith(option)
+
+
+def three(*roles: str) -> LabelSet:
+    labels = [Label(name, (0, index, 0), roles[index : index + 1]) for index, name in enumerate("xab")]
+    return LabelSet("three", tuple(labels))
+
+
+@pytest.mark.parametrize(("labels", "text", "refused"), [
+    (three(), "", False),  # has no parts of a face
+    (three("background", "hair", "skin"), "", True),
+    (three("background", "hair", "skin"), "x,a,b", False),
+])  # fmt: skip
+def test_a_split_that_lacks_a_label_is_no_binary_one(
+    labels: LabelSet, text: str, refused: bool, tmp_path: Path
+):
+    pairs = write(tmp_path, [np.eye(16, dtype=np.uint8)] * 2)
+    pairs = [pair._replace(encoding=read_encoding(text, labels)) for pair in pairs]
+    if refused:
+        with pytest.raises(InputError, match=r"say what they are: --data\.encoding x,a,b$"):
+            check_pairs(pairs)
+    else:
+        check_pairs(pairs)

@@ -194,3 +194,19 @@ def test_a_list_of_names_alone_is_no_label_set(entries: list[object]):
 def test_names_that_differ_in_case_alone_are_no_sides():
     labels = {name: {"color": [0, 0, index]} for index, name in enumerate(("rest", "Hair", "hair"))}
     assert LabelSet.from_dict(eyes(labels=labels, pairs=[]), "mine.toml").flipped_ids == (0, 1, 2)
+
+
+def test_a_part_of_a_face_is_no_background():
+    """What lies around a face, and clutter in augmentation, would be trained as that part."""
+    labels = {"skin": {"color": [1, 0, 0], "roles": ["skin"]}, "rest": {"color": [0, 0, 1]}}
+    with pytest.raises(InputError, match="skin comes first: put a background there"):
+        LabelSet.from_dict(eyes(labels=labels, pairs=[]), "mine.toml")
+
+
+def test_a_file_does_not_take_a_built_in_sets_name(tmp_path: Path):
+    path = tmp_path / "mine.toml"
+    path.write_text(read_label_set("lapa").to_toml())
+    assert read_label_set(str(path)) == read_label_set("lapa")
+    path.write_text(path.read_text() + "beard = { color = [153, 102, 204], roles = [] }\n")
+    with pytest.raises(InputError, match="another set than the built-in lapa: give it another name"):
+        read_label_set(str(path))
