@@ -111,7 +111,7 @@ def demonstrate() -> int:
     predicting = ["--model", f"{run}/lisa.ts", "--input", f"{data}/test/images"]
     predicting += ["--output", f"{run}/predictions", "--overlay"]
     steps = (
-        lambda: _python("-m", "lisa.data.synthetic", "--output", data, "--count", "600", "--seed", "0"),
+        lambda: _python("-m", "lisa.data.synthetic", "--output", data, "--count", "1200", "--seed", "0"),
         lambda: train(["demo", "--data", data, "--output", run, "--resume"]),
         lambda: _python(
             "-m", "deploy.export", "--checkpoint", f"{run}/best.pt", "--output", f"{run}/lisa.ts"
