@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from lisa.config import Config
 from lisa.config.schema import AugmentConfig
+from lisa.config.shapes import SHAPES
 from lisa.errors import InputError
 from lisa.labels.celebamask import CELEBAMASK
 from tune.space import Point
@@ -82,6 +83,9 @@ class Ablation:
     table: int
 
     def __post_init__(self) -> None:
+        name = self.base.model.name
+        if self.table == 5 and name not in SHAPES:
+            raise InputError(f"table 5 has rows with LISA's activations, which {name} has not")
         for what, options in _NAMED.get(self.table, {}).items():
             section = self.base.augment if self.table == 3 else self.base.loss
             if not any(getattr(section, option) for option in options):

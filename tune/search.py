@@ -150,11 +150,26 @@ def _experiment(arguments: SearchArguments, space: Space, available: "Mapping[st
     )
 
 
+def refuse_another(output: Path, winner: Config) -> None:
+    """Raises InputError if the folder holds the training of a trial that led before others were retried."""
+    try:
+        begun = Config.from_json((output / "config.json").read_text())
+    except FileNotFoundError:
+        return
+    searched = ("model", "augment", "loss", "optim")
+    if any(getattr(begun, section) != getattr(winner, section) for section in searched):
+        raise InputError(
+            f"{output}: holds the training of another trial's settings: delete it, then --resume"
+        )
+
+
 def _train_and_export(path: Path, config: Config) -> int:
     """The winner through launch.sh and deploy.export; the first code that is not 0."""
     from tune.storage import local_data
 
-    output = Path(Config.from_json(path.read_text()).output)
+    winner = Config.from_json(path.read_text())
+    output = Path(winner.output)
+    refuse_another(output, winner)
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     for command in (
         [

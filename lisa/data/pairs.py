@@ -1,6 +1,7 @@
 """Pictures and their masks: how they are read, whether all can be, and what to leave out."""
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -128,3 +129,13 @@ def _read(path: Path, read: Callable[[], T]) -> T:
         raise PairError(path, "unreadable", no_format(path)) from error
     except Exception as error:  # Pillow's decoders say no in a dozen ways
         raise PairError(path, "unreadable", str(error) or type(error).__name__) from error
+
+
+def fingerprint(pairs: Sequence[Pair]) -> str:
+    """A digest of which faces these are and how they are read; not where they lie. Raises InputError."""
+    try:
+        faces = [(pair.mask.name, pair.mask.stat().st_size, pair.turn, pair.swap) for pair in pairs]
+    except OSError as error:
+        raise InputError(f"{error.filename}: {error.strerror}") from None
+    told = [sorted(pairs[0].encoding.ids.items()), sorted(faces)] if pairs else []
+    return hashlib.sha256(repr(told).encode("utf-8", "surrogateescape")).hexdigest()[:16]

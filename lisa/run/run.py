@@ -68,6 +68,7 @@ class Run:
         self._stack = ExitStack()
         self._cadence = Cadence(config.train.checkpoint_every, step=0)
         self._log_offset = 0
+        self._val = ""
         self._summary: Summary | None = None
 
     def __enter__(self) -> "Run":
@@ -95,11 +96,14 @@ class Run:
         """Raises InputError where the folder holds a run that is not to be resumed. Writes nothing."""
         self._world.fail_together(lambda: self.folder.refuse_another_run(self._resume))
 
-    def restore(self) -> tuple[dict[str, Any] | None, list[str]]:
+    def restore(self, val: str) -> tuple[dict[str, Any] | None, list[str]]:
         """The checkpoint to go on from, a plain dict, and what the user should hear of; None for a new run.
+
+        ``val`` is the fingerprint of the validation faces: on others, figures don't compare.
 
         Raises InputError if it is of another network, or if ranks read different ones.
         """
+        self._val = val
         if not self._resume:
             return None, []
         saved, notes = self._world.fail_together(self.folder.load_last)
@@ -133,6 +137,11 @@ class Run:
                 "as before, or begin a new run with --init"
             )
         self._log_offset = training["log_offset"]
+        others = training.get("val", val) != val  # none was kept by earlier versions
+        if training["best_epoch"] > 0 and self._world.all_gather(others)[0]:
+            training = {**training, "best": -1.0, "best_epoch": 0}
+            saved["training"] = training
+            notes.append("the validation faces are others than before: the best from now on counts")
         # As rank 0 sees it, which writes: another host may see an older state of the disk.
         if self._world.all_gather(training["best_epoch"] > 0 and not (self.folder.path / BEST).exists())[0]:
             saved["training"] = {**training, "best": -1.0, "best_epoch": 0}
@@ -190,7 +199,7 @@ class Run:
             weights = state.averaged.state_dict()
             content = checkpoint.payload(weights, self._config, {"best_miou": state.best}, self._arrangement)
             fault = self.folder.save_last(
-                {**content, "training": {**training, "log_offset": self.log.offset}}
+                {**content, "training": {**training, "log_offset": self.log.offset, "val": self._val}}
             )
             if fault is not None:
                 self.log.warn(

@@ -16,7 +16,7 @@ from lisa.data.arrangement import measure_arrangement
 from lisa.data.checking import check_pairs, ignored_notes
 from lisa.data.faces import EpochBatches
 from lisa.data.folders import find_pairs, has_split, unread_notes
-from lisa.data.pairs import Pair
+from lisa.data.pairs import Pair, fingerprint
 from lisa.data.parallel import available_cores
 from lisa.data.repair import repair_sides
 from lisa.data.shared_memory import FEW_WORKERS, batch_bytes, most_workers, require_shared_memory
@@ -123,7 +123,13 @@ def begin(config: Config, world: World, faces: Faces, run: Run) -> tuple[Config,
     if train.compile:
         world.fail_together(lambda: require_compiler(world.device))
     torch.manual_seed(train.seed)
-    saved, notes = run.restore()
+    saved, notes = run.restore(world.fail_together(lambda: fingerprint(faces.val)))
+    if saved is not None:
+        own = Config.from_dict(saved["config"]).train.init
+        if train.init not in ("", own):
+            notes.append(f"--init {train.init} changes nothing: the run goes on with its own weights")
+        train = replace(train, init=own)
+        config = replace(config, train=train)
     network, of_init = world.fail_together(lambda: start_network(config, going_on=saved is not None))
     network = network.to(world.device, memory_format=torch.channels_last)  # pyright: ignore
     batches = EpochBatches(

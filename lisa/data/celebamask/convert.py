@@ -115,11 +115,12 @@ def _convert_face(face: Face) -> tuple[str, str]:
 
 
 def _is_due(target: Path, sources: Sequence[Path]) -> bool:
-    """Whether ``target`` has to be written."""
+    """Whether ``target`` has to be written. What came out of an archive has its old date, and a new ctime."""
     if not target.exists():
         return True
     written = target.stat().st_mtime_ns
-    return any(source.stat().st_mtime_ns > written for source in sources)
+    found = [source.stat() for source in sources]
+    return any(max(each.st_mtime_ns, each.st_ctime_ns) > written for each in found)
 
 
 def _sha256(path: Path) -> str:

@@ -64,3 +64,9 @@ def test_a_recipe_without_what_a_row_names_is_refused(
     base = replace(base, **{section: replace(getattr(base, section), **zero)})
     with pytest.raises(InputError, match=f"table {table} has rows with {told}, which the recipe sets to 0"):
         Ablation(base, table)
+
+
+def test_networks_without_activations_have_no_table_5():
+    base = RECIPES["report"]()
+    with pytest.raises(InputError, match="LISA's activations, which unet has not"):
+        Ablation(replace(base, model=replace(base.model, name="unet")), 5)

@@ -146,6 +146,20 @@ def test_a_source_that_has_changed_is_converted_again(small: Path, tmp_path: Pat
     assert [name for name in before if before[name] != after[name]] == ["00001.png"]
 
 
+def test_parts_that_came_out_of_an_archive_later_are_painted(small: Path, tmp_path: Path):
+    """They have the dates that they had in it."""
+    late = sorted((small / PARTS / "0").glob("00001_*.png"))[0].rename(tmp_path / "late.png")
+    convert(small, tmp_path / "out", workers=1)
+    (mask,) = (tmp_path / "out").rglob("00001.png")
+    before = mask.read_bytes()
+    there = small / PARTS / "0/00001_hat.png"
+    Image.new("L", (512, 512), 255).save(late)
+    os.utime(late, (10**9, 10**9))
+    late.rename(there)
+    convert(small, tmp_path / "out", workers=1)
+    assert mask.read_bytes() != before
+
+
 def test_another_mapping_never_leaves_a_face_in_two_splits(small: Path, tmp_path: Path):
     convert(small, tmp_path / "out", workers=1)
     head, *rows = (small / MAPPING).read_text().splitlines()

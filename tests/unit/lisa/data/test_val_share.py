@@ -65,7 +65,7 @@ def test_train_is_the_rest_and_other_splits_stay(only_train: Path, tmp_path: Pat
 
 
 def test_what_is_said_without_a_val_split_and_with_two(only_train: Path, make_faces: Callable[..., Path]):
-    with pytest.raises(InputError, match=r"no split 'val' here .*; in training --data\.val-share 0\.1 holds out a tenth"):
+    with pytest.raises(InputError, match=r"no split 'val' here .*; in training --data\.val-share 0\.1 holds"):
         find_pairs(only_train, "val")
     whole = make_faces(name="whole")
     with pytest.raises(InputError, match=r"data\.val_share = 0\.1: .*whole has a split val; give one of the"):

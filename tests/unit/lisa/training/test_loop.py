@@ -102,6 +102,38 @@ def test_a_log_outlives_its_checkpoints(make_faces: Callable[..., Path], tmp_pat
         fit(config, World(), resume=True)
 
 
+def test_a_run_whose_validation_faces_changed_finds_another_best(
+    make_faces: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    """Figures on others don't compare: harder ones would never give a best.pt again."""
+    root = make_faces()
+    fit(small(root, tmp_path / "run", epochs=1), World())
+    root = root.rename(tmp_path / "elsewhere")
+    fit(small(root, tmp_path / "run", epochs=2), World(), resume=True)
+    assert "validation faces are others" not in capsys.readouterr().out
+    last = checkpoint.load(tmp_path / "run/last.pt")
+    last["training"]["best"] = 0.99
+    torch.save(last, tmp_path / "run/last.pt")
+    first = find_pairs(root, "val")[0]
+    first.image.unlink()
+    first.mask.unlink()
+    result = fit(small(root, tmp_path / "run", epochs=3), World(), resume=True)
+    assert "validation faces are others than before: the best from now on" in capsys.readouterr().out
+    assert result.best_epoch == 3
+
+
+def test_a_run_that_goes_on_keeps_what_it_began_with(
+    make_faces: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    root = make_faces()
+    fit(small(root, tmp_path / "run", epochs=1), World())
+    asked = small(root, tmp_path / "run", epochs=2)
+    asked = dataclasses.replace(asked, train=dataclasses.replace(asked.train, init="drawn"))
+    fit(asked, World(), resume=True)
+    assert "--init drawn changes nothing" in capsys.readouterr().out
+    assert checkpoint.load(tmp_path / "run/last.pt")["config"]["train"]["init"] == ""
+
+
 def test_a_run_whose_best_weights_are_gone_finds_others(
     make_faces: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
