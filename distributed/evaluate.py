@@ -54,9 +54,7 @@ class Arguments:
         if self.output.resolve() == self.checkpoint.resolve():
             raise InputError(f"--output {self.output}: is the checkpoint; name the JSON file to write")
         if self.output.exists() and not _has_figures(self.output):
-            raise InputError(
-                f"--output {self.output}: is there, and no evaluation wrote it; name another JSON file"
-            )
+            raise InputError(f"--output {self.output}: is there, and no evaluation's; name another JSON file")
         if not 0 <= self.noise <= 255:
             raise InputError(f"--noise {self.noise}: 0 to 255 grey levels")
 
@@ -67,12 +65,12 @@ class Arguments:
 
 
 def _has_figures(path: Path) -> bool:
-    """Whether a file is an evaluation's JSON."""
+    """Whether a file is an evaluation's JSON, or empty."""
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(path.read_bytes() or b'{"miou": 0}')
     except (OSError, ValueError):
         return False
-    return isinstance(content, dict) and "checkpoint" in content and "picture_mious" in content
+    return isinstance(content, dict) and "miou" in content
 
 
 def main() -> int:

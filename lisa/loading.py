@@ -86,8 +86,8 @@ class File(NamedTuple):
     """A file as it was at one time."""
 
     path: Path
-    written: tuple[int, int, int]
-    """Its date in nanoseconds, size and number; zeros if there is none."""
+    written: tuple[int, int]
+    """Its date in nanoseconds and its size; zeros if there is none."""
 
     @classmethod
     def at(cls, path: Path) -> "File":
@@ -95,8 +95,8 @@ class File(NamedTuple):
         try:
             found = path.stat()
         except OSError:
-            return cls(path.absolute(), (0, 0, 0))
-        return cls(path.absolute(), (found.st_mtime_ns, found.st_size, found.st_ino))
+            return cls(path.absolute(), (0, 0))
+        return cls(path.absolute(), (found.st_mtime_ns, found.st_size))
 
     def require_same(self) -> None:
         """Raises InputError if it is another one by now: its program and finder would be of other weights."""

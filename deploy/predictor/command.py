@@ -184,10 +184,12 @@ def _predict(
         refuse_anothers(options.output, writer, jobs)
     prepare_output(options.output)
     settings = settings_of(options, writer, digest, choose_precision(options.precision, devices[0]))
-    since = claim(options.output, settings, options.overwrite, lambda text: say(text, console))
-    former = writer.others(since)
-    if former:
-        say(f"of former settings, and not asked for now: {', '.join(former)}", console)
+    told: list[str] = []
+    since = claim(options.output, settings, options.overwrite, told.append)
+    if told and (former := writer.others()):
+        told.append(f"of former settings, and not asked for now: {', '.join(former)}")
+    for text in told:
+        say(text, console)
     todo = [job for job in jobs if not already_done(writer, job, since)]
     report = Report(total=len(jobs), skipped=len(jobs) - len(todo), again=goes_on_from_here(options))
     report.advice = options.advice
@@ -235,8 +237,10 @@ def _drive(streams: list[Stream], batches: Batches, report: Report, total: int, 
 
     def interrupt(number: int, frame: object) -> None:
         if report.interrupted:  # the second time: at once, while threads are amid the network
-            console.show_cursor()
-            os._exit(130)
+            try:
+                console.show_cursor()
+            finally:
+                os._exit(130)
         report.interrupted = True
         batches.stop()
 

@@ -134,6 +134,18 @@ def changed_at(path: Path) -> float:
     return max(each.st_ctime for each in found)
 
 
+Version = tuple[int, int, int]
+
+
+def version_of(path: Path) -> Version | None:
+    """The same as long as a file's content is; None if it is gone. Modes and further links don't count."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
 def refuse_collisions(outputs: Callable[[Job], Iterable[str]], jobs: list[Job]) -> None:
     """Raises CannotStartError if an output would replace another one."""
     seen: dict[str, Job] = {}

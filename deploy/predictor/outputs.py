@@ -96,18 +96,14 @@ class Writer:
         colors = np.array(self.palette).reshape(-1, 3)
         self.out_palette = [int(value) for name in order for value in colors[self.names.index(name)]]
 
-    def others(self, since: float) -> list[str]:
-        """What an earlier run left in the output folder before ``since`` that is not asked for now."""
+    def others(self) -> list[str]:
+        """What the predictor has left in the output folder that is not asked for now."""
         there = [self.folder / name for name in (*KINDS, f"{GALLERY}.html", f"{FACES}.json")]
-        there += sorted((self.folder / "parts").glob("*"))
+        there += sorted((self.folder / "parts").glob("[!.]*"))
         asked = {kind for kind, _ in self._kinds()}
         asked.update([f"{GALLERY}.html"] * self.gallery, [f"{FACES}.json"] * self.faces)
         names = {path.relative_to(self.folder).as_posix(): path for path in there}
-        return [
-            name
-            for name, path in names.items()
-            if name not in asked and path.exists() and path.stat().st_mtime < since
-        ]
+        return [name for name, path in names.items() if name not in asked and path.exists()]
 
     def outputs(self, job: Job) -> list[str]:
         """The files of a picture, the label map last: where it stands, the picture is done."""

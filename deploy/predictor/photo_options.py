@@ -67,8 +67,8 @@ def faces_of(jobs: Sequence[Job], listed: Mapping[str, list[Numbers]]) -> dict[s
         whole = job.name.endswith(job.source.name)  # the output has the whole name where stems meet
         below = job.name if whole else f"{job.name}{job.source.suffix}"
         own = (end for end in ends[job] if end == below or taken[end] == 1)
-        named = next((name for name in (str(job.source), *own, below) if name in listed), None)
-        named = named or whole_paths.get(os.path.realpath(job.source))
+        whole_path = whole_paths.get(os.path.realpath(job.source), "")
+        named = next((name for name in (str(job.source), whole_path, *own, below) if name in listed), None)
         if named is not None:
             found[str(job.source)] = listed[named]
     return found

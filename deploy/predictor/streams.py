@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from .errors import BadPictureError, DeviceLostError, first_line
-from .files import changed_at
+from .files import Version, version_of
 from .inputs import Job
 from .machine import device_answers, is_out_of_memory, release_memory
 from .model import SANE, ExportedModel
@@ -111,11 +111,11 @@ class Report:
 
 
 class Taken(NamedTuple):
-    """A picture that was read, and when its file had come to be as it was then."""
+    """A picture that was read, and its file's version then."""
 
     job: Job
     picture: Pixels
-    changed: float
+    version: Version | None
 
 
 @dataclass(frozen=True)
@@ -147,17 +147,14 @@ class Stream:
         """Raises BadPictureError."""
         return read_picture(job.source, self.max_pixels)
 
-    def changed(self, job: Job) -> float:
-        """When the picture's file came to be as it is; 0 where it is gone."""
-        try:
-            return changed_at(job.source)
-        except OSError:
-            return 0.0
+    def version(self, job: Job) -> Version | None:
+        """Of the picture's file; None if it is gone."""
+        return version_of(job.source)
 
     def _write(self, taken: Taken, parsed: Parsed) -> None:
         """Raises OSError, and BadPictureError for a picture that is another one by now."""
         self.writer.write(taken.job, taken.picture, parsed)
-        if self.changed(taken.job) != taken.changed:  # the map is newer than that one, and would count as its
+        if self.version(taken.job) not in (None, taken.version):  # the map is newer, and would count as its
             self.writer.forget(taken.job)
             raise BadPictureError("was replaced while it was parsed: the same command does it anew")
 
@@ -166,7 +163,7 @@ class Stream:
         by_size: dict[tuple[int, ...], list[Taken]] = {}
         held = 0
         for job in batch:
-            changed = self.changed(job)
+            version = self.version(job)
             try:
                 with seconds.spent_on("decode"):
                     picture = self.read(job)
@@ -180,14 +177,14 @@ class Stream:
                 yield Outcome(job, str(error))
                 continue
             if self.photos is not None:
-                outcome = self._photo(self.photos, Taken(job, picture, changed), seconds)
+                outcome = self._photo(self.photos, Taken(job, picture, version), seconds)
                 if outcome is not None:
                     yield outcome
                     continue
             if held and held + pixels > BATCH_PIXELS:
                 yield from self._groups(by_size, seconds)
                 by_size, held = {}, 0
-            by_size.setdefault(picture.shape, []).append(Taken(job, picture, changed))
+            by_size.setdefault(picture.shape, []).append(Taken(job, picture, version))
             held += pixels
         yield from self._groups(by_size, seconds)
 

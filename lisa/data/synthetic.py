@@ -1,6 +1,6 @@
 """Synthetic faces: portraits with exact masks of any label set that has roles, for trials.
 
-    python -m lisa.data.synthetic --output data/synthetic --count 600 --seed 0
+    python -m lisa.data.synthetic --output data/synthetic --count 1200 --seed 0
 
 The same seed, count and size give the same files, whatever the number of processes.
 """
@@ -142,7 +142,7 @@ def _encoded(image: Image.Image, kind: str, **options: int) -> bytes:
 
 def main(
     output: Path = Path("data/synthetic"),
-    count: int = 600,
+    count: int = 1200,
     seed: int = 0,
     size: int = 256,
     labels: str = "celebamask",

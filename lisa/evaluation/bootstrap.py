@@ -15,8 +15,8 @@ def miou_interval(tally: Tally, confidence: float = 0.95) -> tuple[float, float]
 
     Each resample draws as many pictures as there are, with replacement, and sums their integer counts before
     any ratio: the same bits whatever the number of ranks. With few pictures a rare class is missing from some
-    resamples, and the interval is rough. Pictures of which nothing counts are not drawn. None of fewer than
-    FEWEST others: one picture drawn again and again would look certain.
+    resamples, and the interval is rough. Pictures of which nothing counts are not drawn. Returns None for
+    fewer than FEWEST others: one picture, drawn again and again, would look certain.
     """
     counts = tally.regions.flatten(1).double().cpu().numpy()
     counts = counts[counts.any(1)]

@@ -103,10 +103,6 @@ class LabelSet:
         if self.by_role.get("background", 0) != 0:
             owner = self.names[self.by_role["background"]]
             raise InputError(f"{where}: {owner} has the role background: put it first, its id is 0")
-        if self.labels[0].roles and "background" not in self.labels[0].roles:
-            raise InputError(
-                f"{where}: {self.names[0]} comes first: put a background there, what no face covers has id 0"
-            )
         for name in self.names[1:]:
             if _plain(name) == "background":
                 raise InputError(f"{where}: {name} is not the first label: put it first, its id is 0")
@@ -246,6 +242,12 @@ def read_label_set(source: str) -> LabelSet:
     if path.suffix.lower() not in (".toml", ".json"):
         raise InputError(f"--labels {source}: one of {', '.join(BUILT_IN)}, or a .toml or .json file")
     found = LabelSet.from_dict(read_table(path, "--labels"), str(path))
+    first = found.labels[0]
+    if first.roles and "background" not in first.roles:
+        raise InputError(
+            f"--labels {path}: {first.name} comes first, so what no face covers would be {first.name}: put a "
+            "background before it"
+        )
     if found.name in BUILT_IN and found != read_label_set(found.name):
         raise InputError(
             f"--labels {path}: is another set than the built-in {found.name}: give it another name"

@@ -5,7 +5,7 @@ import os
 import platform
 from collections.abc import Callable
 from contextlib import ExitStack, closing
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
@@ -123,7 +123,7 @@ class Run:
                 f"{self.folder.path}: trained with {_changed(before.model, self._config.model)}: give it as "
                 "before, or choose another --output"
             )
-        if before.labels != self._config.labels:
+        if replace(before.labels, name=self._config.labels.name) != self._config.labels:
             ours, theirs = self._config.labels.name, before.labels.name
             theirs = f"another set {theirs!r}" if theirs == ours else f"label set {theirs}"
             raise InputError(
@@ -137,8 +137,10 @@ class Run:
                 "as before, or begin a new run with --init"
             )
         self._log_offset = training["log_offset"]
+        train, epoch, best = self._config.train, training["epoch"], training["best_epoch"]
+        goes_on = epoch < train.epochs and best > 0 and epoch - best < train.patience
         others = training.get("val", val) != val  # none was kept by earlier versions
-        if training["best_epoch"] > 0 and self._world.all_gather(others)[0]:
+        if goes_on and self._world.all_gather(others)[0]:
             training = {**training, "best": -1.0, "best_epoch": 0}
             saved["training"] = training
             notes.append("the validation faces are others than before: the best from now on counts")

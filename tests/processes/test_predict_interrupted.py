@@ -110,6 +110,7 @@ def test_a_second_signal_ends_it_at_once_and_in_order(model: Path, tmp_path: Pat
     output, _ = process.communicate(timeout=600)
     assert process.returncode == 130, output
     assert "terminate" not in output
+    assert not (tmp_path / "out/report.json").exists()  # one signal alone would have ended with it
     for path in (tmp_path / "out").glob("*.png"):
         with Image.open(path) as image:
             image.load()

@@ -25,6 +25,7 @@ from ..files import (
     refuse_foreign,
     refuse_replacing,
     sole_writer,
+    version_of,
     whole_file,
     write_whole,
 )
@@ -57,8 +58,8 @@ def predict_video(
         settings = {**settings, "steady": options.steady, "video": os.path.realpath(film.path)}
         note = options.output / _note_of(film)
         since = claim(options.output, settings, options.overwrite, lambda text: say(text, console), note.name)
-        changed = changed_at(film.path)
-        since = max(since, changed)
+        version = version_of(film.path)
+        since = max(since, changed_at(film.path))
         done = all(path.is_file() and path.stat().st_mtime >= since for path in targets.values())
         if done and not _noted(note).get(FAILED):
             return Report(total=1, skipped=1)
@@ -68,7 +69,7 @@ def predict_video(
         start = time.perf_counter()
         try:
             _drive(film, tracker, _Outputs(film, targets, writer), report, console)
-            if changed_at(film.path) != changed:
+            if version_of(film.path) not in (None, version):
                 film.reason = film.reason or "was replaced while it was parsed"
             if film.reason:
                 kept = "what was readable is written" if report.done else "nothing was readable"

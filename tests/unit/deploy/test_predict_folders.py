@@ -167,7 +167,8 @@ def test_what_former_settings_left_is_named(
     for options, expected in (
         ((), ""),
         (("--tta", "flip", "--parts", "skin"), "overlay, gallery, gallery.html, parts/hair"),
-        (("--tta", "flip", *kinds), ""),
+        (("--tta", "flip"), ""),  # said once
+        (("--tta", "none", *kinds), ""),
     ):
         capsys.readouterr()
         assert parse(model, tmp_path / "in", tmp_path / "out", *options) == 0

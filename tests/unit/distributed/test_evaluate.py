@@ -54,7 +54,7 @@ def test_a_file_of_something_else_is_not_written_over(
     with pytest.raises(SystemExit) as stop:
         main()
     assert stop.value.code == 2
-    assert "no evaluation wrote it" in " ".join(capsys.readouterr().err.split())
+    assert "no evaluation's" in " ".join(capsys.readouterr().err.split())
     assert output.read_text() == '{"optim": {}}'
     output.unlink()
     for _ in range(2):  # its own figures it may write anew

@@ -196,11 +196,22 @@ def test_names_that_differ_in_case_alone_are_no_sides():
     assert LabelSet.from_dict(eyes(labels=labels, pairs=[]), "mine.toml").flipped_ids == (0, 1, 2)
 
 
-def test_a_part_of_a_face_is_no_background():
+def test_a_part_of_a_face_is_no_background(tmp_path: Path):
     """What lies around a face, and clutter in augmentation, would be trained as that part."""
-    labels = {"skin": {"color": [1, 0, 0], "roles": ["skin"]}, "rest": {"color": [0, 0, 1]}}
-    with pytest.raises(InputError, match="skin comes first: put a background there"):
-        LabelSet.from_dict(eyes(labels=labels, pairs=[]), "mine.toml")
+    path = tmp_path / "mine.toml"
+    for role, refused in (("skin", True), ("background", False)):
+        path.write_text(f"""name = "mine"
+[labels]
+first = {{ color = [1, 0, 0], roles = ["{role}"] }}
+rest = {{ color = [0, 0, 1], roles = [] }}
+""")
+        if refused:
+            with pytest.raises(
+                InputError, match="what no face covers would be first: put a background before"
+            ):
+                read_label_set(str(path))
+        else:
+            assert read_label_set(str(path)).names == ("first", "rest")
 
 
 def test_a_file_does_not_take_a_built_in_sets_name(tmp_path: Path):

@@ -25,9 +25,7 @@ def label_sets(draw: st.DrawFn) -> LabelSet:
     count = draw(st.integers(2, 64))
     color = st.tuples(*[st.integers(0, 255)] * 3)
     colors = draw(st.lists(color, min_size=count, max_size=count, unique=True))
-    parts = [role for role in UNSIDED if role != "background"]  # the first label is none of them
-    owners = draw(st.dictionaries(st.sampled_from(parts), st.integers(1, count - 1)))
-    owners |= {"background": 0} if draw(st.booleans()) else {}
+    owners = draw(st.dictionaries(st.sampled_from(UNSIDED), st.integers(0, count - 1)))
     roles = [tuple(role for role, at in owners.items() if at == index) for index in range(count)]
     names = [f"label{index}" for index in range(count)]
     shuffled = draw(st.permutations(names))
