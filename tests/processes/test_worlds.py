@@ -120,7 +120,7 @@ def test_two_processes_train_and_any_number_evaluates(
     assert records[0] == records[1]
     for key in ("miou", "mean_f1", "report_f1", "boundary_miou", "iou", "f1", "boundary_iou"):
         assert records[0][key] == printed[key]
-    assert records[0]["miou_interval"][0] <= records[0]["miou"] <= records[0]["miou_interval"][1]
+    assert records[0]["miou_interval"] is None  # of two pictures
     for name in ("confusion.png", "worst.png", "best.png"):
         assert (tmp_path / "3_pictures" / name).stat().st_size > 1000
     (tmp_path / "exclude.txt").write_text("val/images/1.png\n")
