@@ -46,6 +46,7 @@ def bench_in(folder: Path, data: Path | None = None) -> Bench:
     return Bench(str(data or folder), str(folder), "cpu", tiny=True, deadline=time.time() + 3600)
 
 
+@pytest.mark.slow
 def test_a_part_that_fails_or_hangs_is_told_and_the_next_begins(parts: list[Part], tmp_path: Path):
     bench, said = bench_in(tmp_path / "out"), list[str]()
     (tmp_path / "out" / ABOUT).write_text(json.dumps({"GPU": "a card", "rehearsal": True}))

@@ -56,6 +56,7 @@ def test_file_says_what_it_is(checkpoint: Path, exported: Path) -> None:
     assert metadata["parity"]["fp32"]["pictures"] == 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in NETWORKS if name != "lisa"])
 def test_every_network_passes_the_gate(tmp_path: Path, name: str) -> None:
     write_faces(tmp_path / "faces", 2)
@@ -83,6 +84,7 @@ def test_one_label_of_ten_thousand_may_differ() -> None:
         asked(0.99989)
 
 
+@pytest.mark.slow
 def test_another_shape_passes_the_gate(tmp_path: Path) -> None:
     widths, depths = (12, 21, 33, 50, 71), (2, 1, 3, 1, 2)  # of 12, whose strips hang in bf16
     write_faces(tmp_path / "faces", 2)
@@ -111,6 +113,7 @@ def test_published_file_is_exported_as_the_authors(
     assert lisa.load(tmp_path / "lisa.ts").origin == PUBLISHED
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("program", "reason"),
     [
@@ -193,6 +196,7 @@ def test_output_that_is_a_folder_or_lies_under_a_file(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
 
 
+@pytest.mark.slow
 def test_other_formats_lie_beside_it(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -202,6 +202,7 @@ def test_what_is_behind_a_damaged_spot_is_parsed_too(
     assert code == ("failed:" in shown)
 
 
+@pytest.mark.slow
 def test_a_broken_file_is_never_done(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     whole = film(tmp_path / "whole.mkv", sound=False).read_bytes()
     broken = tmp_path / "broken.mkv"

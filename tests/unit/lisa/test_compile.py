@@ -26,6 +26,7 @@ class _Step(nn.Module):
         return self.loss(self.network(pictures), masks)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "backend",
     [
