@@ -40,12 +40,8 @@ from deploy.predictor.command import (
 )
 from deploy.predictor.errors import CannotStartError
 from deploy.predictor.files import (
-    goes_on,
-    in_another_run,
-    is_leftover,
     printable,
     refuse_collisions,
-    refuse_foreign,
     refuse_replacing,
     sole_writer,
 )
@@ -61,11 +57,11 @@ from deploy.predictor.machine import keep_freed_memory
 from deploy.predictor.model import ExportedModel, check_sha256, read_metadata
 from deploy.predictor.onnx_files import is_onnx
 from deploy.predictor.options import automatic, common_options, named
-from deploy.predictor.outputs import FACES, HEAD, refuse_another, refuse_anothers
-from deploy.predictor.photo_options import faces_of, join_faces, open_photos, settle_faces
+from deploy.predictor.photo_options import faces_of, open_photos, settle_faces
 from deploy.predictor.streams import Batches, Outcome, Report, run
 from deploy.ray_cluster import ray_cluster
 from deploy.store import Store, StoreStream, StoreWriter
+from deploy.store_outputs import claim, done_before, join_pieces, refuse_made_of_others
 
 BLOCK = 64
 """Pictures that a worker is given at once, or two batches for each of its threads if those are more."""
@@ -158,46 +154,6 @@ def find_pictures(source: Store, target: Store, note: Callable[[str], object]) -
     if not found:
         raise CannotStartError(f"{source.label}: no such folder, or no pictures there")
     return name_outputs(found, Path(source.root))
-
-
-def done_before(
-    target: Store, settings: dict[str, Any], outputs: list[list[str]], overwrite: bool
-) -> set[str]:
-    """The files in the output folder that were made with these settings; none if it must be claimed first.
-
-    ``outputs`` are each picture's, and what is written beside them. Raises CannotStartError if the folder was
-    begun with other settings, or has such files from elsewhere.
-    """
-    with target.reached():
-        names = set(target.names())
-        leftovers = {name for name in names if is_leftover(name)}
-        leftovers = {name for name in leftovers if not in_another_run(name, names.__contains__)}
-        for name in leftovers:  # of a killed run
-            target.files.rm_file(target.path(name))
-        names -= leftovers
-        note = SETTINGS_FILE
-        if note not in names:
-            refuse_foreign(name for each in outputs for name in each if name in names)
-            return set()
-        if overwrite:
-            return set()
-        if not goes_on(target.files.cat_file(target.path(note)), settings):
-            raise CannotStartError(
-                f"{target.label}: begun with another model or other options ({note} there names them): "
-                "choose another folder, or --overwrite"
-            )
-        # Maps from before the note are of other settings: predict.py leaves them until it comes to them.
-        since = target.files.modified(target.path(note))
-        return {name for name in names if target.files.modified(target.path(name)) >= since}
-
-
-def claim(target: Store, settings: dict[str, Any], outputs: list[list[str]]) -> None:
-    """Notes the settings in the output folder, and removes the maps that were made with others."""
-    with target.reached():
-        maps = {each[-1] for each in outputs}  # each says that its picture is done
-        for name in maps.intersection(target.names()):
-            target.files.rm_file(target.path(name))
-        target.write(SETTINGS_FILE, json.dumps(settings, indent=1).encode())
 
 
 def threads_per_actor(cpus: int, gpus: int) -> int:
@@ -294,29 +250,6 @@ def _predict(
     except OSError as error:
         report.failed["report.json"] = f"not written: {error.strerror or error}"
     return report
-
-
-def refuse_made_of_others(target: Store, writer: StoreWriter, jobs: list[Job]) -> None:
-    """Raises CannotStartError for a label map that was made of another picture."""
-    if target.is_local:
-        refuse_anothers(Path(target.root), writer, jobs)
-        return
-    have = set(target.names())
-    there = {name: job for job in jobs if (name := writer.outputs(job)[-1]) in have}
-    for (name, job), head in zip(there.items(), target.heads(list(there), HEAD), strict=True):
-        refuse_another(target.path(name), head, writer, job)
-
-
-def join_pieces(target: Store, writer: StoreWriter, jobs: list[Job], report: Report) -> None:
-    """faces.json out of the pieces of the pictures that are done."""
-    have = set(target.names())
-    done = [job for job in jobs if have.issuperset(writer.outputs(job))]
-    names = [f"{FACES}/{job.name}.json" for job in done]
-    try:
-        pieces = [target.read(name) for name in names]
-        target.write(f"{FACES}.json", join_faces(pieces))
-    except OSError as error:
-        report.failed[f"{FACES}.json"] = f"not written: {error.strerror or error}"
 
 
 def _drive(options: argparse.Namespace, jobs: list[Job], report: Report, console: Console) -> None:

@@ -16,12 +16,8 @@ from deploy.cluster import (
     Store,
     Worker,
     arguments,
-    claim,
-    done_before,
     find_pictures,
-    join_pieces,
     main,
-    refuse_made_of_others,
     threads_per_actor,
 )
 from deploy.predictor.errors import CannotStartError
@@ -33,6 +29,7 @@ from deploy.predictor.photo_options import settle_faces
 from deploy.predictor.photos import Parsed
 from deploy.predictor.streams import Report
 from deploy.store import StoreWriter
+from deploy.store_outputs import claim, done_before, join_pieces, refuse_made_of_others
 
 pytestmark = pytest.mark.xdist_group("ray")
 
