@@ -19,7 +19,7 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from lisa.data.faces import Face, FaceDataset
+from lisa.data.faces import Face, FaceDataset, read_face
 from lisa.data.pairs import Pair
 from lisa.data.parallel import parallel_map
 from lisa.errors import InputError
@@ -27,7 +27,7 @@ from lisa.files import make_folders, read_object, write_json
 
 IMAGES, MASKS, INDEX, LOCK = "images.npy", "masks.npy", "index.json", "lock"
 BYTES_PER_PIXEL = 4
-VERSION = 1
+VERSION = 2
 """Raise it when decoding or resizing changes: a cache of another version is built anew."""
 
 
@@ -152,7 +152,7 @@ def _build(folder: Path, pairs: Sequence[Pair], size: int, index: dict[str, Any]
 
 def _write_row(row: _Row) -> None:
     images, masks = _writable(row.folder)
-    face = FaceDataset([row.pair], row.size)[0]
+    face = read_face(row.pair, row.size, row.number)
     images[row.number], masks[row.number] = face.image.numpy(), face.mask.numpy()
 
 

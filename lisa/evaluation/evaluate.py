@@ -4,12 +4,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
 from lisa.data.exif import UNREADABLE
-from lisa.data.faces import Face, FaceDataset
+from lisa.data.faces import Face, FaceDataset, nearest
 from lisa.data.loader import Loader
 from lisa.data.pairs import Pair
 from lisa.data.shared_memory import require_shared_memory
@@ -211,5 +210,5 @@ def _count(
         result.largest_logits[number] = largest[index]
         if loss is not None:
             one = slice(index, index + 1)
-            target = F.interpolate(masks[None, one], logits.shape[-2:], mode="nearest-exact")[0]
-            result.losses[number] = loss(logits[one], target)
+            target = nearest(masks[index], logits.shape[2], logits.shape[3], number)
+            result.losses[number] = loss(logits[one], target[None])

@@ -11,7 +11,7 @@ from face_helpers import save_mask
 from PIL import Image
 
 from lisa.data.checking import check_pairs
-from lisa.data.faces import FaceDataset
+from lisa.data.faces import FaceDataset, nearest
 from lisa.data.folders import find_pairs
 from lisa.data.pairs import Pair, PairFault, read_image
 from lisa.errors import InputError
@@ -93,3 +93,22 @@ def test_ids_survive_resizing_and_255_passes(tmp_path: Path):
     assert face.image.dtype == face.mask.dtype == torch.uint8
     assert set(face.mask.unique().tolist()) == {0, 18, 255}
     assert FaceDataset([pair], size=None)[0].mask.shape == (37, 51)
+
+
+@pytest.mark.parametrize(
+    ("length", "size"), [(8, 4), (512, 96), (512, 128), (12, 2), (20, 8), (9, 3), (4, 8)]
+)
+def test_masks_are_not_shifted_against_their_pictures(length: int, size: int):
+    """Each pixel of a small mask takes an id near its centre, and on average at it."""
+    places = (torch.arange(length) + 0.5).expand(length, length)
+    centres = (torch.arange(size) + 0.5) * length / size
+    taken = torch.stack([nearest(places, size, size, number)[0] for number in range(4)])
+    assert (taken - centres).abs().max() <= 0.5
+    assert (taken - centres).mean().abs() < 1e-3 * length / size
+    for number in range(4):
+        assert torch.equal(nearest(places.T, size, size, number)[:, 0], taken[number // 2])
+
+
+def test_four_faces_take_all_four_pixels_that_are_as_near():
+    square = torch.arange(4).view(2, 2)
+    assert sorted(nearest(square, 1, 1, number).item() for number in range(4)) == [0, 1, 2, 3]
