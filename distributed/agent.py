@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from distributed.exit import STATUS_FILE
+from distributed.exit import STATUS_FILE, stop_note
 from lisa.errors import ExitCode
 from lisa.process import die_with_parent
 
@@ -33,16 +33,17 @@ def run_agent(options: Sequence[str], environment: Mapping[str, str]) -> int:
             start_new_session=True,
             preexec_fn=_settle_agent,
         )
-        with _stop_signals_to_workers(agent) as asked:
+        with _stop_signals_to_workers(agent, stop_note(status)) as told:
             code = agent.wait()
         written = status.read_text().strip()
     finally:
         status.unlink(missing_ok=True)
+        stop_note(status).unlink(missing_ok=True)
     if code == 0 and written.isdecimal():
         return int(written)
-    if code < 0:  # a signal ended the agent; after a request to stop it had no workers yet
-        return ExitCode.STOPPED if asked else 128 - code
-    return code
+    if told and (code < 0 or not written or not told[-1]):  # no worker was there to answer the request
+        return ExitCode.STOPPED
+    return code if code >= 0 else 128 - code
 
 
 def children(pid: int) -> list[int]:
@@ -81,17 +82,19 @@ def _settle_agent() -> None:
 
 
 @contextmanager
-def _stop_signals_to_workers(agent: "subprocess.Popen[bytes]") -> Generator[list[int]]:
-    """Inside, a signal asks the agent's workers to stop; yields the signals that came.
+def _stop_signals_to_workers(agent: "subprocess.Popen[bytes]", note: Path) -> Generator[list[list[int]]]:
+    """Inside, a signal asks the agent's workers to stop; yields which workers each request was sent to.
 
-    Before there are workers it ends the agent. What this process was started to ignore, as under nohup, stays
-    ignored.
+    A worker that starts at that moment loses the signal or dies of it, and the agent starts another: these
+    read the note. Before there are workers a request ends the agent. What this process was started to ignore,
+    as under nohup, stays ignored.
     """
-    asked: list[int] = []
+    told: list[list[int]] = []
 
     def ask(number: int, frame: FrameType | None) -> None:
-        asked.append(number)
-        for pid in children(agent.pid) or [agent.pid]:
+        note.touch()
+        told.append(children(agent.pid))
+        for pid in told[-1] or [agent.pid]:
             try:
                 os.kill(pid, signal.SIGTERM)
             except ProcessLookupError:
@@ -103,7 +106,7 @@ def _stop_signals_to_workers(agent: "subprocess.Popen[bytes]") -> Generator[list
         signal.signal(number, ask)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     try:
-        yield asked
+        yield told
     finally:
         for number in heard:
             signal.signal(number, former[number])

@@ -23,11 +23,19 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
 
 def hold_stop_signals() -> None:
-    """Lets them wait until open_world hears them.
+    """Lets them wait until open_world hears them; also the one that came before this worker was there.
 
     Importing torch takes seconds. A signal would end the worker then, and the agent start it again.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    status = os.environ.get(STATUS_FILE)
+    if status is not None and stop_note(Path(status)).exists():
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def stop_note(status: Path) -> Path:
+    """launch.sh's note beside the status file: the run was asked to stop."""
+    return status.with_name(f"{status.name}.stop")
 
 
 def started_before() -> bool:

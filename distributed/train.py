@@ -4,13 +4,14 @@ import sys
 from pathlib import Path
 
 from distributed.exit import finish, hold_stop_signals, started_before
-from lisa.config.command_line import parse_training
 from lisa.errors import ExitCode
 
 
 def main() -> int:
     """Parses, opens the world, trains, draws the figures, closes."""
-    hold_stop_signals()
+    hold_stop_signals()  # first: what follows takes seconds to import
+    from lisa.config.command_line import parse_training
+
     arguments = parse_training(sys.argv[1:])
     from distributed.world import open_world  # torch takes seconds: a wrong argument need not wait for it
     from lisa.figures.finished_run import draw_run

@@ -38,8 +38,9 @@ def torchrun(tmp_path: Path) -> Callable[[str], Path]:
 def run(torchrun: Callable[[str], Path]) -> Run:
     """run_agent with this text as torch.distributed.run."""
 
-    def started(text: str, **extra: str) -> int:
-        return run_agent(["one", "two"], {**os.environ, "PYTHONPATH": str(torchrun(text)), **extra})
+    def started(text: str) -> int:
+        places = os.pathsep.join([str(torchrun(text)), str(ROOT)])
+        return run_agent(["one", "two"], {**os.environ, "PYTHONPATH": places})
 
     return started
 
@@ -111,6 +112,43 @@ def test_a_signal_asks_the_workers_and_not_the_agent(run: Run, monkeypatch: pyte
     if not proc:
         monkeypatch.setattr(agent, "children", agent._children_by_ps)  # pyright: ignore[reportPrivateUsage]
     assert run(AGENT) == 75
+
+
+HOLD = """
+import signal
+from distributed.exit import hold_stop_signals
+hold_stop_signals()
+print(signal.SIGTERM in signal.sigpending())
+"""
+
+
+def test_a_worker_that_starts_after_the_request_hears_of_it_too(run: Run, capfd: pytest.CaptureFixture[str]):
+    text = f"""
+import os, signal, subprocess, sys
+worker = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+subprocess.run([sys.executable, "-c", {HOLD!r}], check=True)
+os.kill(os.getppid(), signal.SIGTERM)
+worker.wait()  # it dies of the signal, as one that still imports
+subprocess.run([sys.executable, "-c", {HOLD!r}], check=True)
+open(os.environ["LISA_STATUS_FILE"], "w").write("75")
+"""
+    assert run(text) == 75
+    assert capfd.readouterr().out == "False\nTrue\n"
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"), [("", int(ExitCode.STOPPED)), ("started", 1)], ids=["none began", "one failed"]
+)
+def test_workers_that_die_of_the_request_while_they_import(run: Run, written: str, expected: int):
+    """Where the agent may not start them again it fails; nothing was trained, so nothing is lost."""
+    text = f"""
+import os, signal, subprocess, sys
+open(os.environ["LISA_STATUS_FILE"], "w").write({written!r})
+worker = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+os.kill(os.getppid(), signal.SIGTERM)
+sys.exit(worker.wait() < 0)
+"""
+    assert run(text) == expected
 
 
 def test_what_was_ignored_from_the_start_stays_ignored(run: Run):
