@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from distributed import launch
+from lisa.config.command_line import parse_training
 
 
 @pytest.fixture(autouse=True)
@@ -108,5 +109,6 @@ def test_the_demonstration_ends_with_the_first_code_that_is_not_0(
     assert "Done" not in capsys.readouterr().out
     drawn, trained, exported = started
     assert drawn[:2] == ("-m", "lisa.data.synthetic")
-    assert trained[-6:] == ["demo", "--data", "data/synthetic", "--output", "runs/demo", "--resume"]
+    config = parse_training(trained[trained.index("demo") :]).config
+    assert (config.data.root, config.output, config.train.init) == ("data/synthetic", "runs/demo", "drawn")
     assert exported[:2] == ("-m", "deploy.export")
