@@ -129,11 +129,12 @@ def seeded() -> None:
 
 @pytest.fixture(scope="session")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An exported model of random weights."""
+    """An exported model of random weights, narrow: tests of the predictor need no more of a network."""
     from deploy_helpers import write_checkpoint  # timm takes seconds: other tests need not wait for it
 
     from deploy.export import export
 
     folder = tmp_path_factory.mktemp("model")
-    export(write_checkpoint(folder / "best.pt"), folder / "lisa.ts", finder="none")
+    checkpoint = write_checkpoint(folder / "best.pt", widths=(8, 8, 12, 16, 24), depths=(1, 1, 1, 1, 1))
+    export(checkpoint, folder / "lisa.ts", finder="none")
     return folder / "lisa.ts"
