@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 
 from lisa.errors import InputError
 from lisa.files import read_text
+from lisa.labels.sides import mirrored, other_sides, plain_name
 
 IGNORE_INDEX = 255
 """Mask value of pixels that neither train nor count."""
@@ -48,11 +49,6 @@ ROLES = (
 BUILT_IN = ("celebamask", "lapa", "face-synthetics", "coarse")
 
 _NAME = re.compile(r"[A-Za-z][\w-]*", re.ASCII)
-
-
-_OTHER = {"left": "right", "right": "left", "l": "r", "r": "l"}
-_SIDE = re.compile(r"(?<![a-z])(left|right)|(left|right)(?![a-z])|(?<![a-z])[lr](?![a-z])")
-"""The word in a label's name that says its side, after :func:`_plain`."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +100,7 @@ class LabelSet:
             owner = self.names[self.by_role["background"]]
             raise InputError(f"{where}: {owner} has the role background: put it first, its id is 0")
         for name in self.names[1:]:
-            if _plain(name) == "background":
+            if plain_name(name) == "background":
                 raise InputError(f"{where}: {name} is not the first label: put it first, its id is 0")
         in_pairs = [name for pair in self.pairs for name in pair]
         for name in in_pairs:
@@ -121,11 +117,11 @@ class LabelSet:
                     "not change places in a mirrored picture"
                 )
 
-        by_plain_name = {_plain(name): name for name in self.names}
+        by_plain_name = {plain_name(name): name for name in self.names}
         for name in self.names:
-            mirrored = _SIDE.sub(lambda side: _OTHER[side[0]], _plain(name))
-            other = by_plain_name.get(mirrored)
-            if mirrored != _plain(name) and other is not None and name not in in_pairs:
+            plain = plain_name(name)
+            other = by_plain_name.get(mirrored(plain))
+            if mirrored(plain) != plain and other is not None and name not in in_pairs:
                 raise InputError(
                     f"{where}: {name} and {other} are left and right by their names: name them in pairs, or "
                     "they would not change places in a mirrored picture"
@@ -224,11 +220,6 @@ class LabelSet:
         return "\n".join(lines) + "\n"
 
 
-def _plain(name: str) -> str:
-    """LeftEye and Left-Eye as left_eye."""
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower().replace("-", "_")
-
-
 def read_label_set(source: str) -> LabelSet:
     """A built-in set by its name, or the set in a TOML or JSON file.
 
@@ -252,7 +243,30 @@ def read_label_set(source: str) -> LabelSet:
         raise InputError(
             f"--labels {path}: is another set than the built-in {found.name}: give it another name"
         )
+    _refuse_odd_pairs(found, f"--labels {path}")
     return found
+
+
+def _refuse_odd_pairs(labels: LabelSet, where: str) -> None:
+    """Sides that would not change places in a mirrored picture, or would with another part's.
+
+    Asked of files that users write: a network that was trained with such labels is read as before.
+    """
+    by_plain_name = {plain_name(name): name for name in labels.names}
+    for name, flipped in zip(labels.names, labels.flipped_ids, strict=True):
+        partner = labels.names[flipped]
+        others = [by_plain_name[other] for other in other_sides(plain_name(name)) if other in by_plain_name]
+        if not others or partner in others:
+            continue
+        if partner != name:
+            raise InputError(
+                f"{where}: {name} is in a pair with {partner}, which it would become in a mirrored "
+                f"picture, but by its name its other side is {others[0]}: put these two in a pair"
+            )
+        raise InputError(
+            f"{where}: {name} and {others[0]} differ in l and r alone: name them in pairs, or they would not "
+            "change places in a mirrored picture; if they are no left and right, give one another name"
+        )
 
 
 def read_table(path: Path, option: str) -> dict[str, Any]:

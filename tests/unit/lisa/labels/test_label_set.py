@@ -151,6 +151,51 @@ def test_sides_by_name_alone_are_a_pair_too(one: str, other: str):
         LabelSet.from_dict(eyes(labels=labels, pairs=[]), "mine.toml")
 
 
+def file_of(names: list[str], pairs: list[list[str]], folder: Path) -> str:
+    labels = {name: {"color": [0, 0, index]} for index, name in enumerate(["rest", *names])}
+    path = folder / "mine.json"
+    path.write_text(json.dumps({"name": "mine", "pairs": pairs, "labels": labels}))
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "told"),
+    [
+        ([["left_eye", "left_brow"], ["right_eye", "right_brow"]], ("left_eye", "left_brow", "right_eye")),
+        ([["a_l", "b_r"], ["a_r", "b_l"]], ("a_l", "b_r", "a_r")),
+        ([["leye", "lbrow"], ["reye", "rbrow"]], ("leye", "lbrow", "reye")),
+        ([["a_l", "nose"], ["a_r", "chin"]], ("a_l", "nose", "a_r")),
+    ],
+)
+def test_a_side_is_in_a_pair_with_its_own_other_side(
+    pairs: list[list[str]], told: tuple[str, str, str], tmp_path: Path
+):
+    """Else eyes become brows in every mirrored picture."""
+    names = [name for pair in pairs for name in pair]
+    name, partner, other = told
+    with pytest.raises(
+        InputError, match=rf"{name} is in a pair with {partner}, .* its other side is {other}: put"
+    ):
+        read_label_set(file_of(names, pairs, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("leye", "reye"), ("lb", "rb"), ("LEye", "REye"), ("eyel", "eyer"), ("EARR", "EARL")],
+)
+def test_names_that_differ_in_l_and_r_alone_are_a_pair(one: str, other: str, tmp_path: Path):
+    """A set of words that are no sides has a way out: another name, say gown for robe."""
+    assert read_label_set(file_of([one, other], [[other, one]], tmp_path)).flipped_ids == (0, 2, 1)
+    with pytest.raises(InputError, match=f"{one} and {other} differ in l and r .*, give one another name"):
+        read_label_set(file_of([one, other], [], tmp_path))
+    assert len(read_label_set(file_of([one, "gown"], [], tmp_path))) == 3
+
+
+def test_a_stored_network_keeps_the_sides_that_files_may_not_have():
+    labels = {name: {"color": [0, 0, index]} for index, name in enumerate(("rest", "leye", "reye"))}
+    assert LabelSet.from_dict(eyes(labels=labels, pairs=[]), "config.json").flipped_ids == (0, 1, 2)
+
+
 def test_a_side_without_its_other_needs_no_pair():
     labels = {
         name: {"color": [0, 0, index]} for index, name in enumerate(("rest", "ear_r", "u_lip", "l_lip"))
