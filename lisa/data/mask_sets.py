@@ -27,6 +27,7 @@ from lisa.labels.encoding import (
     known_order,
     read_encoding,
 )
+from lisa.labels.label_set import ROLES
 
 RIGHT, WRONG, KEPT, BROKEN = 0.93, 0.9, 0.7, 0.5
 """An order is right if masks keep RIGHT of the rules upright and KEPT of them each single rule. It is wrong
@@ -35,8 +36,17 @@ CERTAIN, MARGIN = 0.97, 0.05
 """Share of the rules from which no other order is tried, and by which another one must fit better."""
 FEWEST_RULES = 6
 """Masks to which fewer rules apply have too few parts for a judgement."""
-LARGE = ("background", "skin", "hair", "neck", "clothing")
-"""Roles that name a label by themselves, whatever else it covers."""
+BESIDE: Mapping[str, tuple[str, ...]] = MappingProxyType({
+    "background": ROLES,  # no rule asks where it lies
+    "skin": (
+        "nose", "glasses", "left_eye", "right_eye", "left_brow", "right_brow", "left_ear", "right_ear",
+        "mouth", "upper_lip", "lower_lip", "beard", "facewear",
+    ),
+    "hair": ("hat", "earrings", "beard"),
+    "neck": ("necklace",),
+    "clothing": ("necklace",),
+})  # fmt: skip
+"""Large regions, and what a label may cover beside one of them and still keep the rules of that region."""
 MOST_IDS = 20
 """No known order has more ids."""
 NAMED = 0.9999
@@ -64,16 +74,24 @@ TITLES = {"lapa": "LaPa, Helen and iBugMask", "face-synthetics": "FaceSynthetics
 def judged_order(encoding: Encoding) -> Order:
     """The roles that masks are judged by, by id: of labels that cover one part of a face, or a large region.
 
-    A label of eyes, nose and mouth together lies nowhere in particular. Masks of a known order are judged by
-    its own labels, which may tell more apart than the label set. Of several ids of a label the first counts.
+    A label of eyes, nose and mouth together lies nowhere in particular, nor does one of hair and clothing.
+    Masks of a known order are judged by its own labels, which may tell more apart than the label set. Of
+    several ids of a label the first counts.
     """
     labels, ids = known_order(encoding.text) or (encoding.labels, encoding.ids)
     roles: dict[int, str] = {}
     for index, name in ids.items():
-        covered = labels.labels[labels.ids[name]].roles if name in labels.ids else ()
-        if covered and (len(covered) == 1 or covered[0] in LARGE) and covered[0] not in roles.values():
-            roles[index] = covered[0]
+        role = _judged_role(labels.labels[labels.ids[name]].roles) if name in labels.ids else ""
+        if role and role not in roles.values():
+            roles[index] = role
     return roles
+
+
+def _judged_role(roles: Sequence[str]) -> str:
+    """The one of a label's roles whose rules hold for all of it, in whatever order they stand; "" without."""
+    if len(roles) == 1:
+        return roles[0]
+    return next((role for role in BESIDE if role in roles and {*roles} <= {role, *BESIDE[role]}), "")
 
 
 class Verdict(NamedTuple):

@@ -15,11 +15,11 @@ from PIL import Image
 from lisa.data.checking import Checked, check_pairs, look_at
 from lisa.data.layouts import layout_of
 from lisa.data.mask_checks import RIMMED, rim_share
-from lisa.data.mask_sets import judge
+from lisa.data.mask_sets import KNOWN, judge, judged_order
 from lisa.data.pairs import Pair
 from lisa.data.synthetic import draw_face
 from lisa.errors import InputError
-from lisa.labels import FLIPPED_IDS, IDS, NAMES, PALETTE, Label, LabelSet
+from lisa.labels import FLIPPED_IDS, IDS, NAMES, PALETTE, Label, LabelSet, read_label_set
 from lisa.labels.encoding import OWN_IDS, read_encoding
 
 REAL = Path(__file__).resolve().parents[4].parent / "shared" / "celebamask_mini"
@@ -324,3 +324,32 @@ def test_a_split_that_lacks_a_label_is_no_binary_one(
             check_pairs(pairs)
     else:
         check_pairs(pairs)
+
+
+PERSON = ("clothing", "neck", "hair", "hat", "left_ear", "right_ear", "earrings", "necklace")
+EASY_PORTRAIT = (
+    ("background",), PERSON, ("skin", "glasses"), ("left_brow",), ("right_brow",), ("left_eye",),
+    ("right_eye",), ("upper_lip", "lower_lip"), ("mouth",), ("nose",),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("turn", range(len(PERSON)))
+def test_the_order_of_a_labels_roles_judges_no_mask(faces: list[Ids], turn: int):
+    """A person without the face is hair more often than clothing: its middle is above the skin's."""
+    roles = [(*each[turn % len(each) :], *each[: turn % len(each)]) for each in EASY_PORTRAIT]
+    labels = tuple(Label(f"label{index}", (index, 0, 0), each) for index, each in enumerate(roles))
+    pairs = (("label3", "label4"), ("label5", "label6"))
+    own = read_encoding("", LabelSet("easy-portrait", labels, pairs))
+    table = read_encoding("celebamask-hq", own.labels).table()
+    assert judge([layout_of(table[ids]) for ids in faces], own, False) is None
+    assert judged_order(own)[2] == "skin"
+    assert 1 not in judged_order(own)
+    exchanged = np.array([0, 1, 9, 3, 4, 5, 6, 7, 8, 2], np.uint8)
+    verdict = judge([layout_of(exchanged[table[ids]]) for ids in faces], own, False)
+    assert verdict is not None, "the skin is judged still: here it is the nose"
+    assert verdict.kind == "label-order"
+
+
+@pytest.mark.parametrize("name", ["lapa", "face-synthetics"])
+def test_built_in_sets_are_judged_by_all_their_labels(name: str):
+    assert judged_order(read_encoding("", read_label_set(name))) == dict(enumerate(KNOWN[name]))
