@@ -18,6 +18,7 @@ from lisa.data.layouts import (
     gather_layouts,
     share_named,
 )
+from lisa.data.mask_formats import set_of_colors
 from lisa.labels import LabelSet, read_label_set
 from lisa.labels.encoding import (
     FACE_PARSING,
@@ -139,6 +140,8 @@ def judge(
         return Verdict("empty", "every pixel is 255 (ignored): there is nothing to learn or to score")
     if len(values) < 2 or (len(values) == 2 < len(set(encoding.ids.values())) and _tells_parts(encoding)):
         return _few_values(values, encoding, ignored)
+    if by_color and len(layouts) >= ENOUGH_MASKS and (theirs := set_of_colors(values, encoding.labels)):
+        return _other_colors(values, encoding.labels, theirs)
     order = judged_order(encoding)
     given = fit(gathered, order)
     given = given._replace(named=share_named(gathered, encoding.ids))
@@ -172,6 +175,15 @@ def _few_values(values: list[int], encoding: Encoding, ignored: bool) -> Verdict
         "binary",
         f"no value but {shown}: masks of a face or one part tell no parts apart{meaning}; give label maps "
         f"with ids 0 to {len(labels) - 1}{remedy}",
+    )
+
+
+def _other_colors(values: list[int], labels: LabelSet, theirs: str) -> Verdict:
+    absent = ", ".join(name for index, name in enumerate(labels.names) if index not in values)
+    return Verdict(
+        "colours",
+        f"their colours are those of label set {theirs}, and {absent} of {labels.name} never come: train "
+        f"with --labels {theirs}; if {labels.name} is meant all the same, save the ids as 8-bit grey",
     )
 
 

@@ -208,6 +208,40 @@ def test_masks_read_by_colour_are_noted(faces: list[Ids], tmp_path: Path):
     assert checked.class_counts.tolist() == np.bincount(np.concatenate(faces).ravel(), minlength=19).tolist()
 
 
+def colored(ids: Ids, name: str) -> Image.Image:
+    """The nineteen labels in the colours of a built-in set."""
+    labels = read_label_set(name)
+    colors = np.array([label.color for label in labels.labels], np.uint8)
+    return Image.fromarray(colors[read_encoding("celebamask-hq", labels).table()[ids]])
+
+
+@pytest.mark.parametrize(("name", "absent"), [
+    ("lapa", "eye_g, l_ear, r_ear, hat, ear_r, neck_l, neck, cloth"),
+    ("coarse", "nose, eye_g, l_eye, r_eye, l_brow, r_brow, l_ear, r_ear, u_lip, l_lip, ear_r, neck_l, neck"),
+])  # fmt: skip
+def test_a_split_in_the_colours_of_another_set_is_refused(
+    faces: list[Ids], name: str, absent: str, tmp_path: Path
+):
+    """Eyes of coarse would be trained as the mouth, whose colour they have."""
+    masks = [colored(ids, name) for ids in faces]
+    told = refusal(tmp_path, masks)
+    assert (
+        f"those of label set {name}, and {absent} of celebamask never come: train with --labels {name};"
+        in told
+    )
+    assert "\n" not in told
+    own = [pair._replace(encoding=read_encoding("", read_label_set(name))) for pair in write(tmp_path, masks)]
+    assert len(check_pairs(own).notes) == 1
+
+
+def test_a_set_in_its_own_colours_lacks_labels_that_another_set_lacks_too(faces: list[Ids], tmp_path: Path):
+    """Few masks, and masks of few labels, are no proof of another set."""
+    check(tmp_path, [colored(ids, "celebamask") for ids in faces])
+    check(tmp_path, [colored(ids, "lapa") for ids in faces[:9]])
+    few = np.array([0, 1, *[1] * 9, 11, 11, 13, *[0] * 5], np.uint8)
+    check(tmp_path, [colored(few[ids], "celebamask") for ids in faces])
+
+
 def test_one_binary_mask_among_label_maps_is_named(faces: list[Ids], tmp_path: Path):
     message = refusal(tmp_path, [*faces[:9], face(faces[9]) * np.uint8(255)])
     assert "1 of 10 pairs can't be used" in message
