@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lisa.labels import BUILT_IN, IGNORE_INDEX, LabelSet, read_label_set
-from lisa.labels.encoding import OWN_IDS, SET_OF_ORDER, UNKNOWN, Encoding, known_order
+from lisa.labels.encoding import OWN_IDS, SET_OF_ORDER, UNKNOWN, Encoding, how_to_read, known_order
 
 Ids = NDArray[np.integer[Any]]
 Colors = NDArray[np.uint8]
@@ -188,7 +188,7 @@ def _by_palette(indices: Colors, palette: Colors, encoding: Encoding) -> StoredM
         return StoredMask(indices)
     if theirs and (of_another_set or (by_color == UNKNOWN).any()):
         raise MaskError(
-            "colours", f"its palette is that of the order {theirs}: give --data.encoding {theirs}"
+            "colours", f"its palette is that of the order {theirs}: {how_to_read(theirs, encoding.labels)}"
         )
     if (by_color == UNKNOWN).any():
         strange = tuple(colors[by_color == UNKNOWN][0].tolist())

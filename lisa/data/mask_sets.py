@@ -22,9 +22,9 @@ from lisa.data.mask_formats import set_of_colors
 from lisa.labels import LabelSet, read_label_set
 from lisa.labels.encoding import (
     FACE_PARSING,
-    SET_OF_ORDER,
     Encoding,
     by_main_roles,
+    how_to_read,
     known_order,
     read_encoding,
 )
@@ -237,14 +237,10 @@ def _seen(order: Order, present: set[int]) -> dict[int, str]:
 
 def _advice(candidate: Candidate, labels: LabelSet, exchanged: bool) -> str:
     """What to do with masks of this order, in which left and right may be exchanged."""
-    theirs, text = SET_OF_ORDER[candidate.name], by_main_roles(candidate.name, labels)
     if exchanged:
-        ids = read_encoding(text, labels).ids
+        ids = read_encoding(by_main_roles(candidate.name, labels), labels).ids
         return f"give {_ids_option({index: _mirrored(name, labels) for index, name in ids.items()})}"
-    if theirs == labels.name:
-        return f"give --data.encoding {text}"
-    # Of our commands only those that know no checkpoint take --labels; the way there is always a training.
-    return f"train with --labels {theirs}, or read them as {labels.name} by --data.encoding {text}"
+    return how_to_read(candidate.name, labels)
 
 
 def _mirrored(name: str, labels: LabelSet) -> str:

@@ -46,6 +46,9 @@ SET_OF_ORDER: Mapping[str, str] = MappingProxyType({
 
 OPTION = "--data.encoding"
 
+REGIONS = ("background", "skin", "hair", "neck", "clothing")
+"""Roles that name a label by themselves, whatever small parts it covers beside them."""
+
 
 @dataclass(frozen=True)
 class Encoding:
@@ -150,15 +153,25 @@ def known_order(text: str) -> tuple[LabelSet, dict[int, str]] | None:
 def by_main_roles(order: str, labels: LabelSet) -> str:
     """What reads a known order onto the labels of a set, even where one of its labels covers several of them.
 
-    A label goes by its first role then: the background of ``lapa``, which has no ears, is background.
+    A large region goes by its first role then: the background of ``lapa``, which has no ears, is background.
+    The facial parts of ``coarse`` would be wrong under any one label: they are ignored.
     """
     source, ids = _known_ids(order)
     changes = [
-        f"{index}={found[0]}"
+        f"{index}={found[0] if source.labels[source.ids[name]].roles[0] in REGIONS else IGNORE}"
         for index, name in ids.items()
         if len(set(found := _counterparts(source, name, labels))) > 1
     ]
     return ",".join([order, *changes])
+
+
+def how_to_read(order: str, labels: LabelSet) -> str:
+    """What to do with masks of a known order: the option that reads them, or the set to train with."""
+    theirs, text = SET_OF_ORDER[order], by_main_roles(order, labels)
+    if theirs == labels.name:
+        return f"give {OPTION} {text}"
+    # Of our commands only those that know no checkpoint take --labels; the way there is always a training.
+    return f"train with --labels {theirs}, or read them as {labels.name} by {OPTION} {text}"
 
 
 def _known_ids(order: str) -> tuple[LabelSet, dict[int, str]]:

@@ -61,14 +61,25 @@ READ: dict[str, Callable[[np.ndarray], Image.Image]] = {
 }
 
 
-@pytest.mark.parametrize("name", ["coarse", "lapa"])
-def test_masks_of_another_built_in_set_are_not_read_by_the_colours_that_both_have(name: str, tmp_path: Path):
+@pytest.mark.parametrize(
+    ("name", "option", "read"),
+    [
+        ("coarse", "coarse,1=skin,3=ignore,4=ignore", [0, 1, 13, 255, 255, 18]),
+        ("lapa", "lapa,0=background,1=skin", [0, 1, 7, 6, 5, 4, 2, 11, 10, 12, 13]),
+    ],
+)
+def test_masks_of_another_built_in_set_are_not_read_by_the_colours_that_both_have(
+    name: str, option: str, read: list[int], tmp_path: Path
+):
     """coarse's facial parts have the colour of our mouth, lapa's background hides our neck."""
     theirs = read_label_set(name)
     own = np.arange(len(theirs), dtype=np.uint8).repeat(8).reshape(-1, 8)
     with_palette(own, np.array(theirs.palette, np.uint8).reshape(-1, 3)).save(tmp_path / "x.png")
-    with pytest.raises(MaskError, match=f"that of the order {name}: give --data.encoding {name}"):
+    told = f"the order {name}: train with --labels {name}, or read them as celebamask by --data.encoding "
+    with pytest.raises(MaskError, match=f"{told}{option}$"):
         read_stored(tmp_path / "x.png")
+    each = encoding(option)
+    assert to_ours(read_stored(tmp_path / "x.png", each), each)[:, 0].tolist() == read
 
 
 @pytest.mark.parametrize("kind", READ)
