@@ -38,7 +38,7 @@ class DataConfig(Limited, section="data"):
     """Where the faces are and how they are read."""
 
     root: Annotated[str, tyro.conf.arg(aliases=["--data"])] = "data/synthetic"
-    """Folder with {train,val,test}/{images,masks} or {train,val,test}_{image,mask}."""
+    """Folder with {train,val,test}/{images,masks}, or labels for masks, or {train,val,test}_{image,mask}."""
     size: Annotated[int, Range(16, unit="pixels"), tyro.conf.arg(aliases=["--size"])] = 512
     """Side of the square that the network sees, in pixels. Other pictures are stretched to it."""
     workers: Annotated[int, Range(-1)] = -1

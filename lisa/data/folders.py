@@ -24,10 +24,11 @@ class Misfit(NamedTuple):
 
 
 def split_folders(root: Path, split: str) -> tuple[Path, Path]:
-    """The split's picture and mask folders, in either layout. Raises InputError if there are none."""
+    """The split's picture and mask folders, in any layout. Raises InputError if there are none."""
     candidates = (
         (root / split / "images", root / split / "masks"),
         (root / f"{split}_image", root / f"{split}_mask"),
+        (root / split / "images", root / split / "labels"),  # LaPa's own
     )
     try:
         for images, masks in candidates:
@@ -37,12 +38,14 @@ def split_folders(root: Path, split: str) -> tuple[Path, Path]:
         raise InputError(f"{root}: {error.strerror}") from None
     if not root.is_dir():
         raise InputError(f"{root}: {'a file, no folder' if root.exists() else 'no such folder'}")
-    tried = " nor ".join(f"{images} with {masks}" for images, masks in candidates)
-    hint = (
-        "; in training --data.val-share 0.1 holds out a tenth of train"
-        if split == "val" and has_split(root)
-        else ""
+    tried = " nor ".join(
+        f"{images.relative_to(root)} with {masks.relative_to(root)}" for images, masks in candidates
     )
+    hint = ""
+    if os.path.isdir(root / "images" / split):  # noqa: PTH112 - says no where it may not look
+        hint = f"; images/{split} is there: make it {split}/images, and its masks' folder {split}/masks"
+    elif split == "val" and has_split(root):
+        hint = "; in training --data.val-share 0.1 holds out a tenth of train"
     raise InputError(f"{root}: no split {split!r} here (neither {tried}){hint}")
 
 

@@ -17,7 +17,7 @@ class Folder:
     """A folder of faces."""
 
     data: Path
-    """Folder with {train,val,test}/{images,masks} or {train,val,test}_{image,mask}."""
+    """Folder with {train,val,test}/{images,masks}, or labels for masks, or {train,val,test}_{image,mask}."""
     encoding: Annotated[str, tyro.conf.arg(aliases=["--data.encoding", "--label-order"])] = ""
     """Which id in a mask is which label (docs/data.md): celebamask-hq, face-parsing.pytorch, lapa, ..., or
     0=background,1=skin,13=ignore, or a .toml or .json file; empty for the label set's own ids."""

@@ -23,6 +23,33 @@ def check(root: Path) -> None:
     check_pairs(find_pairs(root, "train"))
 
 
+def test_lapas_own_folders_are_read(make_faces: Callable[..., Path]):
+    """Its masks lie in labels, beside images; where there are masks too, these are meant."""
+    root = make_faces()
+    masks, labels = root / "train/masks", root / "train/labels"
+    labels.mkdir()
+    assert {pair.mask.parent for pair in find_pairs(root, "train")} == {masks}
+    labels.rmdir()
+    masks.rename(labels)
+    assert {pair.mask.parent for pair in find_pairs(root, "train")} == {labels}
+    check(root)
+
+
+def test_splits_inside_the_folders_are_told_where_they_go(make_faces: Callable[..., Path]):
+    """EasyPortrait's images/train and annotations/train."""
+    root = make_faces()
+    for kind, name in (("images", "images"), ("masks", "annotations")):
+        (root / name).mkdir()
+        (root / "train" / kind).rename(root / name / "train")
+    with pytest.raises(InputError) as caught:
+        find_pairs(root, "train")
+    assert str(caught.value) == (
+        f"{root}: no split 'train' here (neither train/images with train/masks nor train_image with "
+        "train_mask nor train/images with train/labels); images/train is there: make it train/images, and "
+        "its masks' folder train/masks"
+    )
+
+
 @pytest.mark.parametrize(
     ("mask", "told"),
     [
