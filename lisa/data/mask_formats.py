@@ -24,6 +24,8 @@ CHANCE = 2
 """From so many of the labels' colours on, a palette that also has others does not share them by chance."""
 NEAR = 24
 """Levels by which JPEG changes colours inside of a region."""
+FEW_COLORS = 3
+"""Up to so many colours that are no label's were painted; JPEG and smooth resizing leave hundreds."""
 MOSTLY = 0.8
 """Share of pixels near a label's colour from which a mask is a damaged one of this project's."""
 
@@ -259,6 +261,14 @@ def _by_color(pixels: Colors, encoding: Encoding) -> StoredMask:
             "has the labels' colours with red and blue exchanged, as OpenCV saves RGB arrays: exchange them "
             "back, or save the ids",
         )
+    codes = np.unique(pixels[unknown] @ np.array([1 << 16, 1 << 8, 1]))
+    strange = [(code >> 16, code >> 8 & 255, code & 255) for code in codes[: FEW_COLORS + 1].tolist()]
+    if len(strange) <= FEW_COLORS:
+        raise MaskError(
+            "colours",
+            f"{unknown.mean():.1%} of its pixels have the colour {' or '.join(map(str, strange))}, which no "
+            f"label of {labels.name} has: save the ids as 8-bit grey, with 255 for what is to be ignored",
+        )
     few = pixels.reshape(-1, 3)[:: max(1, unknown.size // 1000), None].astype(int)
     damaged = (abs(few - colors.all).max(-1).min(-1) <= NEAR).mean() > MOSTLY
     cause = (
@@ -266,7 +276,6 @@ def _by_color(pixels: Colors, encoding: Encoding) -> StoredMask:
         if damaged
         else f"of colourings other than that of label set {labels.name}, save the ids as 8-bit grey"
     )
-    strange = tuple(pixels[unknown][0].tolist())
     raise MaskError(
-        "colours", f"{unknown.mean():.1%} of its pixels have no label's colour, such as {strange}: {cause}"
+        "colours", f"{unknown.mean():.1%} of its pixels have no label's colour, such as {strange[0]}: {cause}"
     )

@@ -170,6 +170,12 @@ def save_smooth_colors(ids: np.ndarray, path: Path) -> None:
     Image.fromarray(COLORS[ids]).resize((50, 50), Image.Resampling.BILINEAR).save(path)
 
 
+def save_one_foreign_color(ids: np.ndarray, path: Path) -> None:
+    colors = COLORS[ids]
+    colors[:8] = 255
+    Image.fromarray(colors).save(path)
+
+
 def save_foreign_colors(ids: np.ndarray, path: Path) -> None:
     Image.fromarray((COLORS[ids] // 3 + 40 * (ids > 0)[..., None]).astype(np.uint8)).save(path)
 
@@ -190,6 +196,11 @@ def save_web_palette(ids: np.ndarray, path: Path) -> None:
         (save_16_bit_rgb, "ids", "16 bits a channel"),
         (save_bgr, "colours", "red and blue exchanged"),
         (save_smooth_colors, "colours", "smooth resize"),
+        (
+            save_one_foreign_color,
+            "colours",
+            r"12\.5% .* colour \(255, 255, 255\), which no label .* grey, with 255 for what is to be ignored",
+        ),
         (save_foreign_colors, "colours", "save the ids as 8-bit grey"),
         (save_web_palette, "colours", "without a palette"),
     ],
