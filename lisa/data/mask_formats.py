@@ -74,8 +74,8 @@ class StoredMask(NamedTuple):
 def read_stored(path: Path, encoding: Encoding = OWN_IDS) -> StoredMask:
     """The ids in a mask file. Raises MaskError if it is no label map, and OSError if it can't be decoded.
 
-    Read are single-channel masks of 8 and 16 bits, palettes, and alpha beside them (which is dropped); RGB
-    of three equal channels; and RGB or palettes in the label set's colours, by colour.
+    Read are single-channel masks of 2, 4, 8 and 16 bits, palettes, and alpha beside them (which is dropped);
+    RGB of three equal channels; and RGB or palettes in the label set's colours, by colour.
     """
     with Image.open(path) as stored:
         if stored.format in LOSSY or stored.info.get("compression") in ("jpeg", "webp"):
@@ -94,7 +94,8 @@ def read_stored(path: Path, encoding: Encoding = OWN_IDS) -> StoredMask:
             return _by_color(np.asarray(stored)[..., :3], encoding)
         if stored.mode in ("L", "LA"):
             _refuse_16_bits(stored)
-            ids = np.asarray(stored)
+            factor = _stretch(stored)
+            ids = np.asarray(stored) // factor
             return StoredMask(ids if ids.ndim == 2 else ids[..., 0])
         if stored.mode == "1":
             return StoredMask(np.asarray(stored) * np.uint8(255))
@@ -156,9 +157,20 @@ def to_ours(stored: StoredMask, encoding: Encoding = OWN_IDS) -> NDArray[np.uint
 
 def _refuse_16_bits(stored: Image.Image) -> None:
     """Pillow keeps the high byte of 16-bit colours: every id would be 0."""
-    tiles: list[Any] = getattr(stored, "tile", [])
-    if any("16" in str(tile[3]) for tile in tiles):
+    if "16" in _raw_modes(stored):
         raise MaskError("ids", "holds 16 bits a channel; save masks as 8-bit grey or palette PNG")
+
+
+def _stretch(stored: Image.Image) -> np.uint8:
+    """By what Pillow multiplies grey of 2 and 4 bits while it decodes it, so that the highest becomes 255."""
+    modes = _raw_modes(stored)
+    return np.uint8(85 if "L;2" in modes else 17 if "L;4" in modes else 1)
+
+
+def _raw_modes(stored: Image.Image) -> str:
+    """How the file's pixels are packed; told only until they are decoded."""
+    tiles: list[Any] = getattr(stored, "tile", [])
+    return " ".join(str(tile[3]) for tile in tiles)
 
 
 def _by_palette(indices: Colors, palette: Colors, encoding: Encoding) -> StoredMask:

@@ -146,12 +146,11 @@ def save_jpeg_in_tiff(ids: np.ndarray, path: Path) -> None:
     Image.fromarray(ids).save(path, "TIFF", compression="jpeg")
 
 
-def save_16_bit_rgb(ids: np.ndarray, path: Path) -> None:
-    """Pillow reads it, as the high bytes, and can't write it."""
-    rows = np.stack([ids] * 3, -1).astype(">u2")
+def write_png(path: Path, rows: np.ndarray, width: int, bits: int, color: int) -> None:
+    """A PNG of packed rows of bytes, (H, ...), as Pillow reads but does not write it."""
     data = zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))
     chunks = (
-        (b"IHDR", struct.pack(">IIBBBBB", *ids.shape[::-1], 16, 2, 0, 0, 0)),
+        (b"IHDR", struct.pack(">IIBBBBB", width, len(rows), bits, color, 0, 0, 0)),
         (b"IDAT", data),
         (b"IEND", b""),
     )
@@ -160,6 +159,22 @@ def save_16_bit_rgb(ids: np.ndarray, path: Path) -> None:
         for name, content in chunks
     )
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + body)
+
+
+def save_16_bit_rgb(ids: np.ndarray, path: Path) -> None:
+    """Pillow reads it, as the high bytes."""
+    write_png(path, np.stack([ids] * 3, -1).astype(">u2"), ids.shape[1], 16, 2)
+
+
+@pytest.mark.parametrize("bits", [2, 4])
+def test_grey_of_few_bits_is_read_as_the_file_holds_it(bits: int, ids: np.ndarray, tmp_path: Path):
+    """Pillow stretches it to 255."""
+    few = ids % 2**bits
+    shifts = np.arange(8 - bits, -1, -bits)
+    packed = (few.reshape(len(few), -1, len(shifts)) << shifts).sum(-1).astype(np.uint8)
+    write_png(tmp_path / "x.png", packed, few.shape[1], bits, 0)
+    assert np.array_equal(read_stored(tmp_path / "x.png").ids, few)
+    assert to_ours(read_stored(tmp_path / "x.png")).dtype == np.uint8
 
 
 def save_bgr(ids: np.ndarray, path: Path) -> None:
