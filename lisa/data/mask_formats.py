@@ -185,7 +185,12 @@ def _by_palette(indices: Colors, palette: Colors, encoding: Encoding) -> StoredM
     used = used[used != IGNORE_INDEX]
     colors, by_color = entries[used], _colors_of(encoding.labels).ids_of(entries)[used]
     distinctive = np.isin(colors, (0, 255), invert=True).any(1)
-    if (entries == entries[:, :1]).all() and len(entries) == len(used):  # pngquant's, of a grey mask
+    greys = (entries == entries[:, :1]).all()
+    if (
+        greys and not encoding.text and (by_color != UNKNOWN).all()
+    ):  # a set of one's own may have such colours
+        return _renumbered(indices, used, by_color)
+    if greys and len(entries) == len(used):  # pngquant's, of a grey mask
         levels = entries[:, 0]
         if not np.isin(levels, (*encoding.ids, IGNORE_INDEX)).all():
             return StoredMask(indices)
@@ -217,9 +222,14 @@ def _by_palette(indices: Colors, palette: Colors, encoding: Encoding) -> StoredM
             f"its palette's order is neither that of the labels nor {encoding.text}: save the ids without a "
             f"palette",
         )
+    return _renumbered(indices, used, by_color)
+
+
+def _renumbered(indices: Colors, used: Ids, by_color: Ids) -> StoredMask:
+    """The ids that the labels' colours tell of a palette's indices."""
     table = np.arange(256, dtype=np.uint8)
     table[used] = by_color
-    return StoredMask(table[indices], by_color=True)
+    return StoredMask(table[indices], by_color=not np.array_equal(used, by_color))
 
 
 def _order_of_palette(used: Ids, colors: Colors) -> str:
@@ -248,17 +258,19 @@ def _named_in_order(used: Ids, by_color: Ids, encoding: Encoding) -> bool:
 
 
 def _by_color(pixels: Colors, encoding: Encoding) -> StoredMask:
-    """RGB pixels (H, W, 3): the ids themselves where the channels are equal, else the labels' colours.
+    """RGB pixels (H, W, 3) in the labels' colours; or the ids themselves where the channels are equal.
 
-    An encoding says what ids mean, and colours have none: it would be left unheard.
+    A set of one's own may have black, grey and white alone in a picture: greys that all are colours of labels
+    are no ids. An encoding says what ids mean, and colours have none: it would be left unheard.
     """
-    red, green, blue = (pixels[..., channel] for channel in range(3))
-    if np.array_equal(red, green) and np.array_equal(red, blue):
-        return StoredMask(red)
     labels = encoding.labels
     colors = _colors_of(labels)
     ids = colors.ids_of(pixels)
     unknown = ids == UNKNOWN
+    red, green, blue = (pixels[..., channel] for channel in range(3))
+    equal = np.array_equal(red, green) and np.array_equal(red, blue)
+    if equal and (encoding.text or unknown.any() or np.array_equal(ids, red)):
+        return StoredMask(red)
     if not unknown.any():
         if encoding.text:
             raise MaskError(

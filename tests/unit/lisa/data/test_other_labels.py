@@ -104,3 +104,47 @@ def test_foreign_palettes_are_refused(tmp_path: Path):
     mask.save(tmp_path / "x.png")
     with pytest.raises(MaskError, match="neither that of the labels nor celebamask-hq"):
         read_stored(tmp_path / "x.png", read_encoding("celebamask-hq", lapa))
+
+
+GREYS = {"black": (0, 0, 0), "grey": (128, 128, 128), "white": (255, 255, 255)}
+
+
+def in_palette(ids: np.ndarray, colors: np.ndarray, order: list[int]) -> Image.Image:
+    """As a palette that holds the labels' colours in this order."""
+    indices = np.array([order.index(index) for index in ids.flat], np.uint8).reshape(ids.shape)
+    mask = Image.fromarray(indices, mode="P")
+    mask.putpalette(colors[order].ravel().tolist())
+    return mask
+
+
+CARRIED: dict[str, Callable[[np.ndarray, np.ndarray], Image.Image]] = {
+    "RGB": lambda ids, colors: Image.fromarray(colors[ids]),
+    "palette": lambda ids, colors: in_palette(ids, colors, list(range(len(colors)))),
+    "palette turned": lambda ids, colors: in_palette(ids, colors, list(range(len(colors)))[::-1]),
+    "palette of what is there": lambda ids, colors: in_palette(ids, colors, np.unique(ids).tolist()),
+}
+
+
+@pytest.mark.parametrize("names", [("black", "white"), ("black", "grey", "white"), ("white", "black")])
+@pytest.mark.parametrize("kind", CARRIED)
+def test_black_grey_and_white_are_colours_of_a_set_that_has_them(
+    names: tuple[str, ...], kind: str, tmp_path: Path
+):
+    """They were taken for ids, white for what is ignored, and --data.encoding was refused next."""
+    own = read_encoding("", LabelSet("greys", tuple(Label(name, GREYS[name]) for name in names)))
+    colors = np.array([GREYS[name] for name in names], np.uint8)
+    for ids in (np.arange(12).reshape(3, 4) % len(names), np.full((3, 4), len(names) - 1)):
+        CARRIED[kind](ids, colors).save(tmp_path / "x.png")
+        assert np.array_equal(to_ours(read_stored(tmp_path / "x.png", own), own), ids)
+
+
+def test_greys_that_are_no_colours_of_the_set_are_ids_and_an_encoding_is_for_ids(tmp_path: Path):
+    labels = LabelSet("greys", (Label("black", (0, 0, 0)), Label("grey", (9, 9, 9)), Label("red", (9, 0, 0))))
+    for ids, text, read in (
+        ([0, 1, 2], "", [0, 1, 2]),
+        ([0, 9], "", [0, 1]),
+        ([0, 9], "0=grey,9=red", [1, 2]),
+    ):
+        Image.fromarray(np.array([[[value] * 3 for value in ids]], np.uint8)).save(tmp_path / "x.png")
+        each = read_encoding(text, labels)
+        assert to_ours(read_stored(tmp_path / "x.png", each), each).tolist() == [read]
