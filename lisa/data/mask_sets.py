@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from lisa.data.layouts import (
     ENOUGH_MASKS,
     MOST_VALUES,
+    SIDES,
     Fit,
     Gathered,
     Layout,
@@ -196,12 +197,13 @@ def _reversed_sides(given: Fit, encoding: Encoding, masks: int, by_color: bool) 
     few = masks < 2 * ENOUGH_MASKS or given.pairs < ENOUGH_MASKS
     if few or given.upright < RIGHT or given.sides > REVERSED:
         return None
-    option = _ids_option({index: _mirrored(name, encoding.labels) for index, name in encoding.ids.items()})
+    labels = encoding.labels
+    option = _ids_option({index: _mirrored(name, labels) for index, name in encoding.ids.items()})
     remedy = f"save the ids as 8-bit grey, and give {option}" if by_color else f"give {option}"
-    return Verdict(
-        "label-order",
-        f"left and right are exchanged in nearly all masks (left is the person's left here): {remedy}",
-    )
+    # By name, for left may be the picture's in the set's own names, as in LaPa's.
+    role = next((left for left, _ in SIDES if left in labels.by_role), "")
+    told = f" (the person's {role.replace('_', ' ')} is {labels.names[labels.by_role[role]]})" if role else ""
+    return Verdict("label-order", f"left and right are exchanged in nearly all masks{told}: {remedy}")
 
 
 def _known_order(gathered: Gathered, given: Fit, encoding: Encoding) -> Verdict | None:

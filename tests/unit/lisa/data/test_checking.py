@@ -384,6 +384,16 @@ def test_the_order_of_a_labels_roles_judges_no_mask(faces: list[Ids], turn: int)
     assert verdict.kind == "label-order"
 
 
+@pytest.mark.parametrize(("name", "eye"), [("celebamask", "l_eye"), ("lapa", "right_eye")])
+def test_exchanged_sides_are_told_by_the_sets_own_names(faces: list[Ids], name: str, eye: str):
+    """Left in LaPa's names is the picture's."""
+    own = read_encoding("", read_label_set(name))
+    table = read_encoding("celebamask-hq", own.labels).table()
+    verdict = judge([layout_of(table[FLIP[ids]]) for ids in faces], own, False)
+    assert verdict is not None
+    assert f"in nearly all masks (the person's left eye is {eye}): give" in verdict.detail
+
+
 @pytest.mark.parametrize("name", ["lapa", "face-synthetics"])
 def test_built_in_sets_are_judged_by_all_their_labels(name: str):
     assert judged_order(read_encoding("", read_label_set(name))) == dict(enumerate(KNOWN[name]))
