@@ -145,19 +145,23 @@ def _several(nodes: Nodes) -> Nodes:
 
 
 def _named_by_slurm(variables: Variables) -> Variables:
-    """The variables, with those that are not set taken from the Slurm job."""
+    """The variables, with those that are not set taken from the Slurm step, or from the job outside of one.
+
+    The port tells the steps of a job apart. Nodes that are given MASTER_PORT meet there, of whatever job.
+    """
     if not variables.get("SLURM_NODEID"):
         raise InputError(
             "SLURM_NODEID is not set: under Slurm start with 'srun --ntasks-per-node=1 ./launch.sh ...'"
         )
+    scope = "STEP" if variables.get("SLURM_STEP_NUM_NODES") else "JOB"
     given = {
-        "NNODES": variables["SLURM_JOB_NUM_NODES"],
+        "NNODES": variables[f"SLURM_{scope}_NUM_NODES"],
         "NODE_RANK": variables["SLURM_NODEID"],
-        "MASTER_PORT": str(20000 + int(variables["SLURM_JOB_ID"]) % 20000),
+        "MASTER_PORT": str(20000 + _slurm_number(variables) % 20000),
         **_set(variables),
     }
     if "MASTER_ADDR" not in given:
-        words = ["scontrol", "show", "hostnames", variables["SLURM_JOB_NODELIST"]]
+        words = ["scontrol", "show", "hostnames", variables[f"SLURM_{scope}_NODELIST"]]
         try:
             given["MASTER_ADDR"] = subprocess.run(
                 words, capture_output=True, text=True, check=True
@@ -167,6 +171,11 @@ def _named_by_slurm(variables: Variables) -> Variables:
                 f"{' '.join(words)} named no host: set MASTER_ADDR, the first node's address"
             ) from None
     return given
+
+
+def _slurm_number(variables: Variables) -> int:
+    """The job's number, which the steps of a job are far apart from: the jobs after it take the next ones."""
+    return int(variables["SLURM_JOB_ID"]) + 997 * int(variables.get("SLURM_STEP_ID") or 0)
 
 
 def _named_by_kubernetes(variables: Variables) -> Variables:

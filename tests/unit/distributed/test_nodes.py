@@ -11,6 +11,14 @@ from distributed.launch import ROOT, Launch, plan_launch
 from lisa.errors import InputError
 
 SLURM = {"SLURM_JOB_NUM_NODES": "2", "SLURM_JOB_NODELIST": "node[7-8]", "SLURM_JOB_ID": "40007"}
+STEP = {
+    "SLURM_JOB_NUM_NODES": "4",
+    "SLURM_JOB_NODELIST": "node[5-8]",
+    "SLURM_STEP_NUM_NODES": "2",
+    "SLURM_STEP_NODELIST": "node[7-8]",
+    "SLURM_STEP_ID": "0",
+    "SLURM_NODEID": "0",
+}
 TWO = {"NNODES": "2", "MASTER_ADDR": "localhost"}
 POD = {"MASTER_ADDR": "job-master-0", "MASTER_PORT": "23456", "WORLD_SIZE": "1", "RANK": "0"}
 """What Kubeflow's PyTorchJob gives the pod of a job with one."""
@@ -66,6 +74,26 @@ def plan(variables: dict[str, str], gpus: int = 0, cores: int = 4) -> Launch:
             ["--rdzv-endpoint=localhost:1234", "--rdzv-conf=is_host=1,last_call_timeout=15"],
         ),
         ({**SLURM, "SLURM_NODEID": "0", "SLURM_JOB_NUM_NODES": "1"}, ["--nnodes=1"]),
+        # srun -N1 or -N2 in a job of four nodes: the step counts, and meets on a port of its own.
+        ({**SLURM, **STEP, "SLURM_STEP_NUM_NODES": "1"}, ["--nnodes=1", "--rdzv-endpoint=localhost:0"]),
+        (
+            {**SLURM, **STEP},
+            [
+                "--nnodes=2",
+                "--rdzv-endpoint=localhost:20007",
+                "--rdzv-id=lisa-20007",
+                "--rdzv-conf=is_host=1,last_call_timeout=15",
+            ],
+        ),
+        (
+            {**SLURM, **STEP, "SLURM_STEP_ID": "1"},
+            ["--rdzv-endpoint=localhost:21004", "--rdzv-id=lisa-21004"],
+        ),
+        # Told where to meet, nodes of different jobs or steps do.
+        (
+            {**SLURM, **STEP, "SLURM_STEP_ID": "1", "MASTER_PORT": "1234"},
+            ["--rdzv-endpoint=localhost:1234", "--rdzv-id=lisa-1234"],
+        ),
         # Kubernetes: one pod; two pods by torchrun's variables, or by RANK where WORLD_SIZE counts nodes.
         (POD, ["--nnodes=1", "--rdzv-endpoint=localhost:0"]),
         ({**POD, "NNODES": "1"}, ["--nnodes=1", "--rdzv-endpoint=localhost:0"]),
