@@ -157,25 +157,38 @@ def _named_by_slurm(variables: Variables) -> Variables:
     given = {
         "NNODES": variables[f"SLURM_{scope}_NUM_NODES"],
         "NODE_RANK": variables["SLURM_NODEID"],
-        "MASTER_PORT": str(20000 + _slurm_number(variables) % 20000),
         **_set(variables),
     }
+    if given["NNODES"] == "1":
+        return given  # and needs no address: in a container there is no scontrol
+    if "MASTER_PORT" not in given:
+        given["MASTER_PORT"] = str(20000 + _slurm_number(variables) % 20000)
     if "MASTER_ADDR" not in given:
-        words = ["scontrol", "show", "hostnames", variables[f"SLURM_{scope}_NODELIST"]]
-        try:
-            given["MASTER_ADDR"] = subprocess.run(
-                words, capture_output=True, text=True, check=True
-            ).stdout.split()[0]
-        except (OSError, subprocess.CalledProcessError, IndexError):
-            raise InputError(
-                f"{' '.join(words)} named no host: set MASTER_ADDR, the first node's address"
-            ) from None
+        given["MASTER_ADDR"] = _first_host(variables, f"SLURM_{scope}_NODELIST")
     return given
 
 
 def _slurm_number(variables: Variables) -> int:
     """The job's number, which the steps of a job are far apart from: the jobs after it take the next ones."""
-    return int(variables["SLURM_JOB_ID"]) + 997 * int(variables.get("SLURM_STEP_ID") or 0)
+    job, step = variables.get("SLURM_JOB_ID", ""), variables.get("SLURM_STEP_ID") or "0"
+    for name, value in (("SLURM_JOB_ID", job), ("SLURM_STEP_ID", step)):
+        if not re.fullmatch(r"[0-9]{1,10}", value):
+            told = f"{name}={value} is no whole number" if value else f"{name} is not set"
+            raise InputError(f"{told}: set MASTER_PORT, the same on every node")
+    return int(job) + 997 * int(step)
+
+
+def _first_host(variables: Variables, name: str) -> str:
+    """The first of the nodes that the variable ``name`` lists as Slurm does."""
+    if not variables.get(name):
+        raise InputError(f"{name} is not set: set MASTER_ADDR, the first node's address, on every node")
+    words = ["scontrol", "show", "hostnames", variables[name]]
+    try:
+        return subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()[0]
+    except (OSError, subprocess.CalledProcessError, IndexError):
+        raise InputError(
+            f"{' '.join(words)} named no host: set MASTER_ADDR, the first node's address"
+        ) from None
 
 
 def _named_by_kubernetes(variables: Variables) -> Variables:

@@ -73,7 +73,9 @@ def plan(variables: dict[str, str], gpus: int = 0, cores: int = 4) -> Launch:
             {**SLURM, "SLURM_NODEID": "0", "MASTER_PORT": "1234"},
             ["--rdzv-endpoint=localhost:1234", "--rdzv-conf=is_host=1,last_call_timeout=15"],
         ),
-        ({**SLURM, "SLURM_NODEID": "0", "SLURM_JOB_NUM_NODES": "1"}, ["--nnodes=1"]),
+        # A single node needs no address, and scontrol is not asked.
+        ({"SLURM_JOB_NUM_NODES": "1", "SLURM_JOB_NODELIST": "x", "SLURM_NODEID": "0"}, ["--nnodes=1"]),
+        ({"SLURM_JOB_NUM_NODES": "1", "SLURM_NODEID": "0", "MASTER_PORT": "99999"}, ["--nnodes=1"]),
         # srun -N1 or -N2 in a job of four nodes: the step counts, and meets on a port of its own.
         ({**SLURM, **STEP, "SLURM_STEP_NUM_NODES": "1"}, ["--nnodes=1", "--rdzv-endpoint=localhost:0"]),
         (
@@ -139,6 +141,11 @@ def test_variables_become_options(variables: dict[str, str], options: list[str])
         ({"MAX_RESTARTS": "-1"}, "MAX_RESTARTS=-1: a whole number, at least 0"),
         ({"LISA_TIMEOUT": "5m"}, "LISA_TIMEOUT=5m: a whole number, at least 1"),
         (SLURM, "SLURM_NODEID is not set: under Slurm start with 'srun"),
+        ({**SLURM, "SLURM_NODEID": "1", "SLURM_JOB_ID": ""}, "SLURM_JOB_ID is not set: set MASTER_PORT"),
+        ({**SLURM, "SLURM_NODEID": "1", "SLURM_JOB_ID": "a"}, "SLURM_JOB_ID=a is no whole number: set"),
+        ({**SLURM, **STEP, "SLURM_STEP_ID": "b"}, "SLURM_STEP_ID=b is no whole number: set"),
+        ({**SLURM, "SLURM_NODEID": "1", "SLURM_JOB_NODELIST": ""}, "SLURM_JOB_NODELIST is not set: set M"),
+        ({**SLURM, **STEP, "SLURM_STEP_NODELIST": ""}, "SLURM_STEP_NODELIST is not set: set MASTER_ADDR"),
         (PODS, "WORLD_SIZE=2 and RANK=1 are set, but not NNODES: nodes or processes?"),
         ({**PODS, "NNODES": "2", "WORLD_SIZE": "8"}, "NNODES=2, but NODE_RANK is not set"),
         ({**PODS, "NNODES": "1"}, "NNODES=1, but NODE_RANK or RANK is 1"),
