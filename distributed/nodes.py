@@ -77,8 +77,10 @@ def whole_number(variables: Variables, name: str, least: int) -> int | None:
 
 def read_processes(variables: Variables) -> int | None:
     """The processes of this node: NPROC, or the number that Kubeflow's operators give; None to count GPUs."""
-    operator = variables.get("PET_NPROC_PER_NODE", "")  # a number, or "auto", "gpu", "cpu"
-    return whole_number(variables, "NPROC", 1) or (int(operator) if operator.isdecimal() else None)
+    processes = whole_number(variables, "NPROC", 1)
+    if processes is not None or variables.get("PET_NPROC_PER_NODE", "").isalpha():  # "auto", "gpu", "cpu"
+        return processes
+    return whole_number(variables, "PET_NPROC_PER_NODE", 1)
 
 
 def rendezvous_options(nodes: Nodes) -> list[str]:

@@ -113,6 +113,7 @@ def plan(variables: dict[str, str], gpus: int = 0, cores: int = 4) -> Launch:
             {**PET, "PET_NPROC_PER_NODE": "auto", "PET_MASTER_ADDR": "localhost", "PET_MASTER_PORT": "5"},
             ["--nnodes=2", "--nproc-per-node=2", "--rdzv-endpoint=localhost:5"],
         ),
+        ({"PET_NPROC_PER_NODE": "0", "NPROC": "3"}, ["--nproc-per-node=3"]),
         ({**PODS, "NNODES": "2"}, ["--nnodes=2", "--rdzv-conf=is_host=0,last_call_timeout=15"]),
     ],
 )
@@ -138,6 +139,8 @@ def test_variables_become_options(variables: dict[str, str], options: list[str])
         ({**TWO, "NODE_RANK": "0", "MASTER_PORT": "99999"}, "MASTER_PORT=99999: below 65536"),
         ({"NNODES": "2", "NODE_RANK": "1", "MASTER_ADDR": "no.such.host.invalid"}, "MASTER_ADDR=no.such"),
         ({"NPROC": "0"}, "NPROC=0: a whole number, at least 1"),
+        ({"PET_NPROC_PER_NODE": "0"}, "PET_NPROC_PER_NODE=0: a whole number, at least 1"),
+        ({"PET_NPROC_PER_NODE": "-1"}, "PET_NPROC_PER_NODE=-1: a whole number, at least 1"),
         ({"MAX_RESTARTS": "-1"}, "MAX_RESTARTS=-1: a whole number, at least 0"),
         ({"LISA_TIMEOUT": "5m"}, "LISA_TIMEOUT=5m: a whole number, at least 1"),
         (SLURM, "SLURM_NODEID is not set: under Slurm start with 'srun"),
