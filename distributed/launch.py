@@ -31,6 +31,7 @@ from distributed.agent import run_agent
 from distributed.gpus import count_gpus
 from distributed.nodes import Variables, read_nodes, read_processes, rendezvous_options, whole_number
 from lisa.config.command_line import parse_training
+from lisa.config.limits import require_batch
 from lisa.data.parallel import available_cores
 from lisa.data.shared_memory import batch_bytes, require_shared_memory
 from lisa.errors import one_line_errors
@@ -52,6 +53,8 @@ class Launch:
     """On this node."""
     world_size: int
     """Processes of all nodes, at most."""
+    fewest: int
+    """Processes of all nodes, at least."""
 
 
 def plan_launch(
@@ -88,7 +91,7 @@ def plan_launch(
         # own store takes a port that was free a moment ago, which another process may have taken since: a
         # launch that nobody joins and that never starts again is better off with the shared one.
         environment["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
-    return Launch(options, environment, processes, processes * nodes.most)
+    return Launch(options, environment, processes, processes * nodes.most, processes * nodes.least)
 
 
 def train(arguments: Sequence[str], dry_run: bool = False) -> int:
@@ -96,6 +99,7 @@ def train(arguments: Sequence[str], dry_run: bool = False) -> int:
     asks_for_help = "-h" in arguments or "--help" in arguments
     config = parse_training(["--help"] if asks_for_help else arguments).config
     launch = plan_launch(arguments, os.environ, lambda: count_gpus(os.environ), available_cores())
+    require_batch(config.train.batch_size, launch.fewest)
     print(shlex.join(["torchrun", *launch.options]), flush=True)
     if dry_run:
         return 0

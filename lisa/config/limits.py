@@ -98,3 +98,9 @@ def require(condition: bool, name: str, value: object, rule: str) -> None:
     """Raises InputError with the field's dotted name, its value and the rule, if the condition is false."""
     if not condition:
         raise InputError(f"{name} = {value!r}: {rule}")
+
+
+def require_batch(batch_size: int, processes: int) -> None:
+    """Raises InputError where a process would have no picture of a batch."""
+    rule = f"at least one picture for each of {processes} processes: raise it, or use fewer (NPROC)"
+    require(batch_size >= processes, "train.batch_size", batch_size, rule)

@@ -9,6 +9,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
+from lisa.config.limits import require_batch
 from lisa.data.pairs import Pair, decode
 from lisa.errors import InputError
 
@@ -73,7 +74,8 @@ class EpochBatches(Sampler[list[int]]):
     """A rank's batches of an epoch: every picture ``views`` times over all ranks, ordered by (seed, epoch).
 
     Global batches differ by at most one picture, and so do the ranks' shares of a batch, so that no picture
-    is dropped or repeated and no rank goes without. Raises InputError with fewer pictures than ranks.
+    is dropped or repeated and no rank goes without. Raises InputError with fewer pictures than ranks, of the
+    split or of a batch.
     """
 
     def __init__(
@@ -81,8 +83,7 @@ class EpochBatches(Sampler[list[int]]):
     ) -> None:
         if pictures < size:
             raise InputError(f"{pictures} training pictures can't be shared by {size} processes: use fewer")
-        if batch_size < size:
-            raise InputError(f"train.batch_size = {batch_size}: at least one picture per process ({size})")
+        require_batch(batch_size, size)
         self.pictures = pictures
         self.samples = pictures * views
         self.steps = min(-(-self.samples // batch_size), self.samples // size)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.profiler import record_function
 
 from lisa.config import Config
+from lisa.config.limits import require_batch
 from lisa.data.cache import open_faces
 from lisa.data.faces import EpochBatches, collate_same_size
 from lisa.data.loader import Loader
@@ -81,6 +82,7 @@ def fit(
     if world is None:
         world = World(device=torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     run = Run(config, world, resume)
+    require_batch(config.train.batch_size, world.world_size)
     run.refuse_another()  # before the pictures are read: workers started again meanwhile would resume it
     config, faces = load_faces(config, world)  # nothing is written before the data are known to be good
     config = settle_precision(config, world)

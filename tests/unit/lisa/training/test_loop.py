@@ -232,6 +232,12 @@ def test_an_empty_data_folder_leaves_nothing_to_resume(tmp_path: Path):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_batch_without_a_picture_for_each_process_is_refused_before_the_data_are_read(tmp_path: Path):
+    with pytest.raises(InputError, match=r"batch_size = 2: at least one picture for each of 3 processes"):
+        fit(small(tmp_path / "nowhere", tmp_path / "run"), World(world_size=3))
+    assert not (tmp_path / "run").exists()
+
+
 def test_views_show_each_picture_so_many_times(make_faces: Callable[..., Path], tmp_path: Path):
     config = small(make_faces(train=4), tmp_path / "run", epochs=1)
     heard: list[dict[str, Any]] = []
