@@ -189,12 +189,13 @@ def evaluate_epoch(step: Step, pairs: list[Pair], trained: Trained) -> Scores:
         }
         for name, result in results.items()
     }
+    learning_rate = state.learning_rate  # plateau sets the next epoch's now
     state.schedule.after_epoch(records["raw"]["loss"])
     better = max(records, key=lambda name: records[name]["miou"])
     record = {
         "epoch": state.epoch + 1,
         "step": state.step,
-        "lr": state.learning_rate,
+        "lr": learning_rate,
         "skipped_steps": int(state.skipped),
         "train_loss": trained.loss,
         "weights": better,

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -230,6 +231,21 @@ def test_an_empty_data_folder_leaves_nothing_to_resume(tmp_path: Path):
     with pytest.raises(InputError, match="no split 'train' here"):
         fit(small(tmp_path / "empty", tmp_path / "run"), World())
     assert not (tmp_path / "run").exists()
+
+
+def test_the_epochs_rate_is_that_of_its_last_step(
+    make_faces: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Plateau lowers it at an epoch's end, here each time that the loss is not 1000 better."""
+    torchs = torch.optim.lr_scheduler.ReduceLROnPlateau
+    impatient = partial(torchs, threshold=1000, threshold_mode="abs")
+    monkeypatch.setattr(torch.optim.lr_scheduler, "ReduceLROnPlateau", impatient)
+    monkeypatch.setattr("lisa.training.optim.PLATEAU_PATIENCE", 0)
+    heard: list[dict[str, Any]] = []
+    config = small(make_faces(), tmp_path / "run", epochs=3)
+    plateau = dataclasses.replace(config, optim=OptimConfig(lr=1e-3, schedule="plateau", ema_decay=0))
+    fit(plateau, World(), on_epoch=heard.append)
+    assert [record["lr"] for record in heard] == pytest.approx([1e-3, 1e-3, 1e-4])
 
 
 def test_a_batch_without_a_picture_for_each_process_is_refused_before_the_data_are_read(tmp_path: Path):
