@@ -2,12 +2,14 @@
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Any, NoReturn
 
 import tyro
@@ -74,13 +76,27 @@ class Options(Limited):
 
 
 def run_entry(main: Callable[[], int]) -> NoReturn:
-    """Runs an entry's main and ends with its code; bad input and Ctrl-C before the trials are one line."""
+    """Runs an entry's main and ends with its code.
+
+    Bad input is one line, and so are Ctrl-C and SIGTERM before the trials.
+    """
+    heed_sigterm()
     with one_line_errors():
         try:
             raise SystemExit(main())
         except KeyboardInterrupt:
             print("stopped: the same command with --resume goes on", file=sys.stderr)
             raise SystemExit(INTERRUPTED) from None
+
+
+def heed_sigterm() -> None:
+    """From now on SIGTERM does what Ctrl-C does, Ray's way of it while trials run."""
+    signal.signal(signal.SIGTERM, _interrupt)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    handler = signal.getsignal(signal.SIGINT)  # none where a shell put us into the background
+    (handler if callable(handler) else signal.default_int_handler)(signal.SIGINT, frame)
 
 
 def settle(config: Config) -> Config:

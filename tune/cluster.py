@@ -12,6 +12,7 @@ from lisa.config import Config
 from lisa.data.shared_memory import batch_bytes, require_shared_memory
 from lisa.errors import InputError, listing
 from lisa.process import KEEP_MEMORY
+from tune.arguments import heed_sigterm
 from tune.storage import file_system, is_url
 from tune.torchrun import CHECKOUT
 
@@ -95,6 +96,9 @@ def open_cluster(address: str) -> Generator[None]:
         arguments = {"runtime_env": environment}
     try:
         ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, **arguments)
+        heed_sigterm()
+    except SystemExit:  # Ray's handlers of SIGTERM while it starts; they stay until they are replaced
+        raise KeyboardInterrupt from None
     except Exception as error:  # a bare one where its own processes do not start within 30 s
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InputError(

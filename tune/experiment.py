@@ -1,7 +1,5 @@
 """The Ray Tune experiment under search and ablate: it can be stopped and resumed."""
 
-import os
-import signal
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -56,7 +54,6 @@ class Experiment:
             )
         else:
             tuner = self._new_tuner(trainable, table)
-        signal.signal(signal.SIGTERM, lambda signum, frame: os.kill(os.getpid(), signal.SIGINT))
         tuner.fit()
         return [_outcome(trial, state) for trial, state in table.states]
 

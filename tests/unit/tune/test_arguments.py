@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -124,11 +125,25 @@ def test_bad_input_is_one_line(
     (tmp_path / "here").mkdir()
     (tmp_path / "here/search.json").write_text("{}")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("tune.arguments.heed_sigterm", lambda: None)  # it is this process's own
     monkeypatch.setattr(sys, "argv", ["search", "--data", str(make_faces()), "--output", "runs", *arguments])
     with pytest.raises(SystemExit) as ended:
         run_entry(search.main)
     assert ended.value.code == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("ctrl_c", [signal.SIG_DFL, signal.SIG_IGN])  # a shell's background jobs ignore it
+def test_sigterm_before_the_trials_is_one_line_as_ctrl_c_is(ctrl_c: signal.Handlers):
+    code = "run_entry(lambda: os.kill(os.getpid(), signal.SIGTERM))"
+    ended = subprocess.run(
+        [sys.executable, "-c", f"import os, signal\nfrom tune.arguments import run_entry\n{code}"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, ctrl_c),
+    )
+    assert (ended.returncode, ended.stderr) == (75, "stopped: the same command with --resume goes on\n")
 
 
 def test_weights_in_the_box_are_no_file(make_faces: Callable[..., Path]):

@@ -1,6 +1,7 @@
 """What is known of a cluster before Ray starts."""
 
 import shutil
+import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -56,6 +57,22 @@ def test_a_cluster_that_does_not_start_is_one_line(monkeypatch: pytest.MonkeyPat
         open_cluster(""),
     ):
         pass
+
+
+@pytest.mark.parametrize("when", ["while Ray starts", "afterwards"])
+def test_sigterm_stops_as_ctrl_c_does_whatever_ray_made_of_it(when: str, monkeypatch: pytest.MonkeyPatch):
+    def init(*arguments: object, **options: object) -> None:
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(number))  # as Ray does
+        if when == "while Ray starts":
+            signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(init=init, shutdown=lambda: None))
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(KeyboardInterrupt), open_cluster(""):
+            signal.raise_signal(signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_dev_shm_must_hold_the_batches_of_all_trials_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
