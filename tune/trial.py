@@ -18,7 +18,7 @@ from ray import tune as ray_tune
 
 from lisa.config import Config
 from lisa.data.shared_memory import FEW_WORKERS
-from lisa.errors import DivergedError
+from lisa.errors import DivergedError, InputError
 from lisa.models import build, count_parameters
 from lisa.process import flush_denormals
 from lisa.training.loop import fit
@@ -151,16 +151,22 @@ def _best(records: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def exported_milliseconds(checkpoint: Path, size: int) -> float:
-    """Median CPU milliseconds of the checkpoint's exported file for one picture, on one thread."""
+    """Median CPU milliseconds of the checkpoint's exported file for one picture, on one thread.
+
+    Raises InputError with the export's last words if it failed.
+    """
     exported = checkpoint.with_name("lisa.ts")
     command = [sys.executable, "-m", "deploy.export", "--checkpoint", str(checkpoint)]
-    subprocess.run(
+    done = subprocess.run(
         tied([*command, "--output", str(exported)]),
         env=tied_environment(OMP_NUM_THREADS="1"),
         cwd=CHECKOUT,
-        check=True,
         capture_output=True,
+        text=True,
     )
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or [f"code {done.returncode}"]
+        raise InputError(f"{checkpoint} can't be exported and timed: {said[-1].removeprefix('error: ')}")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -235,6 +235,22 @@ def test_a_half_written_line_is_no_epoch(tmp_path: Path):
     assert epoch_records(tmp_path / "nowhere") == []
 
 
+@pytest.mark.parametrize(
+    ("failing", "words"),
+    [
+        ("print('a warning', file=sys.stderr); sys.exit('error: no such luck')", "no such luck"),
+        ("os.kill(os.getpid(), 9)", "code -9"),
+    ],
+)
+def test_a_failed_export_is_told_with_its_last_words(
+    failing: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    exporting = [sys.executable, "-c", f"import os, sys; {failing}"]
+    monkeypatch.setattr(trial, "tied", lambda command: exporting)
+    with pytest.raises(InputError, match=rf"best\.pt can't be exported and timed: {words}$"):
+        exported_milliseconds(tmp_path / "best.pt", 64)
+
+
 @pytest.mark.slow
 def test_the_exported_file_is_timed(tmp_path: Path):
     threads = torch.get_num_threads()
