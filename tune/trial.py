@@ -32,6 +32,13 @@ TIMED_RUNS = 15
 WRITTEN_SECONDS = 60
 """How long an epoch's checkpoints may come after its line in the log."""
 
+CONTEXT_BYTES = 512 * 2**20
+"""What a process takes of a GPU outside torch's allocator, which alone has a limit: CUDA's context, kernels.
+
+About 300 MB where kernels are loaded lazily (https://github.com/pytorch/pytorch/issues/107667), more on some
+cards. Not measured here.
+"""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -89,7 +96,8 @@ def _fit(config: Config, job: Job, reporter: "Reporter") -> bool:
     if (
         0 < job.gpus < 1
     ):  # trials share the GPU: none takes the memory of another, and --auto-batch sees its own
-        torch.cuda.set_per_process_memory_fraction(job.gpus, device)
+        reserve = CONTEXT_BYTES / torch.cuda.get_device_properties(device).total_memory
+        torch.cuda.set_per_process_memory_fraction(max(0.0, job.gpus - reserve), device)
     fit(config, World(device=device), resume=True, on_epoch=lambda record: reporter.report())
     return True
 

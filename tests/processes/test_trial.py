@@ -105,7 +105,15 @@ def test_a_diverged_trial_scores_0(
     assert [(report["best_miou"], report["diverged"]) for report in reports] == [(0.0, True)]
 
 
-@pytest.mark.parametrize(("gpus", "shares"), [(0.25, [(0.25, torch.device("cuda", 0))]), (1, []), (0, [])])
+@pytest.mark.parametrize(
+    ("gpus", "shares"),
+    [
+        (0.25, [(0.1875, torch.device("cuda", 0))]),  # of 8 GiB 2, and half a GiB for CUDA itself
+        (0.05, [(0.0, torch.device("cuda", 0))]),
+        (1, []),
+        (0, []),
+    ],
+)
 def test_trials_that_share_a_gpu_have_a_share_of_its_memory(
     gpus: float,
     shares: list[Any],
@@ -120,6 +128,8 @@ def test_trials_that_share_a_gpu_have_a_share_of_its_memory(
         log = Path(config.output, "metrics.jsonl")
         log.write_text(json.dumps({"event": "epoch", "epoch": 1, "miou": 0.1, "report_f1": 0.2}) + "\n")
 
+    card = SimpleNamespace(total_memory=8 * 2**30)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: card)
     monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", lambda *share: asked.append(share))
     monkeypatch.setattr(trial, "fit", fit)
     run_trial({"lr": 1e-3}, job("data", str(tmp_path), gpus=gpus))
