@@ -20,8 +20,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from .console import say
 from .errors import CannotStartError, DeviceLostError
 from .files import (
+    NEVER,
     claim,
     is_there,
+    made_since,
     prepare_output,
     printable,
     refuse_collisions,
@@ -184,12 +186,7 @@ def _predict(
         refuse_anothers(options.output, writer, jobs)
     prepare_output(options.output)
     settings = settings_of(options, writer, digest, choose_precision(options.precision, devices[0]))
-    told: list[str] = []
-    since = claim(options.output, settings, options.overwrite, told.append)
-    if told and (former := writer.others()):
-        told.append(f"of former settings, and not asked for now: {', '.join(former)}")
-    for text in told:
-        say(text, console)
+    since, told = made_since(options.output, settings, options.overwrite, writer.others)
     todo = [job for job in jobs if not already_done(writer, job, since)]
     report = Report(total=len(jobs), skipped=len(jobs) - len(todo), again=goes_on_from_here(options))
     report.advice = options.advice
@@ -197,6 +194,10 @@ def _predict(
         count = count_streams(options.workers, devices, len(todo))
         size = choose_batch(options.batch_size, devices[0], count * len(devices), len(todo))
         streams = make_streams(options, devices, writer, count, size, len(todo))
+        for text in told:
+            say(text, console)
+        if since == NEVER:  # now: what can't begin must leave the folder as it is
+            since = claim(options.output, settings)
         start = time.perf_counter()
         _drive(streams, Batches(todo, size), report, len(todo), console)
         report.seconds = time.perf_counter() - start

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import json
+import math
 import os
 import sys
 import uuid
@@ -69,29 +70,46 @@ def in_another_run(name: str, is_file: Callable[[str], bool]) -> bool:
     return any(is_file(f"{parent}/{SETTINGS_FILE}") for parent in parents)
 
 
-def claim(
+NEVER = math.inf
+"""Since when outputs are of the settings of a folder that is yet to be claimed."""
+
+
+def made_since(
     folder: Path,
     settings: dict[str, Any],
     overwrite: bool,
-    tell: Callable[[str], None],
+    not_asked: Callable[[], list[str]],
     note: str = SETTINGS_FILE,
-) -> float:
-    """Notes the settings in the output folder. The time since when its outputs are of these settings.
+) -> tuple[float, list[str]]:
+    """The time since when the folder's outputs are of these settings, and what to tell of former ones.
 
-    ``tell`` hears of settings that were others before: nothing in the folder counts as done then.
+    It is NEVER where the folder must be claimed first: nothing in it counts as done. ``not_asked`` names what
+    the run no longer writes. Nothing is written: the models may yet fail to open.
     """
     path = folder / note
     try:
         noted = path.is_file()
         others = _others(path.read_bytes(), settings) if noted else ""
-        if overwrite or others or not noted:
-            write_whole(path, json.dumps(settings, indent=1).encode())
-        since = path.stat().st_mtime
+        if noted and not overwrite and not others:
+            return path.stat().st_mtime, []
     except OSError as error:
         raise CannotStartError(f"--output {folder}: {error.strerror or error}") from None
-    if others and not overwrite:
-        tell(f"{folder}: made with {others}; all of it is done anew")
-    return since
+    if overwrite or not others:
+        return NEVER, []
+    told = [f"{folder}: made with {others}; all of it is done anew"]
+    if former := not_asked():
+        told.append(f"of former settings, and not asked for now: {', '.join(former)}")
+    return NEVER, told
+
+
+def claim(folder: Path, settings: dict[str, Any], note: str = SETTINGS_FILE) -> float:
+    """Notes the settings in the output folder. The time since when its outputs are of these settings."""
+    path = folder / note
+    try:
+        write_whole(path, json.dumps(settings, indent=1).encode())
+        return path.stat().st_mtime
+    except OSError as error:
+        raise CannotStartError(f"--output {folder}: {error.strerror or error}") from None
 
 
 def goes_on(before: bytes, settings: dict[str, Any]) -> bool:
@@ -189,7 +207,7 @@ def sole_writer(folder: Path) -> Generator[None]:
     The kernel frees the lock however that one ends. Some network file systems have none for folders.
     """
     with contextlib.ExitStack() as stack:
-        made = not folder.exists()
+        made = [path for path in (folder, *folder.parents) if not path.exists()]
         try:
             folder.mkdir(parents=True, exist_ok=True)
             if sys.platform != "win32":
@@ -206,9 +224,9 @@ def sole_writer(folder: Path) -> Generator[None]:
         try:
             yield
         except CannotStartError:
-            if made:
-                with contextlib.suppress(OSError):  # not empty: something came to it after all
-                    folder.rmdir()
+            with contextlib.suppress(OSError):  # not empty: something came to it after all
+                for path in made:
+                    path.rmdir()
             raise
 
 

@@ -20,6 +20,7 @@ from ..files import (
     FAILED,
     changed_at,
     claim,
+    made_since,
     prepare_output,
     printable,
     refuse_foreign,
@@ -57,14 +58,16 @@ def predict_video(
         prepare_output(options.output)
         settings = {**settings, "steady": options.steady, "video": os.path.realpath(film.path)}
         note = options.output / _note_of(film)
-        since = claim(options.output, settings, options.overwrite, lambda text: say(text, console), note.name)
+        since, told = made_since(options.output, settings, options.overwrite, list[str], note.name)
         version = version_of(film.path)
         since = max(since, changed_at(film.path))
         done = all(path.is_file() and path.stat().st_mtime >= since for path in targets.values())
         if done and not _noted(note).get(FAILED):
             return Report(total=1, skipped=1)
-        _begin(options.output, note, settings)
         tracker = Tracker(model, open_photos(options, model, options.model), options.steady)
+        for text in told:
+            say(text, console)
+        _begin(options.output, note.name, settings)
         report = Report(unit="frames", advice=options.advice, again="the same command starts anew")
         start = time.perf_counter()
         try:
@@ -125,13 +128,13 @@ def _note_of(film: Film) -> str:
     return f".predict-{film.path.stem}.json"
 
 
-def _begin(folder: Path, note: Path, settings: dict[str, Any]) -> None:
+def _begin(folder: Path, note: str, settings: dict[str, Any]) -> None:
     """Notes the settings, before any output is there, and that the folder is a predictor's.
 
     Raises CannotStartError.
     """
+    claim(folder, settings, note)
     try:
-        write_whole(note, json.dumps(settings, indent=1).encode())
         if not os.path.lexists(folder / SETTINGS_FILE):
             write_whole(folder / SETTINGS_FILE, VIDEOS_ALONE)
     except OSError as error:

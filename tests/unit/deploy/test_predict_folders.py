@@ -13,6 +13,7 @@ import pytest
 from deploy_helpers import files, parse, write_faces
 from PIL import Image
 
+from deploy.predictor.errors import CannotStartError
 from deploy.predictor.inputs import VIDEOS_ALONE, find_pictures
 from deploy.predictor.outputs import Writer
 
@@ -197,3 +198,25 @@ def test_an_album_with_a_videos_outputs_is_an_album(tmp_path: Path) -> None:
         for pattern in (str(tmp_path), f"{tmp_path}/*/*.jpg", f"{tmp_path}/**/*.jpg"):
             names = [job.source.parent.name for job in find_pictures(pattern, tmp_path / "out")]
             assert names.count("holiday") == expected, pattern
+
+
+def test_what_cannot_start_changes_nothing(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The note says since when outputs count: a network that does not load must not write it."""
+
+    def broken(*arguments: object) -> None:
+        raise CannotStartError("lisa.ts: can't be loaded")
+
+    write_faces(tmp_path / "in", 1)
+    assert parse(model, tmp_path / "in", tmp_path / "out") == 0
+    with monkeypatch.context() as patch:
+        patch.setattr("deploy.predictor.command.open_model", broken)
+        for options in (("--tta", "flip"), ("--overwrite",)):
+            capsys.readouterr()
+            assert parse(model, tmp_path / "in", tmp_path / "out", *options) == 2
+            assert capsys.readouterr().out == ""
+        assert parse(model, tmp_path / "in", tmp_path / "new/deep") == 2
+    assert not (tmp_path / "new").exists()
+    assert parse(model, tmp_path / "in", tmp_path / "out") == 0
+    assert "0 done, 1 done before" in capsys.readouterr().out

@@ -13,6 +13,7 @@ from deploy_helpers import parse
 from scene_helpers import painted_face, write_painted_model
 from video_helpers import FRAMES, RATE, film, place
 
+from deploy.predictor.errors import CannotStartError
 from deploy.predictor.video.tracking import Tracker
 
 av = pytest.importorskip("av")
@@ -210,6 +211,23 @@ def test_a_broken_file_is_never_done(model: Path, tmp_path: Path, capsys: pytest
     for _ in range(2):
         assert parse(model, broken, tmp_path / "out") == 1
         assert "what was readable is written" in capsys.readouterr().out
+
+
+def test_a_video_that_cannot_start_changes_nothing(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*arguments: object) -> None:
+        raise CannotStartError("the finder: can't be loaded")
+
+    source = film(tmp_path / "clip.mkv", frames=2, sound=False)
+    assert parse(model, source, tmp_path / "out") == 0
+    with monkeypatch.context() as patch:
+        patch.setattr("deploy.predictor.video.run.open_photos", broken)
+        assert parse(model, source, tmp_path / "out", "--overwrite") == 2
+        assert parse(model, source, tmp_path / "new") == 2
+    assert not (tmp_path / "new").exists()
+    assert parse(model, source, tmp_path / "out") == 0
+    assert "0 done, 1 done before" in capsys.readouterr().out
 
 
 def test_another_video_of_the_same_name_is_refused(
