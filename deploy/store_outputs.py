@@ -64,9 +64,9 @@ def refuse_made_of_others(target: Store, writer: StoreWriter, jobs: list[Job]) -
         refuse_anothers(Path(target.root), writer, jobs)
         return
     have = set(target.names())
-    there = {name: job for job in jobs if (name := writer.outputs(job)[-1]) in have}
+    there = {name: job for job in jobs for name in writer.pngs(job) if name in have}
     for (name, job), head in zip(there.items(), target.heads(list(there), HEAD), strict=True):
-        refuse_another(target.path(name), head, writer, job)
+        refuse_another(target.path(name), name, head, writer, job)
 
 
 def join_pieces(target: Store, writer: StoreWriter, jobs: list[Job], report: Report) -> None:

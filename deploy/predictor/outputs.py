@@ -109,6 +109,10 @@ class Writer:
         """The files of a picture, the label map last: where it stands, the picture is done."""
         return [*(f"{kind}/{job.name}{suffix}" for kind, suffix in self._kinds()), f"{job.name}.png"]
 
+    def pngs(self, job: Job) -> list[str]:
+        """``outputs`` with the ending of label maps."""
+        return [name for name in self.outputs(job) if name.endswith(".png")]
+
     def _kinds(self) -> list[tuple[str, str]]:
         """Folders beside the maps, and the endings of what lies there."""
         kinds = [("overlay", ".jpg")] * self.overlay + [("color", ".png")] * self.color
@@ -189,17 +193,18 @@ def refuse_anothers(folder: Path, writer: Writer, jobs: list[Job]) -> None:
     """Raises CannotStartError for a label map that was made of another picture than the one of its name here.
 
     Cameras repeat their names: it would count as this picture's, or be lost to it. So would a file that no
-    predictor has written, or a map that was corrected by hand.
+    predictor has written, a map that was corrected by hand, or the map of color/a.jpg as colours of a.jpg.
     """
     for job in jobs:
-        path = folder / writer.outputs(job)[-1]
-        if is_there(path) and path.is_file():
-            with path.open("rb") as stored:
-                refuse_another(printable(path), stored.read(HEAD), writer, job)
+        for name in writer.pngs(job):
+            path = folder / name
+            if is_there(path) and path.is_file():
+                with path.open("rb") as stored:
+                    refuse_another(printable(path), name, stored.read(HEAD), writer, job)
 
 
-def refuse_another(name: str, head: bytes, writer: Writer, job: Job) -> None:
-    """``refuse_anothers`` for one map, of which ``head`` are the first bytes."""
+def refuse_another(place: str, name: str, head: bytes, writer: Writer, job: Job) -> None:
+    """``refuse_anothers`` for one of a picture's PNGs: it lies at ``place``, and begins with ``head``."""
     if not head:  # what a crash of the machine may leave
         return
     try:
@@ -207,15 +212,17 @@ def refuse_another(name: str, head: bytes, writer: Writer, job: Job) -> None:
             noted = stored.info.get(PICTURE)
     except OSError:
         noted = None
+    remedy = "choose another --output, or --overwrite"
+    if name != writer.outputs(job)[-1]:
+        if noted is not None:
+            raise CannotStartError(
+                f"{place} is a label map, and {printable(job.source)} would have another output: {remedy}"
+            )
+        return
     if noted is None:
-        raise CannotStartError(
-            f"{name} is there, and no predictor left it so: choose another --output, or --overwrite"
-        )
+        raise CannotStartError(f"{place} is there, and no predictor left it so: {remedy}")
     if noted != writer.name_of(job):
-        raise CannotStartError(
-            f"{name} was made of another picture than {printable(job.source)}: choose another --output, or "
-            "--overwrite"
-        )
+        raise CannotStartError(f"{place} was made of another picture than {printable(job.source)}: {remedy}")
 
 
 def with_palette(labels: Pixels, palette: list[int]) -> Image.Image:

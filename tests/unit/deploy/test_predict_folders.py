@@ -62,6 +62,27 @@ def test_maps_of_another_picture_of_the_same_name_do_not_count(
     assert "1 done, 0 done before" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("folder", "option"),
+    [("color", "--color"), ("cutout", "--cutout=skin"), ("parts/skin", "--parts=skin")],
+)
+def test_a_map_does_not_pass_as_another_pictures_output(
+    folder: str, option: str, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Say, that of color/a.jpg as the colours of a.jpg."""
+    (picture,) = write_faces(tmp_path / "in", 1)
+    write_faces(tmp_path / "in" / folder, 1)
+    assert parse(model, tmp_path / "in", tmp_path / "out") == 0
+    path = tmp_path / "out" / folder / "face0.png"
+    before = path.read_bytes()
+    assert parse(model, picture, tmp_path / "out", option) == 2
+    assert f"{path} is a label map, and {picture} would have another output" in capsys.readouterr().err
+    assert path.read_bytes() == before
+    for expected in ("1 done, 0 done before", "0 done, 1 done before"):
+        assert parse(model, picture, tmp_path / "other", option) == 0
+        assert expected in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("kind", ["a picture of the user's", "a map corrected by hand", "no picture"])
 def test_what_came_into_the_folder_since_is_not_lost(
     kind: str, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
