@@ -56,8 +56,7 @@ def find_pictures(source: str, output: Path, note: Callable[[str], object] = lam
         if path.is_dir():
             sources, base = find_in_folder(path, output, note), path
         elif path.suffix.lower() == ".txt" and path.is_file():
-            lines = path.read_text(encoding="utf-8-sig").splitlines()
-            sources = list(dict.fromkeys(path.parent / line.strip() for line in lines if line.strip()))
+            sources = _listed(path)
             base = _common_folder(sources)
         elif not path.exists() and glob.has_magic(source):
             sources = _matches(source, output, note)
@@ -71,6 +70,14 @@ def find_pictures(source: str, output: Path, note: Callable[[str], object] = lam
     if not sources:
         raise CannotStartError(f"--input {source}: no pictures there ({', '.join(sorted(SUFFIXES))})")
     return name_outputs(sources, base)
+
+
+def _listed(path: Path) -> list[Path]:
+    """The pictures that a file lists. Raises OSError, UnicodeDecodeError, and CannotStartError for NULs."""
+    text = path.read_text(encoding="utf-8-sig")
+    if "\0" in text:
+        raise CannotStartError(f"--input {path}: NUL bytes in it: one path per line (find without -print0)")
+    return list(dict.fromkeys(path.parent / line.strip() for line in text.splitlines() if line.strip()))
 
 
 def find_in_folder(root: Path, output: Path | None, note: Callable[[str], object]) -> list[Path]:

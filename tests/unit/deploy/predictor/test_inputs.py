@@ -148,3 +148,11 @@ def test_outputs_of_earlier_runs_are_no_photographs(tmp_path: Path) -> None:
     with pytest.raises(CannotStartError, match="no pictures there"):
         found(f"{tmp_path}/in/*/overlay/*.jpg", tmp_path / "elsewhere")
     assert found(tmp_path / "in" / "parsed", tmp_path / "elsewhere")[0] == ["overlay/x", "x"]  # as named
+
+
+def test_a_list_with_nul_bytes_is_one_line(tmp_path: Path) -> None:
+    """As find -print0 writes it."""
+    touch(tmp_path, "a.jpg", "b.jpg")
+    (tmp_path / "list.txt").write_bytes(b"a.jpg\0b.jpg\0")
+    with pytest.raises(CannotStartError, match=r"list\.txt: NUL bytes in it: one path per line"):
+        found(tmp_path / "list.txt", tmp_path / "out")
