@@ -73,11 +73,16 @@ def find_pictures(source: str, output: Path, note: Callable[[str], object] = lam
 
 
 def _listed(path: Path) -> list[Path]:
-    """The pictures that a file lists. Raises OSError, UnicodeDecodeError, and CannotStartError for NULs."""
+    """The pictures that a file lists, once each. Raises OSError, UnicodeDecodeError, CannotStartError."""
     text = path.read_text(encoding="utf-8-sig")
     if "\0" in text:
         raise CannotStartError(f"--input {path}: NUL bytes in it: one path per line (find without -print0)")
-    return list(dict.fromkeys(path.parent / line.strip() for line in text.splitlines() if line.strip()))
+    found: dict[tuple[str, str], Path] = {}
+    for line in filter(None, map(str.strip, text.splitlines())):
+        source = path.parent / line
+        # abspath names its outputs; realpath is its file: .. behind a link leads elsewhere.
+        found.setdefault((os.path.abspath(source), os.path.realpath(source)), source)  # noqa: PTH100
+    return list(found.values())
 
 
 def find_in_folder(root: Path, output: Path | None, note: Callable[[str], object]) -> list[Path]:

@@ -156,3 +156,13 @@ def test_a_list_with_nul_bytes_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_bytes(b"a.jpg\0b.jpg\0")
     with pytest.raises(CannotStartError, match=r"list\.txt: NUL bytes in it: one path per line"):
         found(tmp_path / "list.txt", tmp_path / "out")
+
+
+def test_a_picture_that_is_listed_in_several_ways_is_one(tmp_path: Path) -> None:
+    touch(tmp_path, "b.jpg", "in/a.jpg", "elsewhere/b.jpg", "elsewhere/deep/c.jpg")
+    link(tmp_path / "in" / "album", tmp_path / "elsewhere" / "deep")
+    lines = ["in/a.jpg", "b.jpg", f"{tmp_path}/in/a.jpg", "in/../b.jpg", "./b.jpg"]
+    (tmp_path / "list.txt").write_text("\n".join(lines))
+    assert found(tmp_path / "list.txt", tmp_path / "out")[0] == ["in/a", "b"]
+    (tmp_path / "list.txt").write_text("in/b.jpg\nin/album/../b.jpg")  # two files of one output: refused
+    assert len(found(tmp_path / "list.txt", tmp_path / "out")[0]) == 2
