@@ -5,15 +5,13 @@ face = parser("photo.jpg")
 face.overlay().save("overlay.png"); face.mask("hair", "hat"); face.areas["skin"]
 """
 
-import json
 import warnings
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -26,6 +24,7 @@ from lisa.data.heif import no_format
 from lisa.data.pictures import upright_rgb
 from lisa.errors import InputError
 from lisa.evaluation.float32 import ieee_float32
+from lisa.exported import METADATA_FILE, TORCHSCRIPT, read_exported
 from lisa.figures.sheet import overlay
 from lisa.labels import Label, LabelSet
 from lisa.photographs import Face, Mode, Photographs, Places
@@ -35,7 +34,6 @@ from lisa.weights import DRAWN, resolve
 Picture = str | PathLike[str] | Image.Image | NDArray[np.uint8] | Tensor
 """A file, a Pillow picture of any mode, or RGB: an array (H,W,3) or a tensor (3,H,W), uint8."""
 
-METADATA_FILE = "lisa.json"
 FORMAT = 2
 """The newest format of exported files that this version reads."""
 
@@ -218,17 +216,18 @@ class _Metadata(NamedTuple):
 
 
 def _metadata(path: Path) -> _Metadata | None:
-    """Reads an exported file's metadata, without running it; None for another file."""
+    """An exported file's metadata; None for another file, which as a checkpoint gets a message."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            found = [name for name in archive.namelist() if name.endswith(f"/extra/{METADATA_FILE}")]
-            content: Any = json.loads(archive.read(found[0])) if found else None
+        exported = read_exported(path)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from None
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError):
-        return None  # as a checkpoint it gets a message
-    if content is None:
+    if exported is None:
         return None
+    if exported.kind != TORCHSCRIPT:
+        raise InputError(
+            f"{path}: is exported as {exported.kind}: give the .ts file of the same export, or best.pt"
+        )
+    content = exported.metadata
     try:
         newest = content["format"]
         names, palette = tuple(content["labels"]), tuple(content["palette"])

@@ -45,6 +45,10 @@ def _metadata_text(path: Path) -> bytes:
         return read_entry(path, METADATA_FILE)
     with zipfile.ZipFile(path) as archive:
         names = _metadata_names(archive)
+        if any(name.endswith("/archive_format") for name in archive.namelist()):
+            raise CannotStartError(
+                f"{path}: is a .pt2, for torch.export.load: give the .ts or .onnx file of the same export"
+            )
         return archive.read(names[0]) if names else b"null"
 
 

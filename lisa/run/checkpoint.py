@@ -22,6 +22,7 @@ from torch import nn
 from lisa.config import Config, DataConfig, report
 from lisa.config.from_plain import without_gone
 from lisa.errors import InputError
+from lisa.exported import read_exported
 from lisa.face_parser import FaceParser
 from lisa.files import whole_file
 from lisa.labels import NUM_CLASSES
@@ -130,6 +131,10 @@ def load(path: str | Path) -> dict[str, Any]:
         hint = f"; give {path}/best.pt" if (path / "best.pt").is_file() else ""
         raise DamagedError(f"{path}: {error.strerror or error}{hint}") from None
     except Exception as error:  # torch.load raises a different class for each kind of damage
+        if exported := read_exported(path):
+            raise InputError(
+                f"{path}: is an exported file ({exported.kind}), no checkpoint: give best.pt of its run"
+            ) from None
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise DamagedError(f"{path}: damaged or no LISA checkpoint ({reason})") from error
     if is_published(checkpoint):

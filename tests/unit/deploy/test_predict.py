@@ -214,10 +214,14 @@ def test_models_that_are_not_ours_are_refused(
     truncated = tmp_path / "truncated.ts"
     truncated.write_bytes(model.read_bytes()[:100_000])
     text = tmp_path / "text.ts"
+    pt2 = with_metadata(model, tmp_path / "lisa.pt2", read_metadata(model))
+    with zipfile.ZipFile(pt2, "a") as archive:
+        archive.writestr("archive/archive_format", "pt2")
     text.write_text("no model")
     cases = {
         with_metadata(model, tmp_path / "foreign.ts", None): "not made by deploy.export",
         with_metadata(model, tmp_path / "newer.ts", newer): "model format",
+        pt2: "is a .pt2, for torch.export.load: give the .ts or .onnx file",
         truncated: "damaged",
         text: "damaged",
         tmp_path / "missing.ts": "No such file",

@@ -220,6 +220,21 @@ def test_files_that_cannot_be_loaded(tmp_path: Path, model: Path, checkpoint: Pa
         lisa.load(checkpoint, "warp")
 
 
+def test_exported_files_of_other_kinds_are_named(tmp_path: Path, model: Path):
+    (tmp_path / "lisa.onnx").write_bytes(b"\x08\x0a")
+    program = torch.export.export(torch.nn.ReLU(), (torch.zeros(2),))
+    with (tmp_path / "lisa.pt2").open("wb") as stream:
+        torch.export.save(program, stream, extra_files={"lisa.json": "{}"})
+    (tmp_path / "lisa.v1").write_bytes(model.read_bytes())
+    for name, kind in (("lisa.onnx", "ONNX"), ("lisa.pt2", r"\.pt2")):
+        with pytest.raises(InputError, match=rf"{name}: is exported as {kind}: give the \.ts file"):
+            lisa.load(tmp_path / name)
+        with pytest.raises(InputError, match=rf"{name}: is an exported file \({kind}\), no checkpoint"):
+            load_network(tmp_path / name)
+    with pytest.raises(InputError, match=r"lisa\.v1: is an exported file \(TorchScript\), no checkpoint"):
+        load_network(tmp_path / "lisa.v1")
+
+
 def test_a_newer_checkpoint_is_refused(tmp_path: Path):
     content = payload(
         load_network(write_checkpoint(tmp_path / "best.pt")).network.state_dict(), lisa.Config(), {}
