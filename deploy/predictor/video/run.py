@@ -58,7 +58,9 @@ def predict_video(
         prepare_output(options.output)
         settings = {**settings, "steady": options.steady, "video": os.path.realpath(film.path)}
         note = options.output / _note_of(film)
-        since, told = made_since(options.output, settings, options.overwrite, list[str], note.name)
+        since, told = made_since(
+            options.output, settings, options.overwrite, lambda: _not_asked(film, targets), note.name
+        )
         version = version_of(film.path)
         since = max(since, changed_at(film.path))
         done = all(path.is_file() and path.stat().st_mtime >= since for path in targets.values())
@@ -126,6 +128,14 @@ def _refuse_others(options: argparse.Namespace, film: Film, targets: dict[str, P
 def _note_of(film: Film) -> str:
     """The file that says what made this video's outputs: a folder may hold those of many."""
     return f".predict-{film.path.stem}.json"
+
+
+def _not_asked(film: Film, targets: dict[str, Path]) -> list[str]:
+    """What the predictor has left of this video that the run no longer writes."""
+    folder = targets[IDS].parent
+    kinds = (*(f"overlay{suffix}" for suffix in (".mp4", ".mkv")), "faces.json")
+    left = (folder / f"{film.path.stem}.{kind}" for kind in kinds)
+    return [path.name for path in left if path not in targets.values() and path.exists()]
 
 
 def _begin(folder: Path, note: str, settings: dict[str, Any]) -> None:

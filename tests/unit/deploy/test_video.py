@@ -262,6 +262,23 @@ def test_an_interrupted_video_leaves_nothing(
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == left
 
 
+def test_what_former_settings_left_of_a_video_is_named(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = film(tmp_path / "clip.mkv", frames=2, sound=False)
+    assert parse(model, source, tmp_path / "out", "--overlay", "--faces", "find") == 0
+    for options, expected in (
+        (("--faces", "find"), ""),  # still of these settings
+        (("--faces", "auto"), "not asked for now: clip.overlay.mp4\n"),
+        (("--faces", "frame", "--overlay"), "not asked for now: clip.faces.json\n"),
+    ):
+        capsys.readouterr()
+        assert parse(model, source, tmp_path / "out", *options) == 0
+        told = capsys.readouterr().out
+        assert ("not asked for now" in told) == bool(expected), options
+        assert expected in told
+
+
 def test_a_folder_holds_the_maps_of_many_videos(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
