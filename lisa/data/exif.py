@@ -1,5 +1,6 @@
 """EXIF orientations: where they are in a file, and how they turn it."""
 
+import stat
 import struct
 import zlib
 from collections.abc import Generator
@@ -91,7 +92,11 @@ def open_picture(path: Path) -> Generator[Image.Image]:
     """Opens a picture through a file object, which keeps Pillow from mapping it into memory.
 
     Pillow 13 maps uncompressed TIFFs of orientations 5 to 8 with width and height exchanged: noise, no error.
+    Raises OSError for what may never end: pipes, sockets, devices.
     """
+    mode = path.stat().st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # opening a folder says what it is
+        raise OSError("no file but a pipe, a socket or a device")
     with path.open("rb") as file, Image.open(file) as picture:
         yield picture
 

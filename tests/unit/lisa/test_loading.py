@@ -1,5 +1,6 @@
 """The front door: what is loaded, what a parser takes, what it returns."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -205,6 +206,13 @@ def test_damaged_files_are_one_line(parser: lisa.Parser, tmp_path: Path):
     (tmp_path / "cut.jpg").write_bytes(whole.read_bytes()[:600])
     with pytest.raises(InputError, match=r"cut\.jpg: .*[Tt]runcated"):
         parser(tmp_path / "cut.jpg")
+
+
+def test_what_never_ends_is_one_line(parser: lisa.Parser, tmp_path: Path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    for path in (tmp_path / "pipe.jpg", Path("/dev/zero")):
+        with pytest.raises(InputError, match=rf"{path.name}: no file but a pipe, a socket or a device"):
+            parser(path)
 
 
 def test_files_that_cannot_be_loaded(tmp_path: Path, model: Path, checkpoint: Path):
