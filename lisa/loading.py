@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -144,6 +144,8 @@ class Parser:
             InputError: a file that can't be read, or an array or tensor of another shape or dtype; faces
                 that this parser can't find.
         """
+        if isinstance(faces, str) and faces not in get_args(Mode):
+            raise InputError(f"faces {faces!r}: one of {', '.join(get_args(Mode))}, or boxes and points")
         pixels = np.array(_pixels(picture))  # a copy: the caller may write the next frame into its array
         if not (isinstance(faces, str) and faces == "frame"):
             photographs = self._photographs  # its first use sets CUDA's switches by torch's older names

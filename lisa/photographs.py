@@ -10,7 +10,7 @@ import zipimport
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -75,8 +75,6 @@ class Photographs:
 
         Raises InputError for places that can't be, and if the file can't find what is wanted.
         """
-        if isinstance(wanted, str) and wanted not in get_args(Mode):
-            raise InputError(f"faces {wanted!r}: one of {', '.join(get_args(Mode))}, or boxes and points")
         listed = None if isinstance(wanted, str) else self._listed(wanted)
         finds = listed is None or any(len(numbers) == 4 for numbers in listed)
         if finds and self._reason:

@@ -208,6 +208,11 @@ def test_damaged_files_are_one_line(parser: lisa.Parser, tmp_path: Path):
         parser(tmp_path / "cut.jpg")
 
 
+def test_a_mode_that_is_none_is_named_whatever_was_loaded(parser: lisa.Parser):
+    with pytest.raises(InputError, match=r"faces 'bogus': one of frame, find, auto, or boxes and points"):
+        parser(face(), faces="bogus")  # pyright: ignore[reportArgumentType]
+
+
 def test_what_never_ends_is_one_line(parser: lisa.Parser, tmp_path: Path):
     os.mkfifo(tmp_path / "pipe.jpg")
     for path in (tmp_path / "pipe.jpg", Path("/dev/zero")):
