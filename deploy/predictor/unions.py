@@ -31,23 +31,25 @@ def label_ids(option: str, name: str, metadata: dict[str, Any]) -> list[int]:
     return found
 
 
+def _names(text: str) -> list[str]:
+    """What stands between commas, without the blanks around it."""
+    return [name for name in map(str.strip, text.split(",")) if name]
+
+
 def read_parts(text: str, metadata: dict[str, Any]) -> dict[str, list[int]]:
     """--parts: names, or unions as face=skin+nose+eyes, with commas between. Raises CannotStartError."""
     found: dict[str, list[int]] = {}
-    for part in text.split(","):
-        if not part:
-            continue
-        name, equals, members = part.partition("=")
+    for part in _names(text):
+        name, equals, members = map(str.strip, part.partition("="))
         if equals and (not name or set(name) & set("/\\.+") or not members):
             raise CannotStartError(f"--parts {part}: a union is written as face=skin+nose+eyes")
         if name in found:
             raise CannotStartError(f"--parts: {name} comes twice")
-        each = members.split("+") if equals else [name]
+        each = [*map(str.strip, members.split("+"))] if equals else [name]
         found[name] = sorted({index for member in each for index in label_ids("--parts", member, metadata)})
     return found
 
 
 def read_cutout(text: str, metadata: dict[str, Any]) -> list[int]:
     """--cutout: names with commas between. Raises CannotStartError."""
-    names = [name for name in text.split(",") if name]
-    return sorted({index for name in names for index in label_ids("--cutout", name, metadata)})
+    return sorted({index for name in _names(text) for index in label_ids("--cutout", name, metadata)})

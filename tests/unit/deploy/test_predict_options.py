@@ -12,10 +12,11 @@ from PIL import Image
 from deploy.export import export
 from deploy.predictor.command import goes_on_from_here, main
 from deploy.predictor.inputs import find_pictures
-from deploy.predictor.model import ExportedModel
+from deploy.predictor.model import ExportedModel, read_metadata
 from deploy.predictor.options import arguments
 from deploy.predictor.outputs import FACE_PARSING
 from deploy.predictor.pictures import from_frame, middle, read_picture, to_frame
+from deploy.predictor.unions import read_cutout, read_parts
 from lisa.labels import FLIPPED_IDS, IDS, PALETTE
 
 
@@ -38,6 +39,13 @@ def test_parts_are_binary_masks(model: Path, faces: Path, tmp_path: Path) -> Non
     for part in ("hair", "skin"):
         with Image.open(tmp_path / "out" / "parts" / part / "face1.png") as image:
             assert np.array_equal(np.asarray(image), np.where(ids == IDS[part], 255, 0))
+
+
+def test_blanks_around_labels_do_not_count(model: Path) -> None:
+    metadata = read_metadata(model)
+    plain = read_parts("hair,hat,face=skin+nose", metadata)
+    assert read_parts("hair, hat, face = skin + nose ", metadata) == plain
+    assert read_cutout(" hair, hat", metadata) == read_cutout("hair,hat", metadata)
 
 
 def test_unknown_part_is_refused(
