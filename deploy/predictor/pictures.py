@@ -102,6 +102,8 @@ def _as_rgb(picture: Image.Image, unsigned: bool, negative: bool) -> Image.Image
             samples = samples.view(np.uint32)
         levels = eight_bits(samples)
         picture = Image.fromarray(255 - levels if negative else levels)
+    if picture.mode == "P" and isinstance(picture.info.get("transparency"), bytes):  # else Pillow warns
+        picture = picture.convert("RGBA")
     return picture.convert("RGB")
 
 

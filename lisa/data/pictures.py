@@ -29,6 +29,8 @@ def upright_rgb(stored: Image.Image) -> Image.Image:
             samples = samples.view(np.uint32)
         levels = eight_bits(samples)
         image = Image.fromarray(255 - levels if negative else levels)
+    if image.mode == "P" and isinstance(image.info.get("transparency"), bytes):  # else Pillow warns
+        image = image.convert("RGBA")
     image = image.convert("RGB")
     if halved and np.asarray(image).max(initial=0) < 16:
         raise ValueError("16-bit colours that fill 12 bits or fewer, of which Pillow keeps the upper 8")

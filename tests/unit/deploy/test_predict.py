@@ -16,6 +16,7 @@ from deploy.predictor.errors import BadPictureError
 from deploy.predictor.model import FORMAT, check_sha256, read_metadata
 from deploy.predictor.outputs import blend
 from deploy.predictor.pictures import read_picture
+from lisa.data.pictures import upright_rgb
 from lisa.labels import PALETTE
 
 
@@ -111,6 +112,17 @@ def test_sixteen_bits_and_transparency_are_read_as_training_reads_them(tmp_path:
     transparent.putalpha(7)
     (tmp_path / "rgba.png").write_bytes(encoded(transparent, "PNG"))
     assert np.array_equal(read_picture(tmp_path / "rgba.png"), np.asarray(face()))
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_palette_with_transparency_is_read_without_a_warning(tmp_path: Path) -> None:
+    paletted, path = face().quantize(8), tmp_path / "palette.png"
+    path.write_bytes(encoded(paletted, "PNG", transparency=bytes(range(0, 256, 32))))
+    shown = np.asarray(paletted.convert("RGB"))
+    assert np.array_equal(read_picture(path), shown)
+    with Image.open(path) as stored:
+        assert isinstance(stored.info["transparency"], bytes)
+        assert np.array_equal(np.asarray(upright_rgb(stored)), shown)
 
 
 def test_bad_pictures_are_named_and_the_rest_is_done(
