@@ -1,5 +1,6 @@
 import json
 import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from deploy.predictor.model import ExportedModel, read_metadata
 from deploy.predictor.options import arguments
 from deploy.predictor.outputs import FACE_PARSING
 from deploy.predictor.pictures import from_frame, middle, read_picture, to_frame
+from deploy.predictor.streams import Outcome, Report
 from deploy.predictor.unions import read_cutout, read_parts
 from lisa.labels import FLIPPED_IDS, IDS, PALETTE
 
@@ -270,6 +272,24 @@ def test_an_interrupted_overwrite_goes_on_without_it(model: Path) -> None:
     assert goes_on_from_here(arguments(command)) == "the same command goes on from here"
     again = goes_on_from_here(arguments([*command, "--overwrite"]))
     assert again == "the same command without --overwrite goes on from here"
+
+
+def test_a_signal_after_the_last_picture_interrupts_nothing(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    count = Report.count
+
+    def counted(report: Report, outcome: Outcome, where: str) -> None:
+        count(report, outcome, where)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    write_faces(tmp_path / "in", 1)
+    monkeypatch.setattr(Report, "count", counted)
+    assert parse(model, tmp_path / "in", tmp_path / "out") == 0
+    shown = capsys.readouterr().out
+    assert "1 done" in shown
+    assert "interrupted" not in shown
+    assert not json.loads((tmp_path / "out/report.json").read_text())["interrupted"]
 
 
 def test_a_picture_too_wide_for_a_jpeg_is_told(
