@@ -67,12 +67,13 @@ def test_sigterm_stops_as_ctrl_c_does_whatever_ray_made_of_it(when: str, monkeyp
             signal.raise_signal(signal.SIGTERM)
 
     monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(init=init, shutdown=lambda: None))
-    before = signal.getsignal(signal.SIGTERM)
+    before = signal.getsignal(signal.SIGTERM), signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with pytest.raises(KeyboardInterrupt), open_cluster(""):
             signal.raise_signal(signal.SIGTERM)
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in zip((signal.SIGTERM, signal.SIGINT), before, strict=True):
+            signal.signal(number, handler)
 
 
 def test_dev_shm_must_hold_the_batches_of_all_trials_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
