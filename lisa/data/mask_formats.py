@@ -288,10 +288,11 @@ def _by_color(pixels: Colors, encoding: Encoding) -> StoredMask:
     codes = np.unique(pixels[unknown] @ np.array([1 << 16, 1 << 8, 1]))
     strange = [(code >> 16, code >> 8 & 255, code & 255) for code in codes[: FEW_COLORS + 1].tolist()]
     if len(strange) <= FEW_COLORS:
+        shown = " or ".join(map(str, strange))
         raise MaskError(
             "colours",
-            f"{unknown.mean():.1%} of its pixels have the colour {' or '.join(map(str, strange))}, which no "
-            f"label of {labels.name} has: save the ids as 8-bit grey, with 255 for what is to be ignored",
+            f"{unknown.mean():.1%} of its pixels have no label's colour, but {shown}: "
+            f"save the ids of label set {labels.name} as 8-bit grey, with 255 for what is to be ignored",
         )
     few = pixels.reshape(-1, 3)[:: max(1, unknown.size // 1000), None].astype(int)
     damaged = (abs(few - colors.all).max(-1).min(-1) <= NEAR).mean() > MOSTLY

@@ -39,7 +39,7 @@ def test_every_kind_of_bad_file_is_named(make_faces: Callable[..., Path]):
     assert "1.png: no picture format that Pillow reads" in message
     assert "2.png: ids 19 are out of range" in message
     assert "3.png: 40x20, its picture is 40x40" in message
-    assert "4.png: 100.0% of its pixels have the colour (1, 2, 3), which no label" in message
+    assert "4.png: 100.0% of its pixels have no label's colour, but (1, 2, 3): save the ids" in message
 
 
 def test_long_lists_are_cut_at_twenty(make_faces: Callable[..., Path]):

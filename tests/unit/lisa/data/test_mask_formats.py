@@ -214,7 +214,7 @@ def save_web_palette(ids: np.ndarray, path: Path) -> None:
         (
             save_one_foreign_color,
             "colours",
-            r"12\.5% .* colour \(255, 255, 255\), which no label .* grey, with 255 for what is to be ignored",
+            r"12\.5% .* no label's colour, but \(255, 255, 255\): save .* with 255 for what is to be ignored",
         ),
         (save_foreign_colors, "colours", "save the ids as 8-bit grey"),
         (save_web_palette, "colours", "without a palette"),
