@@ -39,7 +39,7 @@ def run_agent(options: Sequence[str], environment: Mapping[str, str]) -> int:
     finally:
         status.unlink(missing_ok=True)
         stop_note(status).unlink(missing_ok=True)
-    if code == 0 and written.isdecimal():
+    if written.isdecimal() and (code == 0 or told):  # a request may end the agent after its workers
         return int(written)
     if told and (code < 0 or not written or not told[-1]):  # no worker was there to answer the request
         return ExitCode.STOPPED

@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,5 +30,5 @@ def read_exported(path: Path) -> Exported | None:
                 return None
             kind = PT2 if any(name.endswith("/archive_format") for name in names) else TORCHSCRIPT
             return Exported(kind, json.loads(archive.read(found[0])))
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError):
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError, zlib.error):
         return Exported(ONNX) if path.suffix.lower() == ".onnx" else None

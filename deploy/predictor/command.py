@@ -261,7 +261,9 @@ def _drive(streams: list[Stream], batches: Batches, report: Report, total: int, 
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    if report.done + len(report.failed) == total:  # it came after the last picture: nothing is left to do
+    if (
+        "device" not in report.failed and report.done + len(report.failed) == total
+    ):  # it came after the last picture: nothing is left to do
         report.interrupted = False
 
 

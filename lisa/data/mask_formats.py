@@ -186,9 +186,9 @@ def _by_palette(indices: Colors, palette: Colors, encoding: Encoding) -> StoredM
     colors, by_color = entries[used], _colors_of(encoding.labels).ids_of(entries)[used]
     distinctive = np.isin(colors, (0, 255), invert=True).any(1)
     greys = (entries == entries[:, :1]).all()
-    if (
-        greys and not encoding.text and (by_color != UNKNOWN).all()
-    ):  # a set of one's own may have such colours
+    # A set of one's own may have such colours; a palette that is all black tells nothing apart.
+    own = encoding.labels.name not in BUILT_IN and not encoding.text
+    if greys and own and (by_color != UNKNOWN).all() and len(np.unique(by_color)) == len(used):
         return _renumbered(indices, used, by_color)
     if greys and len(entries) == len(used):  # pngquant's, of a grey mask
         levels = entries[:, 0]
@@ -264,12 +264,14 @@ def _by_color(pixels: Colors, encoding: Encoding) -> StoredMask:
     are no ids. An encoding says what ids mean, and colours have none: it would be left unheard.
     """
     labels = encoding.labels
+    red, green, blue = (pixels[..., channel] for channel in range(3))
+    equal = np.array_equal(red, green) and np.array_equal(red, blue)
+    if equal and (encoding.text or labels.name in BUILT_IN):
+        return StoredMask(red)
     colors = _colors_of(labels)
     ids = colors.ids_of(pixels)
     unknown = ids == UNKNOWN
-    red, green, blue = (pixels[..., channel] for channel in range(3))
-    equal = np.array_equal(red, green) and np.array_equal(red, blue)
-    if equal and (encoding.text or unknown.any() or np.array_equal(ids, red)):
+    if equal and (unknown.any() or np.array_equal(ids, red)):
         return StoredMask(red)
     if not unknown.any():
         if encoding.text:

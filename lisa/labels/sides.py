@@ -21,4 +21,6 @@ def other_sides(plain: str) -> list[str]:
     """What the other side of a plain name may be called; also reye of leye, and eyer of eyel."""
     first, last = plain[0], plain[-1]
     found = [mirrored(plain), OTHER.get(first, first) + plain[1:], plain[:-1] + OTHER.get(last, last)]
+    if len(plain) > 1:  # rur of lul: a left part's left half
+        found.append(OTHER.get(first, first) + plain[1:-1] + OTHER.get(last, last))
     return [each for each in found if each != plain]

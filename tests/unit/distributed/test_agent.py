@@ -136,6 +136,17 @@ open(os.environ["LISA_STATUS_FILE"], "w").write("75")
     assert capfd.readouterr().out == "False\nTrue\n"
 
 
+def test_a_request_after_the_end_leaves_the_workers_code(run: Run):
+    text = """
+import os, time
+with open(os.environ["LISA_STATUS_FILE"], "w") as status:
+    status.write("2")
+os.kill(os.getppid(), 15)
+time.sleep(600)
+"""
+    assert run(text) == 2
+
+
 @pytest.mark.parametrize(
     ("written", "expected"), [("", int(ExitCode.STOPPED)), ("started", 1)], ids=["none began", "one failed"]
 )

@@ -242,3 +242,12 @@ def test_ids_that_are_no_class_are_named():
 
 def test_ids_of_another_order_become_ours(ids: np.ndarray):
     assert np.array_equal(to_ours(StoredMask(THEIRS.inverse_table()[ids]), THEIRS), ids)
+
+
+def test_a_black_palette_tells_nothing_and_leaves_the_ids(tmp_path: Path):
+    ids = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    image = Image.fromarray(ids).convert("P")
+    image.putdata(ids.ravel().tolist())
+    image.putpalette([0] * 768)
+    image.save(tmp_path / "m.png")
+    assert np.array_equal(read_stored(tmp_path / "m.png").ids, ids)

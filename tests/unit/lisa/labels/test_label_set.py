@@ -9,6 +9,7 @@ from lisa import labels as contract
 from lisa.errors import InputError
 from lisa.labels import BUILT_IN, LabelSet, read_label_set
 from lisa.labels.label_set import ROLES
+from lisa.labels.sides import other_sides
 
 
 def eyes(**changes: Any) -> dict[str, Any]:
@@ -266,3 +267,7 @@ def test_a_file_does_not_take_a_built_in_sets_name(tmp_path: Path):
     path.write_text(path.read_text() + "beard = { color = [153, 102, 204], roles = [] }\n")
     with pytest.raises(InputError, match="another set than the built-in lapa: give it another name"):
         read_label_set(str(path))
+
+
+def test_sides_at_both_ends_of_a_name_change_together():
+    assert "rur" in other_sides("lul")
