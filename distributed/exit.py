@@ -23,7 +23,7 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
 
 def hold_stop_signals() -> None:
-    """Lets them wait until open_world hears them; also the one that came before this worker was there.
+    """Holds stop signals until open_world hears them, and raises one that came before this worker started.
 
     Importing torch takes seconds. A signal would end the worker then, and the agent start it again.
     """

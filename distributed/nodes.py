@@ -171,7 +171,7 @@ def _named_by_slurm(variables: Variables) -> Variables:
 
 
 def _slurm_number(variables: Variables) -> int:
-    """The job's number, which the steps of a job are far apart from: the jobs after it take the next ones."""
+    """A number for job and step. Steps are 997 apart, since neighbouring numbers belong to the next jobs."""
     job, step = variables.get("SLURM_JOB_ID", ""), variables.get("SLURM_STEP_ID") or "0"
     for name, value in (("SLURM_JOB_ID", job), ("SLURM_STEP_ID", step)):
         if not re.fullmatch(r"[0-9]{1,10}", value):

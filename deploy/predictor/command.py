@@ -261,9 +261,8 @@ def _drive(streams: list[Stream], batches: Batches, report: Report, total: int, 
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    if (
-        "device" not in report.failed and report.done + len(report.failed) == total
-    ):  # it came after the last picture: nothing is left to do
+    # A signal that came after the last picture leaves nothing to do; a lost device may.
+    if "device" not in report.failed and report.done + len(report.failed) == total:
         report.interrupted = False
 
 
