@@ -11,10 +11,10 @@ from lisa.data.exif import UPRIGHT
 from lisa.data.layouts import Layout, layout_of
 from lisa.data.mask_checks import RIMMED, rim_share
 from lisa.data.mask_formats import MANY_VALUES, Ids
-from lisa.data.mask_sets import Verdict, judge
+from lisa.data.mask_sets import Verdict, judge, set_of_colors
 from lisa.data.pairs import REMEDY, Decoded, Pair, PairError, PairFault, decode_stored, stored_mask
 from lisa.errors import InputError, listing
-from lisa.labels import IGNORE_INDEX
+from lisa.labels import IGNORE_INDEX, LabelSet
 from lisa.labels.encoding import Encoding
 
 EXPLAINED = ("ids", "binary")
@@ -94,16 +94,23 @@ def _refuse_binary(pair: Pair) -> None:
 def judge_looks(looks: Sequence[Look], encoding: Encoding) -> Verdict | None:
     """What is wrong with all of a split's masks, or None."""
     layouts = [look.layout for look in looks if look.layout is not None]
-    ignored, by_color = any(look.ignored for look in looks), any(look.by_color for look in looks)
-    return judge(layouts, encoding, ignored, by_color)
+    return judge(layouts, encoding, any(look.ignored for look in looks), _colored(looks))
 
 
-def notes_on(looks: Sequence[Look]) -> tuple[str, ...]:
+def _colored(looks: Sequence[Look]) -> list[Layout]:
+    return [look.layout for look in looks if look.layout is not None and look.by_color]
+
+
+def notes_on(looks: Sequence[Look], labels: LabelSet) -> tuple[str, ...]:
     """What the user should know of how these masks were read."""
     by_color = sum(look.by_color for look in looks)
     if not by_color:
         return ()
-    return (f"{by_color} of {len(looks)} masks were read by their colours, which are the label set's",)
+    theirs = set_of_colors(_colored(looks), labels).note
+    return (
+        f"{by_color} of {len(looks)} masks were read by their colours, which are the label set's",
+        *([f"{theirs} if that is meant"] if theirs else []),
+    )
 
 
 def ignored_notes(encoding: Encoding) -> list[str]:
@@ -161,7 +168,7 @@ def check_pairs(
             f"{pairs[0].mask.parent}: no pixel has a label of {encoding.labels.name} but "
             f"{encoding.labels.names[0]} under --data.encoding {encoding.text!r}: there is nothing to learn"
         )
-    return Checked(counts[: len(encoding.labels)], notes_on(looks) + turning_notes(pairs))
+    return Checked(counts[: len(encoding.labels)], notes_on(looks, encoding.labels) + turning_notes(pairs))
 
 
 def _look_at_share(pairs: Sequence[Pair], rank: int, size: int) -> tuple[list[Look], NDArray[np.int64]]:

@@ -1,6 +1,5 @@
 """Mask files: which of them hold class ids, and how each kind is read."""
 
-from collections.abc import Collection
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lisa.labels import BUILT_IN, IGNORE_INDEX, LabelSet, read_label_set
+from lisa.labels import BUILT_IN, IGNORE_INDEX, LabelSet
 from lisa.labels.encoding import OWN_IDS, SET_OF_ORDER, UNKNOWN, Encoding, how_to_read, known_order
 
 Ids = NDArray[np.integer[Any]]
@@ -110,21 +109,6 @@ def lossy_instead(folder: Path, stem: str) -> str:
         for name in (f"{stem}{suffix}", f"{stem}{suffix.upper()}"):
             if (folder / name).exists():
                 return f"; {name} is there, but its lossy compression changes ids: export the labels as PNG"
-    return ""
-
-
-def set_of_colors(ids: Collection[int], labels: LabelSet) -> str:
-    """Another built-in set that has the colours of these labels, and but for one no others; empty without.
-
-    Sets share colours: all of coarse's are celebamask's too, and its facial parts are the mouth there.
-    """
-    if labels.name not in BUILT_IN or max(ids, default=0) >= len(labels):
-        return ""
-    colors = {labels.labels[index].color for index in ids}
-    for name in BUILT_IN:
-        theirs = {label.color for label in read_label_set(name).labels}
-        if name != labels.name and colors <= theirs and len(theirs - colors) <= 1:
-            return name
     return ""
 
 

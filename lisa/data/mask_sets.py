@@ -19,8 +19,7 @@ from lisa.data.layouts import (
     gather_layouts,
     share_named,
 )
-from lisa.data.mask_formats import set_of_colors
-from lisa.labels import LabelSet, read_label_set
+from lisa.labels import BUILT_IN, LabelSet, read_label_set
 from lisa.labels.encoding import (
     FACE_PARSING,
     Encoding,
@@ -125,11 +124,11 @@ class Candidate(NamedTuple):
 
 
 def judge(
-    layouts: Sequence[Layout], encoding: Encoding, ignored: bool, by_color: bool = False
+    layouts: Sequence[Layout], encoding: Encoding, ignored: bool, colored: Sequence[Layout] = ()
 ) -> Verdict | None:
     """What is wrong with all of a split's masks, or None. ``ignored``: some pixel of theirs is 255.
 
-    ``by_color``: some were read by their colours, for which no encoding can be given.
+    ``colored``: those that were read by their colours, for which no encoding can be given.
 
     A set whose labels have no roles is judged by its values alone.
     """
@@ -141,8 +140,10 @@ def judge(
         return Verdict("empty", "every pixel is 255 (ignored): there is nothing to learn or to score")
     if len(values) < 2 or (len(values) == 2 < len(set(encoding.ids.values())) and _tells_parts(encoding)):
         return _few_values(values, encoding, ignored)
-    if by_color and len(layouts) >= ENOUGH_MASKS and (theirs := set_of_colors(values, encoding.labels)):
-        return _other_colors(values, encoding.labels, theirs)
+    theirs = set_of_colors(colored, encoding.labels)
+    if theirs.misread:
+        ours = encoding.labels.name
+        return Verdict("colours", f"{theirs.note}; if {ours} is meant, save the ids as 8-bit grey")
     order = judged_order(encoding)
     given = fit(gathered, order)
     given = given._replace(named=share_named(gathered, encoding.ids))
@@ -150,7 +151,43 @@ def judge(
         verdict = _known_order(gathered, given, encoding) or _doubt(given, encoding)
         if verdict is not None:
             return verdict
-    return _reversed_sides(given, encoding, len(gathered.parts), by_color)
+    return _reversed_sides(given, encoding, len(gathered.parts), bool(colored))
+
+
+class OtherSet(NamedTuple):
+    """Another built-in set whose colours masks have."""
+
+    note: str = ""
+    """What the user should know; empty without such a set."""
+    misread: bool = False
+    """A shared colour tells another part there."""
+
+
+def set_of_colors(colored: Sequence[Layout], labels: LabelSet) -> OtherSet:
+    """Another built-in set that has the colours of these masks, and but for one no others.
+
+    Sets share colours: all of coarse's are celebamask's too, and its facial parts are the mouth there.
+    """
+    if labels.name not in BUILT_IN or len(colored) < ENOUGH_MASKS:
+        return OtherSet()
+    ids = {index for layout in colored for index in layout.values.tolist()}
+    ours = {labels.labels[index].color: labels.labels[index] for index in ids}
+    for name in BUILT_IN:
+        theirs = {label.color: label for label in read_label_set(name).labels}
+        if name == labels.name or not ours.keys() <= theirs.keys() or len(theirs.keys() - ours.keys()) > 1:
+            continue
+        absent = ", ".join(other for index, other in enumerate(labels.names) if index not in ids)
+        return OtherSet(
+            f"their colours are those of label set {name}, and {absent} of {labels.name} never come: train "
+            f"with --labels {name}",
+            any(not _covers(label.roles, theirs[color].roles) for color, label in ours.items()),
+        )
+    return OtherSet()
+
+
+def _covers(ours: Sequence[str], theirs: Sequence[str]) -> bool:
+    """Whether a label may stand for another one's parts: they are its own, or lie beside it."""
+    return {*theirs} <= {*ours, *(beside for role in ours for beside in BESIDE.get(role, ()))}
 
 
 def _tells_parts(encoding: Encoding) -> bool:
@@ -176,15 +213,6 @@ def _few_values(values: list[int], encoding: Encoding, ignored: bool) -> Verdict
         "binary",
         f"no value but {shown}: masks of a face or one part tell no parts apart{meaning}; give label maps "
         f"with ids 0 to {len(labels) - 1}{remedy}",
-    )
-
-
-def _other_colors(values: list[int], labels: LabelSet, theirs: str) -> Verdict:
-    absent = ", ".join(name for index, name in enumerate(labels.names) if index not in values)
-    return Verdict(
-        "colours",
-        f"their colours are those of label set {theirs}, and {absent} of {labels.name} never come: train "
-        f"with --labels {theirs}; if {labels.name} is meant all the same, save the ids as 8-bit grey",
     )
 
 

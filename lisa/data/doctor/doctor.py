@@ -129,7 +129,8 @@ def diagnose(root: Path, encoding: Encoding = OWN_IDS, workers: int | None = Non
         findings += [Finding("orientation", pair.mask, UNDECIDED) for pair in undecided]
         seen[split] = [next(results) for _ in pairs]
         findings += _findings(seen[split], split_folders(root, split)[1], encoding)
-        notes += [f"{split}: {note}" for note in notes_on([examination.look for examination in seen[split]])]
+        looks = [examination.look for examination in seen[split]]
+        notes += [f"{split}: {note}" for note in notes_on(looks, encoding.labels)]
     next(results, None)  # ends the progress bar
     counts = {split: _counts(examinations) for split, examinations in seen.items()}
     findings += _copies(root, seen)
