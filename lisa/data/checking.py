@@ -7,11 +7,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from lisa.data.color_sets import set_of_colors
 from lisa.data.exif import UPRIGHT
 from lisa.data.layouts import Layout, layout_of
 from lisa.data.mask_checks import RIMMED, rim_share
 from lisa.data.mask_formats import MANY_VALUES, Ids
-from lisa.data.mask_sets import Verdict, judge, set_of_colors
+from lisa.data.mask_sets import Verdict, judge
 from lisa.data.pairs import REMEDY, Decoded, Pair, PairError, PairFault, decode_stored, stored_mask
 from lisa.errors import InputError, listing
 from lisa.labels import IGNORE_INDEX, LabelSet

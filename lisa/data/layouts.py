@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from lisa.labels import IGNORE_INDEX
 
 Order = Mapping[int, str]
-"""Id in a mask to role: see lisa.labels.label_set.ROLES."""
+"""Id in a mask to role: see lisa.labels.roles.ROLES."""
 
 Votes = NDArray[np.int8]
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from lisa.data.color_sets import set_of_colors
 from lisa.data.layouts import (
     ENOUGH_MASKS,
     MOST_VALUES,
@@ -19,7 +20,7 @@ from lisa.data.layouts import (
     gather_layouts,
     share_named,
 )
-from lisa.labels import BUILT_IN, LabelSet, read_label_set
+from lisa.labels import LabelSet, read_label_set
 from lisa.labels.encoding import (
     FACE_PARSING,
     Encoding,
@@ -28,7 +29,7 @@ from lisa.labels.encoding import (
     known_order,
     read_encoding,
 )
-from lisa.labels.label_set import ROLES
+from lisa.labels.roles import BESIDE
 
 RIGHT, WRONG, KEPT, BROKEN = 0.93, 0.9, 0.7, 0.5
 """An order is right if masks keep RIGHT of the rules upright and KEPT of them each single rule. It is wrong
@@ -37,17 +38,6 @@ CERTAIN, MARGIN = 0.97, 0.05
 """Share of the rules from which no other order is tried, and by which another one must fit better."""
 FEWEST_RULES = 6
 """Masks to which fewer rules apply have too few parts for a judgement."""
-BESIDE: Mapping[str, tuple[str, ...]] = MappingProxyType({
-    "background": ROLES,  # no rule asks where it lies
-    "skin": (
-        "nose", "glasses", "left_eye", "right_eye", "left_brow", "right_brow", "left_ear", "right_ear",
-        "mouth", "upper_lip", "lower_lip", "beard", "facewear",
-    ),
-    "hair": ("hat", "earrings", "beard"),
-    "neck": ("necklace",),
-    "clothing": ("necklace",),
-})  # fmt: skip
-"""Large regions, and what a label may cover beside one of them and still keep the rules of that region."""
 MOST_IDS = 20
 """No known order has more ids."""
 NAMED = 0.9999
@@ -152,42 +142,6 @@ def judge(
         if verdict is not None:
             return verdict
     return _reversed_sides(given, encoding, len(gathered.parts), bool(colored))
-
-
-class OtherSet(NamedTuple):
-    """Another built-in set whose colours masks have."""
-
-    note: str = ""
-    """What the user should know; empty without such a set."""
-    misread: bool = False
-    """A shared colour tells another part there."""
-
-
-def set_of_colors(colored: Sequence[Layout], labels: LabelSet) -> OtherSet:
-    """Another built-in set that has the colours of these masks, and but for one no others.
-
-    Sets share colours: all of coarse's are celebamask's too, and its facial parts are the mouth there.
-    """
-    if labels.name not in BUILT_IN or len(colored) < ENOUGH_MASKS:
-        return OtherSet()
-    ids = {index for layout in colored for index in layout.values.tolist()}
-    ours = {labels.labels[index].color: labels.labels[index] for index in ids}
-    for name in BUILT_IN:
-        theirs = {label.color: label for label in read_label_set(name).labels}
-        if name == labels.name or not ours.keys() <= theirs.keys() or len(theirs.keys() - ours.keys()) > 1:
-            continue
-        absent = ", ".join(other for index, other in enumerate(labels.names) if index not in ids)
-        return OtherSet(
-            f"their colours are those of label set {name}, and {absent} of {labels.name} never come: train "
-            f"with --labels {name}",
-            any(not _covers(label.roles, theirs[color].roles) for color, label in ours.items()),
-        )
-    return OtherSet()
-
-
-def _covers(ours: Sequence[str], theirs: Sequence[str]) -> bool:
-    """Whether a label may stand for another one's parts: they are its own, or lie beside it."""
-    return {*theirs} <= {*ours, *(beside for role in ours for beside in BESIDE.get(role, ()))}
 
 
 def _tells_parts(encoding: Encoding) -> bool:

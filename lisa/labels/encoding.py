@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from lisa.errors import InputError
 from lisa.labels.label_set import BUILT_IN, IGNORE, IGNORE_INDEX, LabelSet, read_label_set, read_table
+from lisa.labels.roles import BESIDE
 
 FILES = (".toml", ".json")
 
@@ -45,9 +46,6 @@ SET_OF_ORDER: Mapping[str, str] = MappingProxyType({
 """Known orders of ids, and the label set whose names they use."""
 
 OPTION = "--data.encoding"
-
-REGIONS = ("background", "skin", "hair", "neck", "clothing")
-"""Roles that name a label by themselves, whatever small parts it covers beside them."""
 
 
 @dataclass(frozen=True)
@@ -158,7 +156,7 @@ def by_main_roles(order: str, labels: LabelSet) -> str:
     """
     source, ids = _known_ids(order)
     changes = [
-        f"{index}={found[0] if source.labels[source.ids[name]].roles[0] in REGIONS else IGNORE}"
+        f"{index}={found[0] if source.labels[source.ids[name]].roles[0] in BESIDE else IGNORE}"
         for index, name in ids.items()
         if len(set(found := _counterparts(source, name, labels))) > 1
     ]

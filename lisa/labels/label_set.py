@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 
 from lisa.errors import InputError
 from lisa.files import read_text
+from lisa.labels.roles import ROLES
 from lisa.labels.sides import mirrored, other_sides, plain_name
 
 IGNORE_INDEX = 255
@@ -38,13 +39,6 @@ IGNORE = "ignore"
 """What an encoding calls IGNORE_INDEX; no label may have this name."""
 
 MOST_LABELS = 64
-
-ROLES = (
-    "background", "skin", "nose", "glasses", "left_eye", "right_eye", "left_brow", "right_brow", "left_ear",
-    "right_ear", "mouth", "upper_lip", "lower_lip", "hair", "hat", "earrings", "necklace", "neck", "clothing",
-    "beard", "facewear",
-)  # fmt: skip
-"""Parts of a picture that the system knows by meaning. A label covers one, several or none of them."""
 
 BUILT_IN = ("celebamask", "lapa", "face-synthetics", "coarse")
 

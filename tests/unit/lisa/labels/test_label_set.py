@@ -8,7 +8,7 @@ import pytest
 from lisa import labels as contract
 from lisa.errors import InputError
 from lisa.labels import BUILT_IN, LabelSet, read_label_set
-from lisa.labels.label_set import ROLES
+from lisa.labels.roles import ROLES
 from lisa.labels.sides import other_sides
 
 

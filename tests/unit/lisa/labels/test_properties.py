@@ -12,7 +12,7 @@ from lisa.config import AugmentConfig, Config, ModelConfig
 from lisa.config.parameter_count import count_lisa
 from lisa.labels import Label, LabelSet
 from lisa.labels.encoding import read_encoding
-from lisa.labels.label_set import ROLES
+from lisa.labels.roles import ROLES
 from lisa.models import build, count_parameters
 
 UNSIDED = [role for role in ROLES[1:] if not role.startswith(("left_", "right_"))]
