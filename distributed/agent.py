@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
@@ -92,7 +92,8 @@ def _stop_signals_to_workers(agent: "subprocess.Popen[bytes]", note: Path) -> Ge
     told: list[list[int]] = []
 
     def ask(number: int, frame: FrameType | None) -> None:
-        note.touch()
+        with suppress(OSError):  # a full disk must not keep the request from the workers
+            note.touch()
         told.append(children(agent.pid))
         for pid in told[-1] or [agent.pid]:
             try:

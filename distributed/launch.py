@@ -54,7 +54,7 @@ class Launch:
     world_size: int
     """Processes of all nodes, at most."""
     fewest: int
-    """Processes of all nodes, at least."""
+    """Processes of all nodes, at least: another node may have a single one."""
 
 
 def plan_launch(
@@ -91,7 +91,7 @@ def plan_launch(
         # own store takes a port that was free a moment ago, which another process may have taken since: a
         # launch that nobody joins and that never starts again is better off with the shared one.
         environment["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
-    return Launch(options, environment, processes, processes * nodes.most, processes * nodes.least)
+    return Launch(options, environment, processes, processes * nodes.most, processes + nodes.least - 1)
 
 
 def train(arguments: Sequence[str], dry_run: bool = False) -> int:

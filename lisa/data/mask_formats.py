@@ -271,8 +271,7 @@ def _by_color(pixels: Colors, encoding: Encoding) -> StoredMask:
             "has the labels' colours with red and blue exchanged, as OpenCV saves RGB arrays: exchange them "
             "back, or save the ids",
         )
-    codes = np.unique(pixels[unknown] @ np.array([1 << 16, 1 << 8, 1]))
-    strange = [(code >> 16, code >> 8 & 255, code & 255) for code in codes[: FEW_COLORS + 1].tolist()]
+    strange = _different(pixels[unknown])
     if len(strange) <= FEW_COLORS:
         shown = " or ".join(map(str, strange))
         raise MaskError(
@@ -290,3 +289,13 @@ def _by_color(pixels: Colors, encoding: Encoding) -> StoredMask:
     raise MaskError(
         "colours", f"{unknown.mean():.1%} of its pixels have no label's colour, such as {strange[0]}: {cause}"
     )
+
+
+def _different(colors: Colors) -> list[tuple[int, int, int]]:
+    """The different ones of colours (N, 3); some of them where there are more than FEW_COLORS."""
+    found = np.empty(0)
+    for some in (colors[:: max(1, len(colors) // 1000)], colors):  # to sort all of a photograph takes long
+        found = np.unique(some @ np.array([1 << 16, 1 << 8, 1]))
+        if len(found) > FEW_COLORS:
+            break
+    return [(code >> 16, code >> 8 & 255, code & 255) for code in found.tolist()]

@@ -114,6 +114,13 @@ def test_a_signal_asks_the_workers_and_not_the_agent(run: Run, monkeypatch: pyte
     assert run(AGENT) == 75
 
 
+def test_a_signal_asks_the_workers_where_no_note_can_be_written(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    monkeypatch.setattr(agent, "stop_note", lambda status: tmp_path / "absent/note")
+    assert run(AGENT) == 75
+
+
 HOLD = """
 import signal
 from distributed.exit import hold_stop_signals

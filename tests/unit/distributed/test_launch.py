@@ -63,16 +63,16 @@ def test_wrong_variables_are_one_line(monkeypatch: pytest.MonkeyPatch, capsys: p
 def test_a_batch_without_a_picture_for_each_process_is_refused_before_torch_starts(
     started: list[Sequence[str]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    """A range of nodes may stay as small as its smaller number."""
+    """Another node may have a single process; a range of nodes may stay as small as its smaller number."""
     for name, value in (("NPROC", "2"), ("NNODES", "2"), ("NODE_RANK", "0"), ("MASTER_ADDR", "127.0.0.1")):
         monkeypatch.setenv(name, value)
     with pytest.raises(SystemExit) as ended:
-        launch.main(["report", "--batch-size", "3"])
+        launch.main(["report", "--batch-size", "2"])
     assert ended.value.code == 2
-    rule = "at least one picture for each of 4 processes: raise it, or use fewer (NPROC)"
-    assert capsys.readouterr() == ("", f"error: train.batch_size = 3: {rule}\n")
+    rule = "at least one picture for each of 3 processes: raise it, or use fewer (NPROC)"
+    assert capsys.readouterr() == ("", f"error: train.batch_size = 2: {rule}\n")
     assert started == []
-    assert launch.main(["report", "--batch-size", "4"]) == 0
+    assert launch.main(["report", "--batch-size", "3"]) == 0
     monkeypatch.setenv("NNODES", "1:2")
     assert launch.main(["report", "--batch-size", "2"]) == 0
 
