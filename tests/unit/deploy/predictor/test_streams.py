@@ -1,6 +1,8 @@
 """Batches: bounded by pixels, and by what the device has room for; what a device's end leaves."""
 
 import json
+import os
+import signal
 import threading
 from pathlib import Path
 from typing import Any
@@ -127,23 +129,33 @@ def test_a_lost_device_is_no_pictures_fault(tmp_path: Path, monkeypatch: pytest.
         list(stream(Failing(0, LOST)).parse(jobs(tmp_path, *[(16, 16)] * 3), Seconds()))
 
 
+@pytest.mark.parametrize(("count", "asked", "code"), [(6, False, 1), (3, True, 130)])
 def test_a_lost_device_ends_the_run_at_once_and_what_is_done_stays(
-    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    count: int,
+    asked: bool,
+    code: int,
+    model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    write_faces(tmp_path / "in", 6)
+    """Two done and the device are no three done: a request that came meanwhile interrupted the run."""
+    write_faces(tmp_path / "in", count)
     real, calls = ExportedModel.__call__, 0
 
     def lost_at_the_third(self: ExportedModel, pictures: Pixels) -> Any:
         nonlocal calls
         calls += pictures.shape[1:3] == (64, 48)  # not those of the warm-up
         if calls >= 3:
+            if asked:
+                os.kill(os.getpid(), signal.SIGTERM)
             raise LOST
         return real(self, pictures)
 
     with monkeypatch.context() as patch:
         patch.setattr(ExportedModel, "__call__", lost_at_the_third)
         patch.setattr(streams, "device_answers", lambda device: False)
-        assert parse(model, tmp_path / "in", tmp_path / "out", "--workers", "1") == 1
+        assert parse(model, tmp_path / "in", tmp_path / "out", "--workers", "1") == code
     assert calls == 3
     shown = capsys.readouterr().out
     assert "failed: device: CUDA error: an illegal memory access was encountered; the same command" in shown
@@ -151,7 +163,7 @@ def test_a_lost_device_ends_the_run_at_once_and_what_is_done_stays(
     assert files(tmp_path / "out") == ["face0.png", "face1.png"]
     assert parse(model, tmp_path / "in", tmp_path / "out", "--workers", "1") == 0
     report = json.loads((tmp_path / "out" / "report.json").read_text())
-    assert (report["done"], report["skipped"]) == (4, 2)
+    assert (report["done"], report["skipped"]) == (count - 2, 2)
 
 
 def test_warm_up_runs_the_batch_to_come_or_what_has_room(
