@@ -67,6 +67,9 @@ class Space:
             raise InputError(
                 f"--architecture searches the shape of {' or '.join(SHAPES)}, the network is {name}"
             )
+        init = self.base.train.init
+        if self.architecture and init:
+            raise InputError(f"--init {init}: weights of one shape, and --architecture tries others")
 
     def ranges(self) -> dict[str, Interval]:
         """The interval of each name; all hold the base's own value, but a weight decay of 0."""

@@ -124,3 +124,12 @@ def test_only_lisa_has_a_shape_to_search():
     assert Space(unet).config(Space(unet).start()) == unet
     with pytest.raises(InputError, match="the network is unet"):
         Space(unet, architecture=True)
+
+
+def test_weights_of_one_shape_serve_no_search_for_others():
+    """Every trial but the first would fail, and the search end with the recipe as its winner."""
+    base = RECIPES["best"]()
+    begun = replace(base, train=replace(base.train, init="drawn"))
+    assert Space(begun).config(Space(begun).start()) == begun
+    with pytest.raises(InputError, match="--init drawn: weights of one shape"):
+        Space(begun, architecture=True)
