@@ -76,7 +76,8 @@ _NAMED: dict[int, dict[str, tuple[str, ...]]] = {
 class Ablation:
     """A table's rows over one recipe and some seeds.
 
-    Raises InputError for a recipe that has nothing of what a row names.
+    Raises InputError for a recipe that has nothing of what a row names, or weights that only one row can
+    begin with.
     """
 
     base: Config
@@ -86,6 +87,9 @@ class Ablation:
         name = self.base.model.name
         if self.table == 5 and name not in SHAPES:
             raise InputError(f"table 5 has rows with LISA's activations, which {name} has not")
+        init = self.base.train.init
+        if self.table in (2, 5) and init:
+            raise InputError(f"--init {init}: weights of one network, table {self.table} compares several")
         for what, options in _NAMED.get(self.table, {}).items():
             section = self.base.augment if self.table == 3 else self.base.loss
             if not any(getattr(section, option) for option in options):

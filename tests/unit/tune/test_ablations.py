@@ -70,3 +70,13 @@ def test_networks_without_activations_have_no_table_5():
     base = RECIPES["report"]()
     with pytest.raises(InputError, match="LISA's activations, which unet has not"):
         Ablation(replace(base, model=replace(base.model, name="unet")), 5)
+
+
+def test_weights_of_one_network_begin_no_rows_of_several():
+    base = RECIPES["report"]()
+    begun = replace(base, train=replace(base.train, init="drawn"))
+    for table in (3, 4):
+        assert Ablation(begun, table).config({"row": 0, "seed": 0}).train.init == "drawn"
+    for table in (2, 5):
+        with pytest.raises(InputError, match="--init drawn: weights of one network"):
+            Ablation(begun, table)
