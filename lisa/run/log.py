@@ -42,9 +42,12 @@ class RunLog:
         self._first_step = step
         if not active:
             return
-        self._file = (folder / "metrics.jsonl").open("ab", buffering=0)
-        if self._file.tell() > offset:
-            self._file.truncate(offset)
+        path = folder / "metrics.jsonl"
+        self._file = path.open("ab", buffering=0)
+        # A power cut, or a disk that was full, leaves half a line of what the checkpoint knows.
+        whole = min(offset, path.read_bytes().rfind(b"\n") + 1)
+        if self._file.tell() > whole:
+            self._file.truncate(whole)
             self._file.seek(0, os.SEEK_END)  # tell() would still name the former end
         self._unwritten = b""
         self._events: Events | None = Events(folder / "tensorboard", purge_step)

@@ -1,6 +1,7 @@
 """The run's log: what a killed run wrote after its last checkpoint is cut off, and nothing else."""
 
 import json
+import os
 import time
 from pathlib import Path
 
@@ -26,6 +27,21 @@ def test_a_resumed_log_is_cut_to_its_checkpoint(tmp_path: Path):
     resumed.step(1, 20, 0.4, 1e-3)
     resumed.close()
     assert lines(tmp_path) == 2
+
+
+def test_half_a_line_is_no_part_of_a_resumed_log(tmp_path: Path):
+    """A power cut takes what was not on the disk yet; the checkpoint, which was, knows the longer log."""
+    log = RunLog(tmp_path, active=True)
+    log.step(1, 10, 0.5, 1e-3)
+    log.step(1, 20, 0.4, 1e-3)
+    known = log.offset
+    log.close()
+    os.truncate(tmp_path / "metrics.jsonl", known - 9)
+    resumed = RunLog(tmp_path, active=True, offset=known)
+    resumed.step(1, 30, 0.3, 1e-3)
+    resumed.close()
+    records = map(json.loads, (tmp_path / "metrics.jsonl").read_text().splitlines())
+    assert [record["step"] for record in records] == [10, 30]
 
 
 def test_a_lost_log_begins_anew(tmp_path: Path):
