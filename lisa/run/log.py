@@ -106,7 +106,8 @@ class RunLog:
         """Logs an epoch's figures and prints its table."""
         if not self.active:
             return
-        self._write({"event": "epoch", **record, "loss": _finite(record["loss"])})
+        losses = {name: _finite(record[name]) for name in ("train_loss", "loss")}
+        self._write({"event": "epoch", **record, **losses})
         timing = record["timing"]
         scalars = {f"val/{key}": record[key] for key in ("loss", "miou", "mean_f1", "report_f1")}
         scalars |= {f"iou/{name}": value for name, value in record["iou"].items() if value is not None}

@@ -6,8 +6,11 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from lisa.evaluation.metrics import Tally, figures
+from lisa.figures.curves import draw_curves
 from lisa.run.log import RunLog
 from lisa.run.tensorboard import Events
 
@@ -59,6 +62,26 @@ def test_a_loss_that_is_no_number_is_null(tmp_path: Path):
     log.close()
     for line in (tmp_path / "metrics.jsonl").read_text().splitlines():
         assert json.loads(line, parse_constant=pytest.fail)["loss"] is None
+
+
+def test_an_epoch_without_a_finite_loss_is_json_and_has_curves(tmp_path: Path):
+    """No step of a short epoch may have had one, which is too few to stop the run."""
+    tally, skin = Tally(1), torch.ones(4, 4, dtype=torch.uint8)
+    tally.add(0, skin, skin)
+    record = {
+        "epoch": 1,
+        "train_loss": float("nan"),
+        "timing": {"images_per_second": 1.0, "data_wait_share": 0.0},
+        "loss": 2.0,
+        **figures(tally),
+    }
+    log = RunLog(tmp_path, active=True)
+    log.epoch(record, step=4)
+    log.close()
+    line = (tmp_path / "metrics.jsonl").read_text()
+    assert json.loads(line)["train_loss"] is None
+    assert 'train_loss": NaN' not in line
+    draw_curves(tmp_path / "metrics.jsonl", tmp_path / "curves.png")
 
 
 def test_a_full_disk_ends_the_events_and_not_the_log(
