@@ -51,7 +51,7 @@ def main() -> int:
     config = settle(arguments.config)
     arguments = replace(arguments, config=config)
     ablation = Ablation(config, arguments.table)
-    check_start(arguments.cluster, config)
+    check_start(arguments.cluster, config, arguments.processes(arguments.gpus(available=1)))
     settle_environment()
     from lisa.console import console
     from tune.experiment import complete

@@ -55,13 +55,19 @@ def settle_environment() -> None:
     os.environ.update({**QUIET, **ENVIRONMENT})
 
 
-def check_start(address: str, config: Config) -> None:
-    """Refuses at once what would be refused long after Ray's start.
+def check_start(address: str, config: Config, processes: int = 1) -> None:
+    """Refuses at once what would be refused long after Ray's start; ``processes`` are a trial's.
 
     Raises:
-        InputError: nobody listens at the address. Without one: TMPDIR is too long for Ray's sockets, or
-            /dev/shm is too small for a trial of one process; :func:`check_nodes` counts them all.
+        InputError: a batch has fewer pictures than a trial has processes, or nobody listens at the address.
+            Without one: TMPDIR is too long for Ray's sockets, or /dev/shm is too small for a trial of one
+            process; :func:`check_nodes` counts them all.
     """
+    if config.train.batch_size < processes:
+        raise InputError(
+            f"--batch-size {config.train.batch_size}: at least one picture for each of a trial's {processes} "
+            "processes: raise it, or use fewer (--processes-per-trial, --gpus-per-trial)"
+        )
     if address:
         _require_listener(address)
         return

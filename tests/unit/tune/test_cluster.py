@@ -12,6 +12,7 @@ from ray.tune.trainable import function_trainable
 
 from lisa.config import Config, DataConfig, TrainConfig
 from lisa.errors import InputError
+from tune.arguments import Options
 from tune.cluster import ENVIRONMENT, check_start, faults_here, open_cluster
 from tune.torchrun import PATIENCE_SECONDS
 
@@ -45,6 +46,18 @@ def test_rays_own_folder_counts_where_both_are_set(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("TMPDIR", "/" + 100 * "x")
     monkeypatch.setenv("RAY_TMPDIR", "/tmp")
     check_start("", NO_WORKERS)
+
+
+@pytest.mark.parametrize(
+    "options", [Options(processes_per_trial=4), Options(gpus_per_trial=4)], ids=["processes", "gpus"]
+)
+def test_a_batch_too_small_for_a_trials_processes_is_refused_before_ray_starts(options: Options):
+    """Each trial would fail with it, and be tried again three times."""
+    processes = options.processes(options.gpus(available=1))
+    small = replace(NO_WORKERS, train=TrainConfig(batch_size=3))
+    check_start("", small, Options().processes(Options().gpus(available=1)))
+    with pytest.raises(InputError, match=r"--batch-size 3: at least one picture .* trial's 4 processes"):
+        check_start("", small, processes)
 
 
 def test_a_cluster_that_does_not_start_is_one_line(monkeypatch: pytest.MonkeyPatch):
