@@ -83,6 +83,7 @@ def sheet(
 ) -> Image.Image:
     """Draws rows of panels under their titles, in ``blocks`` columns filled in turn, above a legend."""
     per_block = -(-len(rows) // blocks)
+    blocks = -(-len(rows) // per_block)  # five rows fill three of four blocks
     caption = CAPTION if any(row.caption for row in rows) else 0
     cell, step = side + GAP, side + GAP + caption
     block_width = len(titles) * cell - GAP + BLOCK_GAP

@@ -74,3 +74,9 @@ def test_the_legend_names_every_class_whatever_the_width():
         shown = np.asarray(sheet(titles, rows, 64, blocks))
         for label in LABELS:
             assert (shown == label.color).all(2).sum() >= 100, label.name
+
+
+def test_no_title_stands_over_a_block_without_rows():
+    """Five rows in four blocks: two each, and the fourth has none."""
+    rows = [Row([Image.new("RGB", (40, 40), "red")])] * 5
+    assert sheet(("one",), rows, 40, blocks=4).size == sheet(("one",), rows, 40, blocks=3).size
