@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import cache
+from math import ceil
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +17,7 @@ HEADER = 30
 CAPTION = 18
 LEGEND_ROW = 24
 LEGEND_CELL = 112
+LEGEND_TEXT_AT = 22
 HEADER_TEXT, CAPTION_TEXT, LEGEND_TEXT = 17, 13, 14
 """All in pixels."""
 
@@ -88,7 +90,7 @@ def sheet(
     cell, step = side + GAP, side + GAP + caption
     block_width = len(titles) * cell - GAP + BLOCK_GAP
     width, bottom = blocks * block_width - BLOCK_GAP + 2 * GAP, HEADER + per_block * step
-    canvas = Image.new("RGB", (width, bottom + _legend_height(width, len(labels))), "white")
+    canvas = Image.new("RGB", (width, bottom + _legend_height(width, labels)), "white")
     draw = ImageDraw.Draw(canvas)
     for block in range(blocks):
         for column, title in enumerate(titles):
@@ -106,22 +108,26 @@ def sheet(
     return canvas
 
 
-def _legend_height(width: int, count: int) -> int:
-    return -(-count // _legend_columns(width, count)) * LEGEND_ROW + 2 * GAP
+def _legend_height(width: int, labels: LabelSet) -> int:
+    return -(-len(labels) // _legend_columns(width, labels)) * LEGEND_ROW + 2 * GAP
 
 
-def _legend_columns(width: int, count: int) -> int:
-    fitting = max(1, (width - GAP) // LEGEND_CELL)
-    return -(-count // -(-count // fitting))  # rows of equal length
+def _legend_columns(width: int, labels: LabelSet) -> int:
+    font = _font(LEGEND_TEXT)
+    widest = LEGEND_TEXT_AT + GAP + max(ceil(font.getlength(name)) for name in labels.names)
+    fitting = max(1, (width - GAP) // max(LEGEND_CELL, widest))
+    return -(-len(labels) // -(-len(labels) // fitting))  # rows of equal length
 
 
 def _draw_legend(draw: ImageDraw.ImageDraw, width: int, top: int, labels: LabelSet) -> None:
-    columns = _legend_columns(width, len(labels))
+    columns = _legend_columns(width, labels)
     cell = (width - GAP) // columns
     for number, label in enumerate(labels.labels):
         x, y = GAP + number % columns * cell, top + GAP + number // columns * LEGEND_ROW
         draw.rectangle((x, y + 3, x + 16, y + LEGEND_ROW - 6), label.color, "black")
-        draw.text((x + 22, y + LEGEND_ROW // 2), label.name, "black", _font(LEGEND_TEXT), anchor="lm")
+        draw.text(
+            (x + LEGEND_TEXT_AT, y + LEGEND_ROW // 2), label.name, "black", _font(LEGEND_TEXT), anchor="lm"
+        )
 
 
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:

@@ -1,6 +1,7 @@
 """Sheets and panels, pixel by pixel."""
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from lisa.figures.sheet import (
@@ -14,7 +15,8 @@ from lisa.figures.sheet import (
     photo_panel,
     sheet,
 )
-from lisa.labels import IDS, LABELS
+from lisa.labels import IDS, LABELS, LabelSet, read_label_set
+from lisa.labels.label_set import Label
 
 
 def test_colours_are_the_label_contracts():
@@ -80,3 +82,16 @@ def test_no_title_stands_over_a_block_without_rows():
     """Five rows in four blocks: two each, and the fourth has none."""
     rows = [Row([Image.new("RGB", (40, 40), "red")])] * 5
     assert sheet(("one",), rows, 40, blocks=4).size == sheet(("one",), rows, 40, blocks=3).size
+
+
+@pytest.mark.parametrize("side", [40, 64, 100])
+def test_long_names_in_the_legend_keep_clear_of_one_another(side: int):
+    long = "a_label_of_somebody_with_much_to_say"
+    own = LabelSet("own", tuple(Label(f"{long}_{number}", (200, number, 77)) for number in range(6)))
+    for labels in (own, read_label_set("lapa")):
+        rows = [Row([Image.new("RGB", (side, side), "white")] * 9)]
+        shown = np.asarray(sheet("123456789", rows, side, labels=labels))
+        for label in labels.labels[1:]:
+            top, left = np.argwhere((shown == label.color).all(2)).min(0).tolist()
+            before = shown[top : top + 10, max(0, left - 4) : left - 1]
+            assert (before == 255).all(), label.name
