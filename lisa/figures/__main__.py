@@ -12,7 +12,7 @@ import tyro
 from lisa.config import RECIPES
 from lisa.data.source import SourceFlags
 from lisa.errors import InputError, one_line_errors
-from lisa.figures.comparison import compare, grid
+from lisa.figures.comparison import compare, grid, require_figure
 from lisa.labels import read_label_set
 
 
@@ -38,6 +38,7 @@ def augmentation(
         raise InputError(f"--recipe {recipe}: one of {', '.join(RECIPES)}")
     if size < 16:
         raise InputError(f"--size {size}: 16 pixels or more")
+    require_figure(output)
     config = RECIPES[recipe]().augment
     pairs = source.pairs_of("train", read_label_set(labels))
     import torch  # takes seconds: --help and a wrong argument need not wait for it

@@ -25,6 +25,8 @@ GRID_ROWS = 6
 FIGURE4_ROWS = 6
 FIGURE5_ROWS, FIGURE5_BLOCKS = 4, 4
 SIDE = 256
+PNG = b"\x89PNG\r\n\x1a\n"
+"""How such a file begins."""
 TITLES = {"lisa": "LISA", "lisa_fold4": "LISA, folded", "unet": "UNet", "segnext": "SegNeXt"}
 """How a network's name in the registry is written."""
 
@@ -60,6 +62,7 @@ def compare(checkpoints: list[Path], source: SplitFlags, output: Path) -> None:
     """
     if not checkpoints:
         raise InputError("--checkpoints: name at least one")
+    require_figure(output)
     from lisa.run.checkpoint import load_network
 
     trained = [load_network(path) for path in checkpoints]
@@ -90,6 +93,7 @@ def grid(checkpoint: Path, source: SplitFlags, output: Path) -> None:
         source: Which pictures.
         output: The PNG to write.
     """
+    require_figure(output)
     from lisa.run.checkpoint import load_network
 
     trained = load_network(checkpoint)
@@ -157,6 +161,16 @@ def parse(parser: "FaceParser", image: np.ndarray, shape: tuple[int, ...] | None
     pixels = torch.from_numpy(image.copy()).permute(2, 0, 1)[None].to(parser.mean.device)
     with torch.inference_mode():
         return argmax_at(parser.logits(pixels), height, width)[0].cpu().numpy()
+
+
+def require_figure(output: Path) -> None:
+    """Raises InputError for a file that is no PNG: a checkpoint, say, whose weights would be lost."""
+    if not output.is_file():
+        return
+    with output.open("rb") as file:
+        start = file.read(len(PNG))
+    if start not in (b"", PNG):
+        raise InputError(f"--output {output}: is there, and no PNG; name the PNG file to write")
 
 
 def save_png(picture: Image.Image, path: Path) -> None:

@@ -110,6 +110,24 @@ def test_wrong_input_is_one_line(
     assert capsys.readouterr().err == "error: none.pt: No such file or directory\n"
 
 
+def test_a_figure_replaces_no_file_but_a_picture(make_faces: Callable[..., Path], tmp_path: Path):
+    """A checkpoint named twice would be lost."""
+    path, source = tmp_path / "best.pt", SplitSource(make_faces())
+    path.write_bytes(b"weights")
+    for draw in (
+        lambda: compare([path], source, path),
+        lambda: grid(path, source, path),
+        lambda: augmentation(Source(source.data), path),
+    ):
+        with pytest.raises(InputError, match=r"best.pt: is there, and no PNG"):
+            draw()
+    assert path.read_bytes() == b"weights"
+    png = tmp_path / "sheet.png"
+    for _ in range(2):
+        augmentation(Source(source.data), png, size=16)
+    assert Image.open(png).width == 7 * 16
+
+
 def test_evenly_spread():
     pairs = [Pair(Path(f"{number}.png"), Path("mask.png")) for number in range(11)]
     assert [pair.image.stem for pair in evenly(pairs, 3)] == ["0", "5", "10"]
