@@ -1,5 +1,6 @@
 """Pictures: decoded and upright, in the network's frame, encoded again."""
 
+import contextlib
 import importlib.util
 import io
 import stat
@@ -51,9 +52,8 @@ def read_picture(source: Path | BinaryIO, max_pixels: int = MAX_PIXELS) -> Pixel
     try:
         if isinstance(source, Path):
             _refuse_pipes(source)
-        # From memory: Pillow 13 maps uncompressed TIFFs of orientations 5 to 8 with their sides exchanged.
-        file = io.BytesIO(source.read_bytes()) if isinstance(source, Path) else source
-        with Image.open(file) as picture:
+        # Not by its path: Pillow 13 maps uncompressed TIFFs of orientations 5 to 8 with sides exchanged.
+        with _opened(source) as file, Image.open(file) as picture:
             width, height = picture.size
             if width * height > max_pixels:
                 raise BadPictureError(f"{width}x{height} is more than --max-pixels {max_pixels}")
@@ -78,6 +78,11 @@ def read_picture(source: Path | BinaryIO, max_pixels: int = MAX_PIXELS) -> Pixel
         raise BadPictureError("not enough memory to decode it") from None
     except Exception as error:  # decoders raise what they like on damaged files: SyntaxError, struct.error...
         raise BadPictureError(f"damaged ({type(error).__name__}: {error})") from None
+
+
+def _opened(source: Path | BinaryIO) -> contextlib.AbstractContextManager[BinaryIO]:
+    """To read what is needed of it: a scan of many GB is refused by its first lines."""
+    return source.open("rb") if isinstance(source, Path) else contextlib.nullcontext(source)
 
 
 def _refuse_pipes(path: Path) -> None:

@@ -146,6 +146,9 @@ def test_too_large_a_picture_is_refused_from_its_header(tmp_path: Path) -> None:
     with pytest.raises(BadPictureError, match=r"3000x2000 .* --max-pixels 5999999"):
         read_picture(tmp_path / "bomb.png", 5_999_999)
     assert read_picture(tmp_path / "bomb.png", 6_000_000).shape == (2000, 3000, 3)
+    os.truncate(tmp_path / "bomb.png", 2**40)  # a scan of more bytes than there is memory
+    with pytest.raises(BadPictureError, match=r"3000x2000 .* --max-pixels 5999999"):
+        read_picture(tmp_path / "bomb.png", 5_999_999)
 
 
 def test_subfolders_are_kept_and_equal_stems_get_distinct_outputs(model: Path, tmp_path: Path) -> None:
