@@ -78,7 +78,7 @@ def _listed(path: Path) -> list[Path]:
     if "\0" in text:
         raise CannotStartError(f"--input {path}: NUL bytes in it: one path per line (find without -print0)")
     found: dict[tuple[str, str], Path] = {}
-    for line in filter(None, map(str.strip, text.splitlines())):
+    for line in filter(None, map(str.strip, text.split("\n"))):
         source = path.parent / line
         # abspath names its outputs; realpath is its file: .. behind a link leads elsewhere.
         found.setdefault((os.path.abspath(source), os.path.realpath(source)), source)  # noqa: PTH100

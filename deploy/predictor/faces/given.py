@@ -1,6 +1,7 @@
 """Faces that another program found: a file of boxes or of five points, and the frames that they stand for."""
 
 import csv
+import io
 import json
 import math
 import os
@@ -65,7 +66,8 @@ def read_given(content: bytes, path: Path) -> dict[str, list[Numbers]]:
 
 
 def _from_csv(text: str) -> Iterator[tuple[int, str, list[Any]]]:
-    for number, row in enumerate(csv.reader(text.splitlines()), start=1):
+    # Lines end as Python's files do: splitlines would break names at U+2028 and the like, too.
+    for number, row in enumerate(csv.reader(io.StringIO(text, newline="")), start=1):
         values = [value.strip() for value in row]
         if not any(values) or (number == 1 and not any(map(_is_number, values[1:]))):
             continue  # an empty line, or the columns' names
@@ -81,7 +83,7 @@ def _is_number(text: str) -> bool:
 
 
 def _from_json(text: str) -> Iterator[tuple[int, str, list[Any]]]:
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(io.StringIO(text, newline=None), start=1):
         if not line.strip():
             continue
         row = json.loads(line)

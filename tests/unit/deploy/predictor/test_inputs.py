@@ -150,6 +150,13 @@ def test_outputs_of_earlier_runs_are_no_photographs(tmp_path: Path) -> None:
     assert found(tmp_path / "in" / "parsed", tmp_path / "elsewhere")[0] == ["overlay/x", "x"]  # as named
 
 
+def test_a_list_ends_its_lines_as_editors_do(tmp_path: Path) -> None:
+    """Not at every mark that Python takes for an end of line: it may be in a name."""
+    (tmp_path / "list.txt").write_bytes("a\u2028b.jpg\r\nc\x85.jpg\rd.jpg\n".encode())
+    jobs = find_pictures(str(tmp_path / "list.txt"), tmp_path / "out")
+    assert [job.name for job in jobs] == ["a\u2028b", "c\x85", "d"]
+
+
 def test_a_list_with_nul_bytes_is_one_line(tmp_path: Path) -> None:
     """As find -print0 writes it."""
     touch(tmp_path, "a.jpg", "b.jpg")
