@@ -43,15 +43,16 @@ def export(checkpoint: Path, output: Path, images: Path | None = None, finder: s
     """Writes the TorchScript file, which is the predictor too, and returns its metadata; see the gate.
 
     Raises:
-        InputError: the name is one of another format, as which the file would be read, the checkpoint's own,
-            or a folder's.
+        InputError: the name is one of another format, as which the file would be read, the checkpoint's or
+            the finder's own, or a folder's.
     """
     if output.suffix.lower() in {f".{kind}" for kind in FORMATS}:
         raise InputError(
             f"--output {output}: is written as TorchScript: give .ts, and --also {output.suffix[1:].lower()}"
         )
-    if output.resolve() == checkpoint.resolve():
-        raise InputError(f"--output {output}: is the checkpoint, whose weights would be lost")
+    for name, given in (("checkpoint", checkpoint), ("finder's checkpoint", Path(finder))):
+        if output.resolve() == given.resolve():
+            raise InputError(f"--output {output}: is the {name}, whose weights would be lost")
     if output.is_dir():
         raise InputError(f"--output {output}: can't be written: it is a folder; name the file to write")
     return export_gated(TorchScript, checkpoint, output, images, finder)

@@ -216,10 +216,12 @@ def test_other_formats_lie_beside_it(
     assert "training pictures are not here: drawn faces say how large" in said
 
 
-def test_neither_the_checkpoint_nor_a_folder_is_written_over(checkpoint: Path, tmp_path: Path) -> None:
+def test_neither_a_checkpoint_nor_a_folder_is_written_over(checkpoint: Path, tmp_path: Path) -> None:
     before = checkpoint.read_bytes()
     with pytest.raises(InputError, match="is the checkpoint, whose weights would be lost"):
         export(checkpoint, checkpoint.parent / "." / checkpoint.name)
+    with pytest.raises(InputError, match="is the finder's checkpoint, whose weights would be lost"):
+        export(Path("drawn"), checkpoint, finder=str(checkpoint))
     assert checkpoint.read_bytes() == before
     with pytest.raises(InputError, match="it is a folder"):
         export(checkpoint, tmp_path)
