@@ -20,7 +20,10 @@ def boxed_model() -> Path:
     from lisa.weights import DRAWN, DRAWN_FILE
 
     made_of = hashlib.sha256(DRAWN_FILE.read_bytes() + f"{torch.__version__} {FORMAT}".encode()).hexdigest()
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    try:
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    except RuntimeError:  # a container's user whom nobody has named
+        raise CannotStartError("no home folder to keep the exported weights in: set XDG_CACHE_HOME") from None
     path = cache / "lisa" / f"{DRAWN}-{made_of[:16]}.ts"
     if path.exists():
         return path

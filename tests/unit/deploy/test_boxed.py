@@ -40,6 +40,15 @@ def test_a_cache_that_can_not_be_written_is_one_line(
     assert "error:" in capsys.readouterr().err
 
 
+def test_a_user_without_a_home_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)  # as where the user's number has no name
+    assert main(["--input", "x", "--output", "y"], default_model=boxed_model) == 2
+    assert "error: no home folder to keep the exported weights in" in capsys.readouterr().err
+
+
 def test_a_predictor_that_was_handed_on_needs_its_model(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         arguments(["--input", "x", "--output", "y"])
