@@ -32,6 +32,10 @@ def settle_faces(options: argparse.Namespace, metadata: dict[str, Any]) -> None:
     options.advice = reason or "--faces find looks for their faces"
     if options.faces in (AUTO, FIND) and reason:
         raise CannotStartError(f"--faces {options.faces}: this model finds no faces: {reason}")
+    if options.fit != STRETCH and faces not in (AUTO, FRAME):
+        raise CannotStartError(
+            f"--fit {options.fit}: of frames, and --faces {faces} takes none: leave one out"
+        )
     if options.face_maps and faces == FRAME:
         raise CannotStartError("--face-maps: of photographs: add --faces find, auto or a file")
     if options.face_maps and faces == AUTO and reason:

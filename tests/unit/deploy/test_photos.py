@@ -141,6 +141,16 @@ def test_photographs_that_are_taken_as_frames_are_pointed_out(
     assert files(tmp_path / "out") == ["photo.png"]
 
 
+def test_fit_beside_found_faces_is_refused(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """It changed nothing, but that large pictures failed for the square that they would be padded to."""
+    source = save(tmp_path / "in", photo=scene(600, 400, WHERE))
+    (tmp_path / "boxes.csv").write_text("photo.png,200,100,400,300")
+    for faces in ("find", str(tmp_path / "boxes.csv")):
+        assert parse(model, source, tmp_path / "out", "--fit", "pad", "--faces", faces) == 2
+        assert f"error: --fit pad: of frames, and --faces {faces} takes none" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_face_that_is_half_hidden_fills_its_square_all_the_same(model: Path, tmp_path: Path):
     """A bar over eyes, or over nose and mouth: no face is found, and skin is left where one would be."""
     hidden = {"eyes": painted_face(200).copy(), "mouth": painted_face(200).copy()}
