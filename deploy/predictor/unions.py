@@ -31,19 +31,22 @@ def label_ids(option: str, name: str, metadata: dict[str, Any]) -> list[int]:
     return found
 
 
-def _names(text: str) -> list[str]:
-    """What stands between commas, without the blanks around it."""
-    return [name for name in map(str.strip, text.split(",")) if name]
+def _names(option: str, text: str) -> list[str]:
+    """What stands between commas, without the blanks around it. Raises CannotStartError for commas alone."""
+    names = [name for name in map(str.strip, text.split(",")) if name]
+    if text and not names:
+        raise CannotStartError(f"{option} {text!r}: names nothing")
+    return names
 
 
 def read_parts(text: str, metadata: dict[str, Any]) -> dict[str, list[int]]:
     """--parts: names, or unions as face=skin+nose+eyes, with commas between. Raises CannotStartError."""
     found: dict[str, list[int]] = {}
-    for part in _names(text):
+    for part in _names("--parts", text):
         name, equals, members = map(str.strip, part.partition("="))
         if equals and (not name or set(name) & set("/\\.+") or not members):
             raise CannotStartError(f"--parts {part}: a union is written as face=skin+nose+eyes")
-        if name in found:
+        if name.casefold() in map(str.casefold, found):  # one folder where names ignore case
             raise CannotStartError(f"--parts: {name} comes twice")
         each = [*map(str.strip, members.split("+"))] if equals else [name]
         found[name] = sorted({index for member in each for index in label_ids("--parts", member, metadata)})
@@ -52,4 +55,5 @@ def read_parts(text: str, metadata: dict[str, Any]) -> dict[str, list[int]]:
 
 def read_cutout(text: str, metadata: dict[str, Any]) -> list[int]:
     """--cutout: names with commas between. Raises CannotStartError."""
-    return sorted({index for name in _names(text) for index in label_ids("--cutout", name, metadata)})
+    names = _names("--cutout", text)
+    return sorted({index for name in names for index in label_ids("--cutout", name, metadata)})

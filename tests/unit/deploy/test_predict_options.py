@@ -57,6 +57,11 @@ def test_unknown_part_is_refused(
     assert "--parts beard: one of background, skin" in capsys.readouterr().err
     assert parse(model, faces, tmp_path / "out", "--parts", "face=skin+nose,face=hair") == 2
     assert "--parts: face comes twice" in capsys.readouterr().err
+    assert parse(model, faces, tmp_path / "out", "--parts", "hair,Hair=hair+skin") == 2
+    assert "--parts: Hair comes twice" in capsys.readouterr().err
+    for option in ("--parts", "--cutout"):
+        assert parse(model, faces, tmp_path / "out", option, " , ") == 2
+        assert f"{option} ' , ': names nothing" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
