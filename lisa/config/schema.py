@@ -103,7 +103,7 @@ class ModelConfig(Limited, section="model"):
         return count_lisa(self.widths, self.depths, self.hamburger_ratio, prelu, classes, fold)
 
     def require_under_cap(self, classes: int) -> None:
-        """LISA is counted before it is built: a config over the cap can't be written (contract 6)."""
+        """Raises InputError for a LISA at or above the cap: it is counted before it is built."""
         if self.name not in SHAPES:
             return
         count = self.count(classes)

@@ -1,6 +1,6 @@
 """Figures from counts: IoU, F1 and boundary IoU per class, the report's per-image F1, left taken for right.
 
-Ranks exchange integer counts only; every mean is taken once, after the sum (contract 3).
+Ranks exchange integer counts only; every mean is taken once, after the sum (docs/architecture.md, laws).
 """
 
 from typing import Any

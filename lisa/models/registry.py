@@ -111,7 +111,7 @@ def count_parameters(network: nn.Module) -> int:
 
 
 def build(config: ModelConfig, num_classes: int = NUM_CLASSES) -> nn.Module:
-    """The network of the config, freshly initialised. Raises InputError at or above the cap (contract 6)."""
+    """The network of the config, freshly initialised. Raises InputError at or above the cap."""
     if config.name not in NETWORKS:
         raise InputError(f"model.name = {config.name!r}: one of {', '.join(NETWORKS)}")
     arguments: dict[str, Any] = {"num_classes": num_classes}
