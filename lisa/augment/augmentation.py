@@ -30,7 +30,7 @@ class Augmentation(nn.Module):
     which would corrupt the masks.
     """
 
-    flipped_ids: Tensor
+    flip_table: Tensor
     border: Tensor
 
     def __init__(self, config: AugmentConfig, labels: LabelSet = CELEBAMASK) -> None:
@@ -53,9 +53,7 @@ class Augmentation(nn.Module):
         )
         self.textures = Textures(config.texture, labels) if config.texture > 0 else None
         self.appearance = nn.ModuleList(_appearance(config))
-        table = torch.arange(256, dtype=torch.uint8)
-        table[: len(labels)] = torch.tensor(labels.flipped_ids, dtype=torch.uint8)
-        self.register_buffer("flipped_ids", table, persistent=False)
+        self.register_buffer("flip_table", torch.from_numpy(labels.flip_table()), persistent=False)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Moves own tensors alone: Kornia's samplers would draw on the GPU, and the host wait for them."""
@@ -90,7 +88,7 @@ class Augmentation(nn.Module):
             if parameters.name.startswith("RandomHorizontalFlip"):
                 data: Any = parameters.data
                 flipped = upload(data["batch_prob"] > 0.5, masks.device)
-                return torch.where(flipped[:, None, None], self.flipped_ids[masks.long()], masks)
+                return torch.where(flipped[:, None, None], self.flip_table[masks.long()], masks)
         return masks
 
 
