@@ -8,9 +8,10 @@ import os
 import platform
 import time
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from lisa.errors import InputError
+from lisa.files import read_object
 
 LOCK = "lock"
 SEEN_SECONDS = 60.0
@@ -57,7 +58,7 @@ def require_lock_of(folder: Path, host: str, pid: int) -> None:
         InputError: it does not see it, for its folder is another one.
     """
     deadline = time.monotonic() + SEEN_SECONDS
-    while _read(folder / LOCK) != {"host": host, "pid": pid}:
+    while read_object(folder / LOCK) != {"host": host, "pid": pid}:
         if time.monotonic() > deadline:
             raise InputError(
                 f"{platform.node()} does not see in {folder} what {host} writes there: --output needs one "
@@ -67,14 +68,6 @@ def require_lock_of(folder: Path, host: str, pid: int) -> None:
 
 
 def _holder(path: Path) -> str:
-    """Who wrote the lock file; it may be just about to."""
-    holder = _read(path)
+    """Who wrote the lock file; it may be empty, or not yet written."""
+    holder = read_object(path)
     return f"process {holder['pid']} on {holder['host']}" if holder else "another process"
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """The lock file's content; empty where it can't be read, or is not yet written."""
-    try:
-        return json.loads(path.read_text())
-    except (ValueError, OSError):
-        return {}
