@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from distributed.exit import finish
+from lisa.config.limits import Limited, Range
 from lisa.data.source import SplitFlags
 from lisa.errors import InputError
 from lisa.files import is_stream
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Arguments:
+class Arguments(Limited):
     """Evaluates any checkpoint of lisa on a folder of faces.
 
     Beside the figures a folder of pictures is written: the confusion matrix, and the worst and the best
@@ -31,22 +32,18 @@ class Arguments:
     source: SplitFlags
     output: Path
     """Where the figures go, as JSON: results/val.json, say, with its pictures in results/val_pictures/."""
-    size: Annotated[int | None, tyro.conf.arg(metavar="PX")] = None
+    size: Annotated[int | None, Range(16, unit="pixels"), tyro.conf.arg(metavar="PX")] = None
     """Side that the network sees, in pixels; the one it was trained at if not given."""
     tta: Literal["none", "flip"] = "none"
     """flip: the mean with the mirrored picture's result, left and right swapped back; twice the time."""
-    noise: float = 0.0
+    noise: Annotated[float, Range(0, 255, "grey levels")] = 0.0
     """Standard deviation of Gaussian noise on every picture, in grey levels of 255, at the network's size:
     how it fares on grainy photographs."""
-
-    workers: Annotated[int, tyro.conf.arg(aliases=["--data.workers"])] = 2
+    workers: Annotated[int, Range(0), tyro.conf.arg(aliases=["--data.workers"])] = 2
     """Decoding processes per rank; 0 decodes in the evaluating process."""
 
     def __post_init__(self) -> None:
-        if self.workers < 0:
-            raise InputError(f"--workers {self.workers}: at least 0")
-        if self.size is not None and self.size < 16:
-            raise InputError(f"--size {self.size}: at least 16 pixels")
+        super().__post_init__()
         if self.output.is_dir():
             raise InputError(f"--output {self.output}: is a folder; name the JSON file to write")
         if is_stream(self.output):
@@ -55,8 +52,6 @@ class Arguments:
             raise InputError(f"--output {self.output}: is the checkpoint; name the JSON file to write")
         if self.output.exists() and not _has_figures(self.output):
             raise InputError(f"--output {self.output}: is there, and no evaluation's; name another JSON file")
-        if not 0 <= self.noise <= 255:
-            raise InputError(f"--noise {self.noise}: 0 to 255 grey levels")
 
     @property
     def pictures(self) -> Path:
