@@ -10,8 +10,9 @@ import tyro
 from lisa.config import Config, report
 from lisa.config.command_line import parse
 from lisa.config.limits import Range
+from lisa.errors import ExitCode
 from tune.ablations import Ablation, markdown
-from tune.arguments import INTERRUPTED, MARKER, Options, claim, flatten, run_entry, settle
+from tune.arguments import MARKER, Options, claim, flatten, run_entry, settle
 from tune.cluster import check_nodes, check_start, node_resources, open_cluster, settle_environment
 from tune.storage import put_text
 
@@ -71,7 +72,7 @@ def main() -> int:
     if not complete(outcomes, len(ablation.rows) * arguments.seeds):
         text = f"stopped: the same command with --resume goes on ({config.output})"
         console.print(text, soft_wrap=True, markup=False)
-        return INTERRUPTED
+        return ExitCode.STOPPED
     return 0 if len(whole) == len(outcomes) else 1
 
 

@@ -28,9 +28,6 @@ from tune.storage import absolute, file_system, is_url
 MARKER = "search.json"
 """The file in the results folder that holds the search's settings."""
 
-INTERRUPTED = int(ExitCode.STOPPED)
-"""Exit code of a search that was stopped and can be gone on with (sysexits' EX_TEMPFAIL)."""
-
 
 @dataclass(frozen=True)
 class Options(Limited):
@@ -86,7 +83,7 @@ def run_entry(main: Callable[[], int]) -> NoReturn:
             raise SystemExit(main())
         except KeyboardInterrupt:
             print("stopped: the same command with --resume goes on", file=sys.stderr)
-            raise SystemExit(INTERRUPTED) from None
+            raise SystemExit(ExitCode.STOPPED) from None
 
 
 def heed_sigterm() -> None:

@@ -11,9 +11,9 @@ import tyro
 from lisa.config import Config, best
 from lisa.config.command_line import Switch, parse
 from lisa.config.limits import Range
-from lisa.errors import InputError
+from lisa.errors import ExitCode, InputError
 from lisa.process import run_tied
-from tune.arguments import INTERRUPTED, MARKER, Options, claim, flatten, run_entry, settle
+from tune.arguments import MARKER, Options, claim, flatten, run_entry, settle
 from tune.cluster import check_nodes, check_start, node_resources, open_cluster, settle_environment
 from tune.space import Space
 from tune.torchrun import CHECKOUT
@@ -100,7 +100,7 @@ def main() -> int:
     if not complete(outcomes, arguments.trials):
         text = f"stopped: the same command with --resume goes on ({config.output})"
         console.print(text, soft_wrap=True, markup=False)
-        return INTERRUPTED
+        return ExitCode.STOPPED
     path = write_results(config.output, space, outcomes, arguments.objective == "miou,latency", console)
     if arguments.then_train:
         return _train_and_export(path, config)
