@@ -45,7 +45,6 @@ def parallel_map(
     jobs: Sequence[Job],
     description: str,
     workers: int | None = None,
-    console: Console | None = None,
 ) -> Iterator[Result]:
     """Results of ``function`` in the order of ``jobs``, under a progress bar on stderr.
 
@@ -63,7 +62,7 @@ def parallel_map(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
         TextColumn("{task.fields[speed]}"), TextColumn("eta"), TimeRemainingColumn(),
     )  # fmt: skip
-    with Progress(*columns, console=console or Console(stderr=True)) as progress:
+    with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task(description, total=len(jobs), speed="")
 
         def counted(results: Iterator[Result]) -> Iterator[Result]:

@@ -8,10 +8,11 @@ from lisa.evaluation.metrics import Tally, iou_of
 RESAMPLES = 2000
 SEED = 0
 FEWEST = 5
+QUANTILES = (0.025, 0.975)
 
 
-def miou_interval(tally: Tally, confidence: float = 0.95) -> tuple[float, float] | None:
-    """Percentile interval of mIoU: where it would lie had other pictures of the same kind been drawn.
+def miou_interval(tally: Tally) -> tuple[float, float] | None:
+    """95 % percentile interval of mIoU: where it would lie had other pictures of the same kind been drawn.
 
     Each resample draws as many pictures as there are, with replacement, and sums their integer counts before
     any ratio: the same bits whatever the number of ranks. With few pictures a rare class is missing from some
@@ -29,5 +30,5 @@ def miou_interval(tally: Tally, confidence: float = 0.95) -> tuple[float, float]
         times = np.bincount(generator.integers(pictures, size=pictures), minlength=pictures)
         sums.append(times.astype(np.float64) @ counts)  # integers below 2**53: exact in any order
     mious = iou_of(torch.from_numpy(np.stack(sums)).unflatten(1, (3, -1))).nanmean(-1).numpy()
-    low, high = np.quantile(mious, [(1 - confidence) / 2, (1 + confidence) / 2])
+    low, high = np.quantile(mious, QUANTILES)
     return float(low), float(high)
