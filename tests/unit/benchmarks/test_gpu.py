@@ -151,7 +151,7 @@ def test_waits_are_counted_where_they_happen(monkeypatch: pytest.MonkeyPatch):
     assert places.total() == 2
 
 
-def test_a_gpus_kernels_are_told_from_operations_and_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_gpus_kernels_are_told_from_operations_and_parts(tmp_path: Path):
     def event(key: str, kind: DeviceType, own: float) -> SimpleNamespace:
         return SimpleNamespace(key=key, device_type=kind, self_device_time_total=own, count=6)
 

@@ -21,7 +21,7 @@ def test_the_plain_loop_trains(make_faces: Callable[..., Path]):
     assert train(make_faces(), size=32, batch_size=2, steps=2, workers=0) > 0
 
 
-def test_the_plain_loss_is_the_reports(make_faces: Callable[..., Path]):
+def test_the_plain_loss_is_the_reports():
     """One-hot masks of every class give the loss of ours."""
     target = torch.arange(19).repeat(2, 16).reshape(2, 16, 19)
     logits = torch.randn(2, 19, 16, 19)

@@ -50,7 +50,7 @@ def test_an_aligned_face_is_a_frame(model: Path):
     assert np.array_equal(found.ids, parser(aligned).ids)
 
 
-def test_boxes_and_points_of_another_program(model: Path, tmp_path: Path):
+def test_boxes_and_points_of_another_program(model: Path):
     photo = scene(600, 400, WHERE)
     parser = lisa.load(model, device="cpu")
     found = parser(photo, faces="find")

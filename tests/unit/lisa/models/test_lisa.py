@@ -172,7 +172,7 @@ def test_agrees_with_the_published_implementation(fill: ModuleType, tmp_path: Pa
         assert (logits - expected).abs().max() < 1e-5
 
 
-def test_published_faults_are_named(fill: ModuleType, tmp_path: Path):
+def test_published_faults_are_named(fill: ModuleType):
     state = fill.filled(json.loads((ORACLE / "reference_keys.json").read_text()), 0)
     del state["enc5.conv.project.bn.weight"]
     state["hamburger.conv1.bias"] = torch.zeros(3)

@@ -291,7 +291,7 @@ def test_a_run_that_diverges_leaves_its_last_good_weights(
     assert (resumed.finished, resumed.epochs) == (True, 6)
 
 
-def test_an_average_that_begins_late_begins_with_the_weights_so_far(tmp_path: Path):
+def test_an_average_that_begins_late_begins_with_the_weights_so_far():
     without = Config(optim=OptimConfig(ema_decay=0))
     torch.manual_seed(0)
     saved = TrainState(build(without.model), without, 1, World()).state_dict(World())

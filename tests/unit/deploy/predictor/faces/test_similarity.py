@@ -8,8 +8,6 @@ from scene_helpers import ARRANGEMENT
 
 from deploy.predictor.faces.similarity import apply, fit
 
-EYES_TO_MOUTH = slice(0, 6)
-
 
 def seen(scale: float = 0.8, degrees: float = 20.0, x: float = 0.1, y: float = -0.05):
     """Places (1,P,2) and masses (1,P) of a face, no glasses."""
