@@ -52,6 +52,11 @@ def read_text(path: Path, option: str, errors: str = "strict") -> str:
         raise InputError(f"{option} {path}: line {line} is not {name}: save the file as UTF-8") from None
 
 
+def printable(text: str) -> str:
+    """The text with bytes of file names that are no UTF-8 escaped."""
+    return os.fsencode(text).decode("utf-8", "backslashreplace")
+
+
 def is_stream(path: Path) -> bool:
     """Whether it is a device or a pipe, or leads to an open file by its name in /dev."""
     if str(path).startswith(("/dev/std", "/dev/fd/")):

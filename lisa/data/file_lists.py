@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lisa.errors import InputError, listing
-from lisa.files import read_text
+from lisa.files import printable, read_text
 
 
 def read_file_list(path: Path, root: Path, option: str) -> frozenset[Path]:
@@ -26,7 +26,7 @@ def read_file_list(path: Path, root: Path, option: str) -> frozenset[Path]:
             continue
         found = next((file for file in _readings(line, root) if _is_there(file)), None)
         if found is None or not found.is_relative_to(root):
-            absent.append(_printable(line.strip()))
+            absent.append(printable(line.strip()))
         else:
             files.add(found)
     if absent:
@@ -51,8 +51,3 @@ def _readings(line: str, root: Path) -> Iterator[Path]:
             if "\0" not in form:
                 place = Path(os.path.normpath(os.path.join(absolute, form)))  # noqa: PTH118 - as above
                 yield root / place.relative_to(absolute) if place.is_relative_to(absolute) else place
-
-
-def _printable(name: str) -> str:
-    """The name with bytes that are no UTF-8 escaped."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")

@@ -28,7 +28,7 @@ from lisa.data.pairs import IMAGE_SUFFIXES
 from lisa.data.parallel import parallel_map
 from lisa.data.source import FolderFlags
 from lisa.errors import InputError, one_line_errors
-from lisa.files import write_json, write_whole
+from lisa.files import printable, write_json, write_whole
 from lisa.labels import LabelSet, read_label_set
 from lisa.labels.encoding import OWN_IDS, Encoding, read_encoding
 
@@ -210,11 +210,6 @@ def show(diagnosis: Diagnosis, console: Console) -> None:
         ]
         classes.add_row(name, *cells)
     console.print(classes)
-
-
-def printable(text: str) -> str:
-    """Bytes of file names that are no UTF-8, escaped."""
-    return os.fsencode(text).decode("utf-8", "backslashreplace")
 
 
 def exclusions(diagnosis: Diagnosis) -> str:
