@@ -15,6 +15,9 @@ from lisa.data.partners import Neighbours
 from lisa.errors import InputError, listing
 from lisa.labels.encoding import OWN_IDS, Encoding
 
+SPLITS = ("train", "val", "test")
+"""The splits of a data set."""
+
 
 class Misfit(NamedTuple):
     """A file that has no partner."""

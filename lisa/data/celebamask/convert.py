@@ -22,7 +22,6 @@ from PIL import ExifTags, Image, UnidentifiedImageError, features
 from lisa.data.celebamask.source import (
     PARTS,
     PICTURES,
-    SPLITS,
     check_complete,
     find_folder,
     list_parts,
@@ -30,6 +29,7 @@ from lisa.data.celebamask.source import (
     official_split,
     report_split,
 )
+from lisa.data.folders import SPLITS
 from lisa.data.parallel import parallel_map
 from lisa.errors import InputError, one_line_errors
 from lisa.files import claim_folder, make_folders, write_json, write_whole

@@ -19,7 +19,6 @@ PICTURES = "CelebA-HQ-img"
 PARTS = "CelebAMask-HQ-mask-anno"
 MAPPING = "CelebA-HQ-to-CelebA-mapping.txt"
 
-SPLITS = ("train", "val", "test")
 FIRST_VAL, FIRST_TEST = 162771, 182638
 """CelebA's official split: train up to the first, val from there, test from the second index on."""
 REPORT_SIZES = {"train": 5000, "val": 1000, "test": 100}

@@ -22,7 +22,7 @@ from rich.table import Table
 from lisa.data.checking import EXPLAINED, ignored_notes, judge_looks, notes_on
 from lisa.data.doctor.duplicates import near_pairs
 from lisa.data.doctor.examination import Examination, Finding, examine
-from lisa.data.folders import has_split, match_files, split_folders, unread_notes
+from lisa.data.folders import SPLITS, has_split, match_files, split_folders, unread_notes
 from lisa.data.orientation import UNDECIDED, settle_orientations
 from lisa.data.pairs import IMAGE_SUFFIXES
 from lisa.data.parallel import parallel_map
@@ -32,7 +32,6 @@ from lisa.files import printable, write_json, write_whole
 from lisa.labels import LabelSet, read_label_set
 from lisa.labels.encoding import OWN_IDS, Encoding, read_encoding
 
-SPLITS = ("train", "val", "test")
 KINDS = {
     "unpaired": "picture or mask without its partner",
     "unreadable": "file that can't be decoded",
