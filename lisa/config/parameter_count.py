@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from itertools import pairwise
 
+from lisa.config.shapes import HAMBURGER_RATIO
 from lisa.labels import NUM_CLASSES
 
 
 def count_lisa(
     widths: Sequence[int],
     depths: Sequence[int],
-    hamburger_ratio: float = 0.5,
+    hamburger_ratio: float = HAMBURGER_RATIO,
     prelu: bool = True,
     classes: int = NUM_CLASSES,
     fold: int = 1,

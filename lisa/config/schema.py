@@ -16,7 +16,7 @@ from lisa.config.checkpoint_every import parse_every
 from lisa.config.from_plain import from_plain
 from lisa.config.limits import Limited, Range, require
 from lisa.config.parameter_count import count_lisa
-from lisa.config.shapes import SHAPES
+from lisa.config.shapes import HAMBURGER_RATIO, SHAPES
 from lisa.errors import InputError
 from lisa.labels import BUILT_IN, LabelSet, read_label_set
 from lisa.labels.celebamask import CELEBAMASK
@@ -79,7 +79,7 @@ class ModelConfig(Limited, section="model"):
     other network's own."""
     depths: Annotated[tuple[int, int, int, int, int], Range(1, unit="block")] = SHAPES["lisa"].depths
     """Blocks of LISA's five encoder stages (Table 1)."""
-    hamburger_ratio: Annotated[float, Range(0, 1, open_low=True)] = 0.5
+    hamburger_ratio: Annotated[float, Range(0, 1, open_low=True)] = HAMBURGER_RATIO
     """Channels inside LISA's Hamburger, as a share of the fifth stage's."""
     bound: Annotated[float, Range(0)] = 0.0
     """Largest absolute value of both factors of the product in each of LISA's attentions, so that no

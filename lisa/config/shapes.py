@@ -19,3 +19,6 @@ SHAPES = {
     "lisa_fold4": Shape(4, (64, 128, 192, 320, 416), (1, 2, 2, 3, 1)),
 }
 """By name in timm's registry; LISA's is Table 1's."""
+
+HAMBURGER_RATIO = 0.5
+"""Channels inside the Hamburger as published, as a share of the fifth stage's."""

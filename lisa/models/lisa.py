@@ -11,13 +11,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lisa.config.parameter_count import hamburger_width
-from lisa.config.shapes import SHAPES
+from lisa.config.shapes import HAMBURGER_RATIO, SHAPES
+from lisa.labels import NUM_CLASSES
 from lisa.models.blocks import MSCA, NMF2d, make_activation, pad_to_multiple
 from lisa.models.kernels.depthwise import DepthwiseConv2d
 from lisa.models.kernels.pointwise import PointwiseConv2d
 from lisa.models.kernels.upsample import BilinearUpsample
 
-HAMBURGER_RATIO = 0.5
 HAMBURGERS = ("bottleneck", "nmf")
 
 
@@ -115,7 +115,7 @@ class LISA(nn.Module):
 
     def __init__(
         self,
-        num_classes: int = 19,
+        num_classes: int = NUM_CLASSES,
         activation: str = "prelu",
         hamburger: str = "bottleneck",
         widths: tuple[int, ...] = SHAPES["lisa"].widths,

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from lisa.errors import InputError, listing
+from lisa.labels import NUM_CLASSES
 from lisa.models.lisa import LISA
 
 # Their name -> ours, all applied in this order.
@@ -72,7 +73,7 @@ def from_published(source: Mapping[str, Tensor] | str | Path) -> LISA:
     state = _read(Path(source)) if isinstance(source, (str, Path)) else source
     published = {our_key(key): key for key in state}
     classifier = state.get(published.get("final.weight", ""))
-    network = LISA(num_classes=classifier.shape[0] if classifier is not None else 19)
+    network = LISA(num_classes=classifier.shape[0] if classifier is not None else NUM_CLASSES)
     expected = network.state_dict()
     faults = [f"missing: {their_key(key)}" for key in expected if key not in published]
     faults += [f"unknown: {theirs}" for ours, theirs in published.items() if ours not in expected]

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from timm.layers import DropPath  # pyright: ignore[reportPrivateImportUsage]
 from torch import Tensor, nn
 
+from lisa.labels import NUM_CLASSES
 from lisa.models.blocks import MSCA, NMF2d, pad_to_multiple
 from lisa.models.kernels.depthwise import DepthwiseConv2d
 from lisa.models.kernels.pointwise import PointwiseConv2d
@@ -102,7 +103,7 @@ class SegNeXt(nn.Module):
     """Five strides of 2; other sizes are padded to a multiple of this."""
 
     def __init__(
-        self, num_classes: int = 19, widths: tuple[int, ...] = WIDTHS, head_width: int = HEAD_WIDTH
+        self, num_classes: int = NUM_CLASSES, widths: tuple[int, ...] = WIDTHS, head_width: int = HEAD_WIDTH
     ) -> None:
         super().__init__()
         w1, w2, w3, w4 = widths

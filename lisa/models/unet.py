@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lisa.labels import NUM_CLASSES
 from lisa.models.blocks import pad_to_multiple
 
 WIDTHS = (18, 36, 72, 144, 216)
@@ -55,7 +56,7 @@ class UNet(nn.Module):
     stride: Final[int] = 16
     """Four max-pools; other sizes are padded to a multiple of this."""
 
-    def __init__(self, num_classes: int = 19, widths: tuple[int, ...] = WIDTHS) -> None:
+    def __init__(self, num_classes: int = NUM_CLASSES, widths: tuple[int, ...] = WIDTHS) -> None:
         super().__init__()
         w1, w2, w3, w4, w5 = widths
         self.down1 = DoubleConvolution(3, w1)
