@@ -13,6 +13,7 @@ from lisa.config.command_line import Switch, parse
 from lisa.config.limits import Range
 from lisa.errors import ExitCode, InputError
 from lisa.process import run_tied
+from lisa.run.names import BEST, CONFIG
 from tune.arguments import MARKER, Options, claim, flatten, run_entry, settle
 from tune.cluster import check_nodes, check_start, node_resources, open_cluster, settle_environment
 from tune.space import Space
@@ -153,7 +154,7 @@ def _experiment(arguments: SearchArguments, space: Space, available: "Mapping[st
 def refuse_another(output: Path, winner: Config) -> None:
     """Raises InputError if the folder holds the training of a trial that led before others were retried."""
     try:
-        begun = Config.from_json((output / "config.json").read_text())
+        begun = Config.from_json((output / CONFIG).read_text())
     except FileNotFoundError:
         return
     searched = ("model", "augment", "loss", "optim")
@@ -182,7 +183,7 @@ def _train_and_export(path: Path, config: Config) -> int:
         ],
         [
             *(sys.executable, "-m", "deploy.export"),
-            *("--checkpoint", str(output / "best.pt"), "--output", str(output / "lisa.ts")),
+            *("--checkpoint", str(output / BEST), "--output", str(output / "lisa.ts")),
         ],
     ):
         code = run_tied(command, environment, CHECKOUT)

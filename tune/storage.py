@@ -13,8 +13,9 @@ from typing import Any
 
 from lisa.errors import InputError
 from lisa.files import make_folders, write_whole
+from lisa.run.names import BEST, CONFIG, LAST, LOG
 
-KEPT = ("best.pt", "metrics.jsonl", "config.json", "last.pt")
+KEPT = (BEST, LOG, CONFIG, LAST)
 """A trial's files that are mirrored to a URL, in this order: last.pt never refers to a missing file."""
 
 

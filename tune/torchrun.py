@@ -13,6 +13,7 @@ from typing import Any
 from lisa.config import Config
 from lisa.errors import ExitCode, InputError
 from lisa.files import write_whole
+from lisa.run.names import LOG
 
 CHECKOUT = Path(__file__).parents[1]
 """The rooms' parent: on a cluster the copy that Ray made."""
@@ -25,7 +26,7 @@ PATIENCE_SECONDS = 10.0
 def epoch_records(folder: Path) -> list[dict[str, Any]]:
     """The epochs in the run folder's log, each once, in order; a line that is half written is left out."""
     try:
-        lines = (folder / "metrics.jsonl").read_bytes().split(b"\n")[:-1]
+        lines = (folder / LOG).read_bytes().split(b"\n")[:-1]
     except FileNotFoundError:
         return []
     records = (json.loads(line) for line in lines if b'"event": "epoch"' in line)

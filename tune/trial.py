@@ -21,6 +21,7 @@ from lisa.data.shared_memory import FEW_WORKERS
 from lisa.errors import DivergedError, InputError
 from lisa.models import build, count_parameters
 from lisa.process import flush_denormals
+from lisa.run.names import BEST
 from lisa.training.loop import fit
 from lisa.world import World
 from tune.space import Point
@@ -143,7 +144,7 @@ class Reporter:
 
     def _best_checkpoint(self) -> Path:
         """best.pt, which over several processes may come a little later than the first epoch's line."""
-        path, deadline = self.folder.path / "best.pt", time.monotonic() + WRITTEN_SECONDS
+        path, deadline = self.folder.path / BEST, time.monotonic() + WRITTEN_SECONDS
         while not path.exists() and time.monotonic() < deadline:
             time.sleep(POLL_SECONDS)
         return path

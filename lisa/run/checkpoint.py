@@ -28,6 +28,7 @@ from lisa.files import whole_file
 from lisa.labels import NUM_CLASSES
 from lisa.models import build, from_published
 from lisa.models.published import is_published
+from lisa.run.names import BEST
 from lisa.weights import resolve
 from lisa.weights.packed import SUFFIX, read_packed
 
@@ -128,7 +129,7 @@ def load(path: str | Path) -> dict[str, Any]:
         _check_sums(path)
         checkpoint: Any = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
-        hint = f"; give {path}/best.pt" if (path / "best.pt").is_file() else ""
+        hint = f"; give {path / BEST}" if (path / BEST).is_file() else ""
         raise DamagedError(f"{path}: {error.strerror or error}{hint}") from None
     except Exception as error:  # torch.load raises a different class for each kind of damage
         if exported := read_exported(path):

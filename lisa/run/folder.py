@@ -7,10 +7,9 @@ from lisa.errors import InputError
 from lisa.files import make_folders, read_object
 from lisa.lock import lock_folder
 from lisa.run import checkpoint
+from lisa.run.names import BEST, CONFIG, LAST, LOG, PREVIOUS, SUMMARY
 
-LAST, PREVIOUS, BEST = "last.pt", "previous.pt", "best.pt"
-LOG = "metrics.jsonl"
-KEYS = {"config.json": {"model", "data", "train"}, "summary.json": {"config", "starts"}}
+KEYS = {CONFIG: {"model", "data", "train"}, SUMMARY: {"config", "starts"}}
 """The files that a run writes over as it begins, and keys by which its own are known."""
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from lisa.console import console
 from lisa.evaluation.table import class_table
+from lisa.run.names import LOG
 from lisa.run.tensorboard import Events
 
 PROGRESS_SECONDS = 2.0
@@ -42,7 +43,7 @@ class RunLog:
         self._first_step = step
         if not active:
             return
-        path = folder / "metrics.jsonl"
+        path = folder / LOG
         self._file = path.open("ab", buffering=0)
         # A power cut, or a disk that was full, leaves half a line of what the checkpoint knows.
         whole = min(offset, path.read_bytes().rfind(b"\n") + 1)
@@ -147,7 +148,7 @@ class RunLog:
             while self._unwritten:
                 self._unwritten = self._unwritten[self._file.write(self._unwritten) :]
         except OSError as error:
-            self.warn(f"metrics.jsonl can't be written for now: {error.strerror}")
+            self.warn(f"{LOG} can't be written for now: {error.strerror}")
 
     def _scalars(self, scalars: dict[str, float], step: int) -> None:
         self._to_events(lambda events: events.scalars(scalars, step))
@@ -160,7 +161,7 @@ class RunLog:
             action(self._events)
         except OSError as error:
             self._events = None  # its writing thread is dead
-            self.warn(f"no more TensorBoard events: {error.strerror}; metrics.jsonl goes on")
+            self.warn(f"no more TensorBoard events: {error.strerror}; {LOG} goes on")
 
 
 def _finite(loss: float) -> float | None:

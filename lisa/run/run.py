@@ -19,8 +19,9 @@ from lisa.errors import InputError
 from lisa.files import write_whole
 from lisa.lock import require_lock_of
 from lisa.run import checkpoint
-from lisa.run.folder import BEST, RunFolder
+from lisa.run.folder import RunFolder
 from lisa.run.log import RunLog
+from lisa.run.names import BEST, CONFIG
 from lisa.run.rank_log import rank_log
 from lisa.run.summary import Summary
 from lisa.world import World
@@ -175,7 +176,7 @@ class Run:
 
     def _open(self, state: State, hosts: list[str]) -> None:
         path = self.folder.path
-        write_whole(path / "config.json", (self._config.to_json() + "\n").encode())
+        write_whole(path / CONFIG, (self._config.to_json() + "\n").encode())
         # After an epoch's last step its figures, which stand at this step in TensorBoard, are yet to come.
         purge_step = state.step + (state.batch == 0 < state.step)
         try:

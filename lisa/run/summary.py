@@ -10,6 +10,7 @@ from typing import Any
 import lisa
 from lisa.config import Config
 from lisa.files import read_object, write_json
+from lisa.run.names import SUMMARY
 
 PACKAGES = ("torch", "timm", "kornia", "numpy")
 
@@ -18,7 +19,7 @@ class Summary:
     """Written when a run starts and when it ends; one entry of ``starts`` for each time it was started."""
 
     def __init__(self, folder: Path, config: Config, hosts: list[str], step: int, resumed: bool) -> None:
-        self._path = folder / "summary.json"
+        self._path = folder / SUMMARY
         self._start: dict[str, Any] = {
             "started": _now(),
             "from_step": step,
