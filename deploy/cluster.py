@@ -32,7 +32,7 @@ from rich.progress import track
 from deploy.predictor.command import (
     GPU_BATCH,
     MAX_GPU_STREAMS,
-    conclude,
+    exit_code_of,
     goes_on_from_here,
     notes_of,
     say,
@@ -277,19 +277,7 @@ def main(argv: list[str] | None = None) -> int:
     """Returns the exit code."""
     options = arguments(argv)
     console = Console()
-    try:
-        report = predict_folder(options, console)
-    except CannotStartError as error:
-        print(f"error: {error}", file=sys.stderr, flush=True)
-        return 2
-    except PermissionError as error:  # as in the predictor
-        if error.filename is None:
-            raise
-        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr, flush=True)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    return conclude(report, console)
+    return exit_code_of(lambda: predict_folder(options, console), console)
 
 
 if __name__ == "__main__":

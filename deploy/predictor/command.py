@@ -305,11 +305,23 @@ def main(argv: list[str] | None = None, default_model: Callable[[], Path] | None
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may have what a terminal lacks
     console = Console()
-    try:
+
+    def work() -> Report:
         if options.model is None:
             assert default_model is not None
             options.model = default_model()
-        report = predict(options, console)
+        return predict(options, console)
+
+    return exit_code_of(work, console)
+
+
+def exit_code_of(work: Callable[[], Report], console: Console) -> int:
+    """Runs the work and prints its summary, or the line of what kept it from starting.
+
+    The code: 0 all done, 1 some pictures failed, 2 nothing could start, 130 interrupted.
+    """
+    try:
+        report = work()
     except CannotStartError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         return 2
@@ -320,11 +332,6 @@ def main(argv: list[str] | None = None, default_model: Callable[[], Path] | None
         return 2
     except KeyboardInterrupt:
         return 130
-    return conclude(report, console)
-
-
-def conclude(report: Report, console: Console) -> int:
-    """Prints the summary. The exit code."""
     summarise(report, console)
     if report.interrupted:
         return 130
