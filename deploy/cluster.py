@@ -32,7 +32,6 @@ from rich.progress import track
 from deploy.predictor.command import (
     GPU_BATCH,
     MAX_GPU_STREAMS,
-    exit_code_of,
     goes_on_from_here,
     notes_of,
     say,
@@ -58,7 +57,8 @@ from deploy.predictor.model import ExportedModel, check_sha256, read_metadata
 from deploy.predictor.onnx_files import is_onnx
 from deploy.predictor.options import automatic, common_options, named
 from deploy.predictor.photo_options import faces_of, open_photos, settle_faces
-from deploy.predictor.streams import Batches, Outcome, Report, run
+from deploy.predictor.report import Outcome, Report, exit_code_of
+from deploy.predictor.streams import Batches, run
 from deploy.ray_cluster import ray_cluster
 from deploy.store import Store, StoreStream, StoreWriter
 from deploy.store_outputs import claim, done_before, join_pieces, refuse_made_of_others

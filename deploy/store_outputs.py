@@ -14,7 +14,7 @@ from deploy.predictor.files import (
 from deploy.predictor.inputs import SETTINGS_FILE, Job
 from deploy.predictor.outputs import FACES, HEAD, refuse_another, refuse_anothers
 from deploy.predictor.photo_options import join_faces
-from deploy.predictor.streams import Report
+from deploy.predictor.report import Report
 from deploy.store import Store, StoreWriter
 
 

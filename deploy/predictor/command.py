@@ -8,7 +8,6 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +39,8 @@ from .onnx_files import choose_runtime, is_onnx, settle_for_onnx
 from .options import arguments
 from .outputs import CELEBAMASK, CELEBAMASK_NAMES, FACES, OWN, Writer, already_done, refuse_anothers
 from .photo_options import faces_of, join_faces, open_photos, settle_faces
-from .streams import BATCH_PIXELS, Batches, Outcome, Report, Stream, run
+from .report import Outcome, Report, exit_code_of
+from .streams import BATCH_PIXELS, Batches, Stream, run
 from .video.media import is_video
 from .video.run import predict_video, refuse_for_videos
 
@@ -266,37 +266,6 @@ def _drive(streams: list[Stream], batches: Batches, report: Report, total: int, 
         report.interrupted = False
 
 
-def summarise(report: Report, console: Console) -> None:
-    """What was done and where the time went."""
-    for source, reason in list(report.failed.items())[:20]:
-        console.print(
-            f"failed: {source}: {reason}", style="red", markup=False, highlight=False, soft_wrap=True
-        )
-    if len(report.failed) > 20:
-        console.print(f"... and {len(report.failed) - 20} more, all in report.json")
-    counts = f"{report.done} done, {report.skipped} done before, {len(report.failed)} failed"
-    split = asdict(report.split)
-    busy = sum(split.values())
-    shares = ", ".join(f"{part} {100 * value / busy:.0f} %" for part, value in split.items()) if busy else ""
-    line = f"{counts}; {report.rate:.1f} pictures/s" + (f" ({shares})" if shares else "")
-    console.print(line, highlight=False, soft_wrap=True)
-    if report.oblong and not report.photos:
-        say(f"{report.oblong} done as frames look like photographs: {report.advice}", console)
-    if report.photos:
-        found = f"{report.faces} face{'s' * (report.faces != 1)} in {report.photos} {report.unit}"
-        without = f", none in {report.without_face} of them" if report.without_face else ""
-        aligned = f"; {report.aligned} taken as aligned faces" if report.aligned else ""
-        console.print(f"{found}{without}{aligned}", highlight=False, soft_wrap=True)
-    if report.doubtful:
-        names = ", ".join(list(report.doubtful)[:5]) + (", ..." if len(report.doubtful) > 5 else "")
-        say(
-            f"{len(report.doubtful)} maps may be nonsense, the network's numbers explode there: {names}",
-            console,
-        )
-    if report.interrupted:
-        console.print(f"interrupted: {report.again}")
-
-
 def main(argv: list[str] | None = None, default_model: Callable[[], Path] | None = None) -> int:
     """Returns the exit code. ``default_model`` makes the model file where the command line names none."""
     options = arguments(argv, needs_model=default_model is None)
@@ -313,26 +282,3 @@ def main(argv: list[str] | None = None, default_model: Callable[[], Path] | None
         return predict(options, console)
 
     return exit_code_of(work, console)
-
-
-def exit_code_of(work: Callable[[], Report], console: Console) -> int:
-    """Runs the work and prints its summary, or the line of what kept it from starting.
-
-    The code: 0 all done, 1 some pictures failed, 2 nothing could start, 130 interrupted.
-    """
-    try:
-        report = work()
-    except CannotStartError as error:
-        print(f"error: {error}", file=sys.stderr, flush=True)
-        return 2
-    except PermissionError as error:  # asking whether a file is there may already be forbidden
-        if error.filename is None:
-            raise
-        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr, flush=True)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    summarise(report, console)
-    if report.interrupted:
-        return 130
-    return 1 if report.failed else 0

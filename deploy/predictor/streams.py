@@ -1,12 +1,10 @@
-"""Streams: threads that read, parse and write side by side, and the report of what they did."""
+"""Streams: threads that read, parse and write side by side."""
 
-import contextlib
 import queue
 import threading
-import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,99 +13,14 @@ from .errors import BadPictureError, DeviceLostError, first_line
 from .files import Version, version_of
 from .inputs import Job
 from .machine import device_answers, is_out_of_memory, release_memory
-from .model import SANE, ExportedModel
+from .model import ExportedModel
 from .outputs import Writer
 from .photos import Parsed, Photos, is_square
 from .pictures import Pixels, from_frame, read_picture, to_frame
+from .report import Outcome, Seconds
 
 BATCH_PIXELS = 2**24
 """A batch of more than one picture holds no more: 50 MB decoded, some 600 MB on its device."""
-
-
-@dataclass
-class Outcome:
-    """What became of one picture; ``reason`` is empty if all went well."""
-
-    job: Job
-    reason: str = ""
-    faces: int | None = None
-    """Of a photo; None for a picture that was parsed as one frame."""
-    oblong: bool = False
-    """It was parsed as one frame, but is no square."""
-    largest: float = 0.0
-    """|logit| of the picture or of its faces."""
-
-
-@dataclass
-class Seconds:
-    """Where a stream's time went; the network's includes the wait for its turn on a GPU."""
-
-    decode: float = 0.0
-    network: float = 0.0
-    encode: float = 0.0
-
-    @contextlib.contextmanager
-    def spent_on(self, part: str) -> Generator[None]:
-        """Adds the time inside the block to ``part``."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            setattr(self, part, getattr(self, part) + time.perf_counter() - start)
-
-
-@dataclass
-class Report:
-    """What the closing summary and report.json say."""
-
-    total: int = 0
-    done: int = 0
-    skipped: int = 0
-    failed: dict[str, str] = field(default_factory=dict)
-    doubtful: dict[str, str] = field(default_factory=dict)
-    """Pictures that are done, but whose logits are not sane: the largest one."""
-    seconds: float = 0.0
-    split: Seconds = field(default_factory=Seconds)
-    interrupted: bool = False
-    again: str = ""
-    """What the same command does after an end before its time."""
-    aligned: int = 0
-    """Pictures done as one frame that a face fills."""
-    photos: int = 0
-    """Pictures done as whole photographs."""
-    faces: int = 0
-    """Faces found in those."""
-    unit: str = "photographs"
-    """What they are."""
-    oblong: int = 0
-    """Pictures done as one frame that are no squares."""
-    advice: str = ""
-    """What to do with pictures that look like photographs and were done as one frame."""
-    without_face: int = 0
-    """Photographs among them in which none was found."""
-
-    def count(self, outcome: Outcome, where: str) -> None:
-        """Adds a picture."""
-        if outcome.reason:
-            self.failed[where] = outcome.reason
-            return
-        self.done += 1
-        if not outcome.largest <= SANE:  # nan too
-            self.doubtful[where] = f"|logit| {outcome.largest:.2g}"
-        self.aligned += outcome.faces is None
-        self.oblong += outcome.oblong
-        self.photos += outcome.faces is not None
-        self.faces += outcome.faces or 0
-        self.without_face += outcome.faces == 0
-
-    @property
-    def rate(self) -> float:
-        """Pictures per second of this run, without loading."""
-        return self.done / self.seconds if self.seconds else 0.0
-
-    def content(self) -> dict[str, Any]:
-        """As in report.json."""
-        return {**asdict(self), "pictures_per_second": self.rate}
 
 
 class Taken(NamedTuple):

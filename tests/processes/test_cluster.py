@@ -27,7 +27,7 @@ from deploy.predictor.inputs import find_pictures as predictors_pictures
 from deploy.predictor.model import read_metadata
 from deploy.predictor.photo_options import settle_faces
 from deploy.predictor.photos import Parsed
-from deploy.predictor.streams import Report
+from deploy.predictor.report import Report
 from deploy.store import StoreWriter
 from deploy.store_outputs import claim, done_before, join_pieces, refuse_made_of_others
 

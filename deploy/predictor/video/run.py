@@ -35,7 +35,7 @@ from ..model import ExportedModel
 from ..outputs import OWN, Writer, blend, with_palette
 from ..photo_options import open_photos
 from ..photos import Parsed, is_square, rows_of
-from ..streams import Outcome, Report
+from ..report import Outcome, Report
 from .media import Film, Frame, Ids, Overlay, media_errors
 from .tracking import Track, Tracker
 

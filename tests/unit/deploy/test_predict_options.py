@@ -17,7 +17,7 @@ from deploy.predictor.model import ExportedModel, read_metadata
 from deploy.predictor.options import arguments
 from deploy.predictor.outputs import FACE_PARSING
 from deploy.predictor.pictures import from_frame, middle, read_picture, to_frame
-from deploy.predictor.streams import Outcome, Report
+from deploy.predictor.report import Outcome, Report
 from deploy.predictor.unions import read_cutout, read_parts
 from lisa.labels import FLIPPED_IDS, IDS, PALETTE
 

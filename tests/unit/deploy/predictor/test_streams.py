@@ -21,7 +21,8 @@ from deploy.predictor.inputs import Job
 from deploy.predictor.model import ExportedModel, Prediction
 from deploy.predictor.photos import Parsed, Photos
 from deploy.predictor.pictures import Pixels
-from deploy.predictor.streams import Batches, Outcome, Seconds, Stream, run
+from deploy.predictor.report import Outcome, Seconds
+from deploy.predictor.streams import Batches, Stream, run
 
 
 class Counting:
