@@ -36,8 +36,9 @@ from ..outputs import OWN, Writer, blend, with_palette
 from ..photo_options import open_photos
 from ..photos import Parsed, is_square, rows_of
 from ..report import Outcome, Report
-from .media import Film, Frame, Ids, Overlay, media_errors
+from .media import Film, Frame, media_errors
 from .tracking import Track, Tracker
+from .written import Ids, Overlay
 
 IDS, OVERLAY, FACES = "ids", "overlay", "faces"
 

@@ -12,6 +12,7 @@ from video_helpers import FRAMES, RATE, film
 
 from deploy.predictor.video import media
 from deploy.predictor.video.clock import Clock
+from deploy.predictor.video.written import Ids, Overlay
 
 av = pytest.importorskip("av")
 
@@ -148,7 +149,7 @@ def test_an_overlay_keeps_colours_and_the_shape_of_pixels(
     opened = media.Film(source, 10**6)
     (read,) = opened.frames(lambda packet: None)
     assert abs(read.pixels.astype(int) - color).max() <= 4
-    overlay = media.Overlay(target, opened, height, 64)
+    overlay = Overlay(target, opened, height, 64)
     overlay.add(color, 0)
     overlay.close()
     with av.open(str(target)) as container:
@@ -184,7 +185,7 @@ def test_a_recording_joined_of_two_keeps_its_sound_and_its_times(tmp_path: Path)
     part, joined = film(tmp_path / "part.ts"), tmp_path / "joined.ts"
     joined.write_bytes(part.read_bytes() * 2)
     opened = media.Film(joined, 10**6)
-    overlay = media.Overlay(tmp_path / "overlay.mp4", opened, 64, 64)
+    overlay = Overlay(tmp_path / "overlay.mp4", opened, 64, 64)
     seconds: list[float] = []
     for frame in opened.frames(overlay.hear):
         overlay.add(np.zeros((64, 64, 3), np.uint8), frame.time)
@@ -215,7 +216,7 @@ def test_a_time_of_day_is_a_name_and_a_folder_no_video(
     film(tmp_path / "clip.mkv", frames=2, sound=False).rename("12:30:15.mkv")
     opened = media.Film(Path("12:30:15.mkv"), 10**6)
     Path("o:1").mkdir()
-    ids = media.Ids(Path("o:1/ids.mkv"), opened, 64, 64)
+    ids = Ids(Path("o:1/ids.mkv"), opened, 64, 64)
     for frame in opened.frames(lambda packet: None):
         ids.add(np.zeros((64, 64), np.uint8), frame.time)
     ids.close()
