@@ -57,7 +57,7 @@ from deploy.predictor.model import ExportedModel, check_sha256, read_metadata
 from deploy.predictor.onnx_files import is_onnx
 from deploy.predictor.options import automatic, common_options, named
 from deploy.predictor.photo_options import faces_of, open_photos, settle_faces
-from deploy.predictor.report import Outcome, Report, exit_code_of
+from deploy.predictor.report import REPORT_FILE, Outcome, Report, exit_code_of
 from deploy.predictor.streams import Batches, run
 from deploy.ray_cluster import ray_cluster
 from deploy.store import Store, StoreStream, StoreWriter
@@ -246,9 +246,9 @@ def _predict(
         join_pieces(target, writer, jobs, report)
     content = {"model": str(options.model), "settings": settings, **report.content()}
     try:
-        target.write("report.json", json.dumps(content, indent=1).encode())
+        target.write(REPORT_FILE, json.dumps(content, indent=1).encode())
     except OSError as error:
-        report.failed["report.json"] = f"not written: {error.strerror or error}"
+        report.failed[REPORT_FILE] = f"not written: {error.strerror or error}"
     return report
 
 

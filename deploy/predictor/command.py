@@ -39,7 +39,7 @@ from .onnx_files import choose_runtime, is_onnx, settle_for_onnx
 from .options import arguments
 from .outputs import CELEBAMASK, CELEBAMASK_NAMES, FACES, OWN, Writer, already_done, refuse_anothers
 from .photo_options import faces_of, join_faces, open_photos, settle_faces
-from .report import Outcome, Report, exit_code_of
+from .report import REPORT_FILE, Outcome, Report, exit_code_of
 from .streams import BATCH_PIXELS, Batches, Stream, run
 from .video.media import is_video
 from .video.run import predict_video, refuse_for_videos
@@ -126,7 +126,7 @@ def settings_of(options: argparse.Namespace, writer: Writer, digest: str, precis
 
 def notes_of(options: argparse.Namespace) -> list[str]:
     """What a run writes beside the pictures' outputs."""
-    asked = {f"{GALLERY}.html": options.gallery, f"{FACES}.json": options.finds, "report.json": True}
+    asked = {f"{GALLERY}.html": options.gallery, f"{FACES}.json": options.finds, REPORT_FILE: True}
     return [name for name, wanted in asked.items() if wanted]
 
 
@@ -228,9 +228,9 @@ def _write_notes(
             report.failed[f"{FACES}.json"] = f"not written: {error.strerror or error}"
     content = {"model": str(options.model), "settings": settings, **report.content()}
     try:
-        write_whole(options.output / "report.json", json.dumps(content, indent=1).encode())
+        write_whole(options.output / REPORT_FILE, json.dumps(content, indent=1).encode())
     except OSError as error:
-        report.failed["report.json"] = f"not written: {error.strerror or error}"
+        report.failed[REPORT_FILE] = f"not written: {error.strerror or error}"
 
 
 def _drive(streams: list[Stream], batches: Batches, report: Report, total: int, console: Console) -> None:

@@ -14,6 +14,9 @@ from .errors import CannotStartError
 from .inputs import Job
 from .model import SANE
 
+REPORT_FILE = "report.json"
+"""In the output folder: the settings, and all that a Report counts."""
+
 
 @dataclass
 class Outcome:
@@ -108,7 +111,7 @@ def summarise(report: Report, console: Console) -> None:
             f"failed: {source}: {reason}", style="red", markup=False, highlight=False, soft_wrap=True
         )
     if len(report.failed) > 20:
-        console.print(f"... and {len(report.failed) - 20} more, all in report.json")
+        console.print(f"... and {len(report.failed) - 20} more, all in {REPORT_FILE}")
     counts = f"{report.done} done, {report.skipped} done before, {len(report.failed)} failed"
     split = asdict(report.split)
     busy = sum(split.values())

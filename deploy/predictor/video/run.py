@@ -32,15 +32,15 @@ from ..files import (
 )
 from ..inputs import SETTINGS_FILE, VIDEOS_ALONE, Job
 from ..model import ExportedModel
-from ..outputs import OWN, Writer, blend, with_palette
-from ..photo_options import open_photos
+from ..outputs import FACES, OWN, Writer, blend, with_palette
+from ..photo_options import STRETCH, open_photos
 from ..photos import Parsed, is_square, rows_of
-from ..report import Outcome, Report
+from ..report import REPORT_FILE, Outcome, Report
 from .media import Film, Frame, media_errors
 from .tracking import Track, Tracker
 from .written import Ids, Overlay
 
-IDS, OVERLAY, FACES = "ids", "overlay", "faces"
+IDS, OVERLAY = "ids", "overlay"
 
 
 def predict_video(
@@ -90,7 +90,7 @@ def predict_video(
         if report.failed:
             _write_note(note, {**settings, FAILED: True}, report)
         content = {"model": str(options.model), "settings": settings, **report.content()}
-        _write_note(options.output / "report.json", content, report)
+        _write_note(options.output / REPORT_FILE, content, report)
         return report
 
 
@@ -116,7 +116,7 @@ def _refuse_others(options: argparse.Namespace, film: Film, targets: dict[str, P
     """Raises CannotStartError for files of these names that are not this video's."""
     there = [path for path in targets.values() if os.path.lexists(path)]
     folder, own = options.output / SETTINGS_FILE, options.output / _note_of(film)
-    report = options.output / "report.json"
+    report = options.output / REPORT_FILE
     if not os.path.lexists(folder):
         refuse_foreign([*there, *([report] if os.path.lexists(report) else [])])
     path, before = os.path.realpath(film.path), _noted(folder)  # where older predictors noted the last video
@@ -171,7 +171,7 @@ def refuse_for_videos(options: argparse.Namespace) -> None:
         "--probabilities": options.probabilities,
         "--face-maps": options.face_maps,
         "--labels": options.labels != OWN,
-        "--fit": options.fit != "stretch",
+        "--fit": options.fit != STRETCH,
         "--faces FILE": options.listed is not None,
     }
     for name, value in asked.items():
