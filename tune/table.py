@@ -12,11 +12,11 @@ from rich.live import Live
 from rich.table import Table
 
 STATES = {
-    "PENDING": "waiting",
-    "RUNNING": "running",
-    "PAUSED": "paused",
-    "TERMINATED": "done",
-    "ERROR": "error",
+    Trial.PENDING: "waiting",
+    Trial.RUNNING: "running",
+    Trial.PAUSED: "paused",
+    Trial.TERMINATED: "done",
+    Trial.ERROR: "error",
 }
 REDRAW_SECONDS = 0.5
 
@@ -91,7 +91,7 @@ class TrialTable(Callback):
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Prints that the trial ended, and how many have."""
-        done = sum(other.status in ("TERMINATED", "ERROR") or other is trial for other in trials)
+        done = sum(other.status in (Trial.TERMINATED, Trial.ERROR) or other is trial for other in trials)
         self._say(f"trial {trial.trial_id} ends ({done} of {self.total})")
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
@@ -114,7 +114,7 @@ class TrialTable(Callback):
         table = Table(title=f"{len(trials)} of {self.total} trials", title_justify="left")
         for header in ("trial", "state", "epoch", *self.columns, "params", "best mIoU", "ETA"):
             table.add_column(header, justify="left" if header in ("trial", "state") else "right")
-        running = [trial for trial in trials if trial.status in ("RUNNING", "PENDING", "PAUSED")]
+        running = [trial for trial in trials if trial.status in (Trial.RUNNING, Trial.PENDING, Trial.PAUSED)]
         others = [trial for trial in trials if trial not in running]
         others.sort(key=lambda trial: (trial.last_result or {}).get("best_miou", 0.0), reverse=True)
         for trial in [*running, *others[:10]]:
@@ -132,7 +132,7 @@ class TrialTable(Callback):
 
     def _eta(self, trial: Trial, result: dict[str, Any]) -> str:
         """Time to the trial's last epoch at its own rate so far."""
-        if trial.status != "RUNNING" or not result.get("epoch"):
+        if trial.status != Trial.RUNNING or not result.get("epoch"):
             return "-"
         per_epoch = (result["last_heard"] - result["began"]) / max(1, result["iterations_since_restore"])
         left = per_epoch * (self.epochs - result["epoch"]) - (time.time() - result["last_heard"])
