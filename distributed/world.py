@@ -145,7 +145,7 @@ class ProcessGroupWorld(World):
             elif self.is_main:
                 console.print(
                     f"BatchNorm: each process normalises its own {pictures_at_once} pictures "
-                    "(torch has no SyncBatchNorm for the CPU)",
+                    "(statistics span all processes on GPUs alone)",
                     highlight=False,
                     soft_wrap=True,
                 )

@@ -14,7 +14,7 @@ from lisa.errors import InputError, StopAskedError, plain
 T = TypeVar("T")
 
 SMALL_BATCH = 16
-"""Where a rank takes fewer pictures at once, BatchNorm's statistics span all ranks, if the device can."""
+"""Where a GPU's rank takes fewer pictures at once, BatchNorm's statistics span all ranks."""
 
 
 @dataclass
@@ -107,7 +107,7 @@ class World:
     def wrap(self, network: nn.Module, pictures_at_once: int, gradients: str = "fp32") -> nn.Module:
         """The network whose backward pass averages gradients over all ranks, exchanged as fp32 or bf16.
 
-        Where a rank takes few pictures at once, BatchNorm's statistics span all ranks if the device can.
+        Where a GPU's rank takes few pictures at once, BatchNorm's statistics span all ranks.
         """
         return network
 
