@@ -114,7 +114,10 @@ def export_gated(
 
 
 def gate_pictures(images: Path | None, data_root: Path, val_share: float = 0.0) -> list[Tensor]:
-    """Pictures (1,3,H,W) uint8 for the parity gate: those given, the run's own, or synthetic faces."""
+    """Pictures (1,3,H,W) uint8 for the parity gate: those given, the run's own, or synthetic faces.
+
+    Raises InputError for a folder ``images`` that is not there, or holds no readable picture.
+    """
     if images is not None:
         if not images.is_dir():
             raise InputError(f"--images {images}: no such folder")

@@ -25,7 +25,7 @@ def require_listener(address: str) -> None:
 
 @contextmanager
 def ray_cluster() -> Generator[None]:
-    """The cluster of RAY_ADDRESS, or one on this machine that ends with the block."""
+    """The cluster of RAY_ADDRESS, or one here that ends with the block. Raises CannotStartError."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")  # else the checkout is shipped, data and all
     import ray

@@ -200,11 +200,7 @@ def _device(name: torch.device | str | None) -> torch.device:
     try:
         device = torch.device(name)
         torch.zeros(1, device=device)
-    except (
-        RuntimeError,
-        AssertionError,
-        NotImplementedError,
-    ) as error:  # unknown, or not here
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # unknown, or not here
         reason = str(error).splitlines()[0][:200]
         raise InputError(f"device {str(name)!r} can't be used ({reason})") from None
     return device
@@ -231,13 +227,13 @@ def _metadata(path: Path) -> _Metadata | None:
         )
     content = exported.metadata
     try:
-        newest = content["format"]
+        written = content["format"]
         names, palette = tuple(content["labels"]), tuple(content["palette"])
         origin = str(content.get("origin", ""))
     except (KeyError, TypeError, AttributeError):
         raise InputError(f"{path}: its {METADATA_FILE} lacks format, labels or palette") from None
-    if not isinstance(newest, int) or newest > FORMAT:
-        raise InputError(f"{path}: exported format {newest}, this version reads up to {FORMAT}: update LISA")
+    if not isinstance(written, int) or written > FORMAT:
+        raise InputError(f"{path}: exported format {written}, this version reads up to {FORMAT}: update LISA")
     if len(palette) != 3 * len(names):
         raise InputError(f"{path}: its {METADATA_FILE} has {len(names)} labels, {len(palette)} colour values")
     if "label_set" in content:

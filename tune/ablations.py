@@ -25,8 +25,9 @@ class Row(NamedTuple):
 _NO_JITTER = {"brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0}
 _THEIRS = ("flip", "rotation", *_NO_JITTER)
 _ALONE = {field.name: 0.0 for field in fields(AugmentConfig) if field.name not in _THEIRS}
-"""Every row says all that its name says: a recipe may have more than the report's, and keeps it in Tables 2
-and 5 alone."""
+"""Augmentation that the report does not have, switched off: a row of Table 3 has what its name says alone.
+
+The other tables keep the recipe's own (docs/tune.md)."""
 
 TABLES: dict[int, tuple[str, tuple[Row, ...]]] = {
     2: (

@@ -92,7 +92,10 @@ def _require_short_paths() -> None:
 
 @contextmanager
 def open_cluster(address: str) -> Generator[None]:
-    """Ray on this machine, or the cluster at the address; shut down or left again at the end."""
+    """Ray on this machine, or the cluster at the address; shut down or left again at the end.
+
+    Raises InputError if Ray does not start, or nobody answers there.
+    """
     import ray
 
     arguments: dict[str, Any] = {"include_dashboard": False, "object_store_memory": 256 * 2**20}
@@ -140,7 +143,7 @@ def node_resources() -> list[dict[str, float]]:
 
 
 def check_nodes(config: Config, marker: str, experiment: "Experiment") -> None:
-    """Refuses, before any trial, nodes that see other files or whose /dev/shm is too small."""
+    """Raises InputError, before any trial, for nodes that see other files or whose /dev/shm is too small."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 

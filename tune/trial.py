@@ -94,9 +94,8 @@ def _fit(config: Config, job: Job, reporter: "Reporter") -> bool:
     torch.set_num_threads(job.threads)
     flush_denormals()
     device = torch.device("cuda", 0) if job.gpus > 0 else torch.device("cpu")
-    if (
-        0 < job.gpus < 1
-    ):  # trials share the GPU: none takes the memory of another, and --auto-batch sees its own
+    if 0 < job.gpus < 1:
+        # Trials share the GPU: none takes the memory of another, and --auto-batch sees its own.
         reserve = CONTEXT_BYTES / torch.cuda.get_device_properties(device).total_memory
         torch.cuda.set_per_process_memory_fraction(max(0.0, job.gpus - reserve), device)
     fit(config, World(device=device), resume=True, on_epoch=lambda record: reporter.report())

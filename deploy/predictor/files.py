@@ -45,7 +45,10 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def prepare_output(folder: Path) -> None:
-    """Makes the folder, proves that it can be written, removes what a killed run left half-written."""
+    """Makes the folder, proves that it can be written, removes what a killed run left half-written.
+
+    Raises CannotStartError.
+    """
     try:
         write_whole(folder / f"{TEMPORARY}probe", b"")
         for leftover in folder.rglob(f"{TEMPORARY}*"):
@@ -84,7 +87,7 @@ def made_since(
     """The time since when the folder's outputs are of these settings, and what to tell of former ones.
 
     It is NEVER where the folder must be claimed first: nothing in it counts as done. ``not_asked`` names what
-    the run no longer writes. Nothing is written: the models may yet fail to open.
+    the run no longer writes. Nothing is written: the models may yet fail to open. Raises CannotStartError.
     """
     path = folder / note
     try:
@@ -103,7 +106,10 @@ def made_since(
 
 
 def claim(folder: Path, settings: dict[str, Any], note: str = SETTINGS_FILE) -> float:
-    """Notes the settings in the output folder. The time since when its outputs are of these settings."""
+    """Notes the settings in the output folder; returns the time since when its outputs are of these settings.
+
+    Raises CannotStartError.
+    """
     path = folder / note
     try:
         write_whole(path, json.dumps(settings, indent=1).encode())

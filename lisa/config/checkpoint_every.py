@@ -15,7 +15,10 @@ class Every(NamedTuple):
 
 
 def parse_every(text: str) -> Every:
-    """``200steps``, ``10min``, ``200steps,10min`` or ``epoch`` (at each epoch's end alone, as always)."""
+    """``200steps``, ``10min``, ``200steps,10min`` or ``epoch`` (at each epoch's end alone).
+
+    Raises InputError for other words, and for 0.
+    """
     steps: int | None = None
     seconds: float | None = None
     for part in [] if text == "epoch" else text.split(","):

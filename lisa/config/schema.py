@@ -75,8 +75,8 @@ class ModelConfig(Limited, section="model"):
     hamburger: Literal["bottleneck", "nmf"] = "bottleneck"
     """LISA's Hamburger: as published, or with the matrix decomposition that the report cites."""
     widths: Annotated[tuple[int, int, int, int, int], Range(2, unit="channels")] = SHAPES["lisa"].widths
-    """Channels of LISA's five encoder stages (Table 1). What is one LISA network's own shape stands for any
-    other network's own."""
+    """Channels of LISA's five encoder stages (Table 1). Widths and depths that are another network's own
+    shape count as not given: this network has its own."""
     depths: Annotated[tuple[int, int, int, int, int], Range(1, unit="block")] = SHAPES["lisa"].depths
     """Blocks of LISA's five encoder stages (Table 1)."""
     hamburger_ratio: Annotated[float, Range(0, 1, open_low=True)] = HAMBURGER_RATIO
@@ -296,7 +296,7 @@ class Config:
 
     @staticmethod
     def from_json(text: str) -> "Config":
-        """The inverse of to_json."""
+        """The inverse of to_json. Raises InputError for what is no config."""
         try:
             values = json.loads(text, object_pairs_hook=without_repeats)
         except json.JSONDecodeError as error:

@@ -61,9 +61,8 @@ def nearest(mask: Tensor, height: int, width: int, number: int) -> Tensor:
     """
 
     def pixels(length: int, size: int, before: int) -> Tensor:
-        centres = (
-            2 * torch.arange(size, device=mask.device) + 1
-        ) * length  # in 2 * size-th of a pixel: exact
+        # In 2 * size-ths of a pixel, which are whole numbers: exact.
+        centres = (2 * torch.arange(size, device=mask.device) + 1) * length
         return (centres - before) // (2 * size)
 
     rows, columns = pixels(mask.shape[0], height, number // 2 % 2), pixels(mask.shape[1], width, number % 2)

@@ -20,17 +20,23 @@ from lisa.models.kernels.fast_path import eager_on_cpu
 
 
 def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
-    """Eq. 1, the mean over counted pixels; or 0."""
+    """Eq. 1: (B,C,H,W) and (B,H,W) to (), the mean over counted pixels; 0 without any."""
     return _Pixels(logits, target).cross_entropy()
 
 
 def dice(logits: Tensor, target: Tensor, smoothing: float) -> Tensor:
-    """Eq. 2 on softmax probabilities, per class over the whole batch, the mean over the classes in it."""
+    """Eq. 2: (B,C,H,W) and (B,H,W) to (), per class over the whole batch, the mean over the classes in it.
+
+    ``smoothing`` is Eq. 2's lambda; probabilities are softmax's.
+    """
     return _Pixels(logits, target).dice(smoothing)
 
 
 def lovasz(logits: Tensor, target: Tensor) -> Tensor:
-    """Lovasz-softmax over the batch, the mean over the classes in it: :mod:`lisa.losses.lovasz_softmax`."""
+    """Lovasz-softmax: (B,C,H,W) and (B,H,W) to (), the mean over the classes in the batch.
+
+    :mod:`lisa.losses.lovasz_softmax` has the formulas.
+    """
     return _Pixels(logits, target).lovasz()
 
 

@@ -207,7 +207,7 @@ def load_network(path: str | Path) -> Trained:
 
 
 def load_weights(network: nn.Module, weights: dict[str, Any], path: str | Path) -> None:
-    """load_state_dict with a message of one line for weights of another network."""
+    """load_state_dict; raises InputError, one line, for weights of another network."""
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:

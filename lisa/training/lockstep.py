@@ -33,7 +33,7 @@ def propose(world: World, fault: InputError | None, save_due: bool) -> Callable[
 
 
 def raise_first(world: World, fault: InputError | None) -> None:
-    """Raises the first rank's fault on all ranks, with the rank's name."""
+    """Raises the first rank's fault as an InputError on all ranks, with the rank's name."""
     for place, text in world.all_gather((world.place, None if fault is None else str(fault))):
         if text is not None:
             raise InputError(f"{place}: {text}, then go on with --resume")

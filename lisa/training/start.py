@@ -54,8 +54,10 @@ class Faces(NamedTuple):
 
 
 def settle_workers(config: Config, world: World, val: Sequence[Pair]) -> Config:
-    """The config with a number of decoding processes in place of -1: /dev/shm has room for their training
-    batches, and for the pictures ``val`` of an evaluation."""
+    """The config with a number of decoding processes in place of -1.
+
+    /dev/shm has room for their training batches, and for the pictures ``val`` of an evaluation.
+    """
     data = config.data
     if data.workers >= 0:
         return config

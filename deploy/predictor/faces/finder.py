@@ -84,7 +84,7 @@ class Working:
 
     @staticmethod
     def of(photo: Pixels, side: int) -> "Working":
-        """``side``: as many pixels are enough for the shorter side."""
+        """Of a photo (H,W,3), whose shorter side needs no more than ``side`` pixels."""
         factor = max(1, min(photo.shape[:2]) // side)
         return Working(factor, halved(stretched(as_tensor(reduced(photo, factor)))))
 

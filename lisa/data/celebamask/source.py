@@ -113,7 +113,7 @@ def list_parts(folder: Path) -> dict[int, dict[str, Path]]:
 
 
 def check_complete(pictures: Mapping[int, Path], parts: Mapping[int, Mapping[str, Path]]) -> None:
-    """Refuse pictures without part masks and the reverse: a download or an unpacking stopped early."""
+    """Raises InputError for pictures without part masks or the reverse: an unpacking stopped early, say."""
     bare = [str(path) for index, path in pictures.items() if index not in parts]
     orphans = [str(next(iter(parts[index].values()))) for index in sorted(parts) if index not in pictures]
     if bare:
