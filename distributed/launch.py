@@ -110,13 +110,9 @@ def train(arguments: Sequence[str], dry_run: bool = False) -> int:
 
 
 def demonstrate() -> int:
-    """Draws faces, trains a small run, exports it, predicts its test folder; the first code that is not 0.
-
-    The run begins with the weights in the box: from nothing, minutes make a network that is poor on photos.
-    """
+    """Draws faces, trains a small run, exports it, predicts its test folder; the first code that is not 0."""
     data, run = "data/synthetic", "runs/demo"
     training = ["demo", "--data", data, "--output", run, "--resume"]
-    training += ["--init", "drawn", "--epochs", "2", "--lr", "2e-3"]
     predicting = ["--model", f"{run}/lisa.ts", "--input", f"{data}/test/images"]
     predicting += ["--output", f"{run}/predictions", "--overlay"]
     steps = (

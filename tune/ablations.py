@@ -90,7 +90,9 @@ class Ablation:
             raise InputError(f"table 5 has rows with LISA's activations, which {name} has not")
         init = self.base.train.init
         if self.table in (2, 5) and init:
-            raise InputError(f"--init {init}: weights of one network, table {self.table} compares several")
+            raise InputError(
+                f"--init {init}: weights of one network, table {self.table} compares several: give --init ''"
+            )
         for what, options in _NAMED.get(self.table, {}).items():
             section = self.base.augment if self.table == 3 else self.base.loss
             if not any(getattr(section, option) for option in options):

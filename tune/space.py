@@ -69,7 +69,9 @@ class Space:
             )
         init = self.base.train.init
         if self.architecture and init:
-            raise InputError(f"--init {init}: weights of one shape, and --architecture tries others")
+            raise InputError(
+                f"--init {init}: weights of one shape, and --architecture tries others: give --init ''"
+            )
 
     def ranges(self) -> dict[str, Interval]:
         """The interval of each name; all hold the base's own value, but a weight decay of 0."""

@@ -195,7 +195,7 @@ def start_network(config: Config, going_on: bool) -> tuple[nn.Module, list[str]]
     if before.model.name != config.model.name:
         raise InputError(
             f"{config.train.init}: weights of another network ({before.model.name}, this run trains "
-            f"{config.model.name}): give --model.name {before.model.name}"
+            f"{config.model.name}): give --model.name {before.model.name}, or --init '' for random ones"
         )
     if not all(key in initial["weights"] for key in CLASSIFIER):
         raise InputError(f"{config.train.init}: weights of another network (no {CLASSIFIER[0]})")
