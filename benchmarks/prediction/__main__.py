@@ -28,6 +28,7 @@ from rich.table import Table
 from benchmarks.processes import Ended, run_together
 from deploy.predictor.machine import cpu_has_bf16
 from lisa.evaluation.metrics import Tally, figures
+from lisa.labels.celebamask import CELEBAMASK
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def equal_labels(theirs: Path, mine: Path) -> float:
 def miou(predictions: Path, masks: Path) -> float:
     """mIoU of a folder of label maps, in percent."""
     paths = sorted(predictions.glob("*.png"))
-    tally = Tally(len(paths))
+    tally = Tally(len(paths), CELEBAMASK)
     for index, path in enumerate(paths):
         prediction, truth = (
             torch.from_numpy(read_ids(folder / path.name).copy()) for folder in (predictions, masks)

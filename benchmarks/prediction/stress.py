@@ -188,7 +188,7 @@ def run(settings: Settings) -> Table:
     table = Table(*columns, "largest |logit|")
     rows: dict[str, list[str]] = {}
     for name, parser in parsers.items():
-        clean, hard = Tally(len(pairs), labels=labels), Tally(settings.count, labels=labels)
+        clean, hard = Tally(len(pairs), labels), Tally(settings.count, labels)
         largest, kinds = torch.zeros(settings.count), list[str]()
         with torch.inference_mode():
             for index in track(range(len(pairs)), f"{name}, val", transient=True):

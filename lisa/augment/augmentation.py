@@ -15,7 +15,6 @@ from lisa.augment.upload import upload
 from lisa.augment.wide import WideGeometry
 from lisa.config import AugmentConfig
 from lisa.labels import IGNORE_INDEX, LabelSet
-from lisa.labels.celebamask import CELEBAMASK
 
 SOMETIMES = 0.3
 """Probability of blur, noise and JPEG artefacts, where they are switched on."""
@@ -33,7 +32,7 @@ class Augmentation(nn.Module):
     flip_table: Tensor
     border: Tensor
 
-    def __init__(self, config: AugmentConfig, labels: LabelSet = CELEBAMASK) -> None:
+    def __init__(self, config: AugmentConfig, labels: LabelSet) -> None:
         super().__init__()
         self.wide = WideGeometry(config, labels) if max(config.wide, config.negatives) > 0 else None
         geometry = _geometry(config)

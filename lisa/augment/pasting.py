@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from lisa.augment.upload import upload
 from lisa.config import AugmentConfig
 from lisa.labels import IGNORE_INDEX, LabelSet
-from lisa.labels.celebamask import CELEBAMASK
 
 ACCESSORIES = {"glasses", "hat", "earrings", "necklace", "facewear"}
 """Roles of what is worn: in CelebAMask-HQ the rare classes, on 6, 5, 23 and 4.5 % of the pictures."""
@@ -26,7 +25,7 @@ class Pasting(nn.Module):
 
     accessory_ids: Tensor
 
-    def __init__(self, config: AugmentConfig, labels: LabelSet = CELEBAMASK) -> None:
+    def __init__(self, config: AugmentConfig, labels: LabelSet) -> None:
         super().__init__()
         self.share = config.paste
         ids = torch.tensor(accessory_ids(labels), dtype=torch.uint8)

@@ -14,7 +14,6 @@ from PIL.Image import Transpose
 
 from lisa.data import heif
 from lisa.labels import LabelSet
-from lisa.labels.celebamask import CELEBAMASK
 
 UPRIGHT = 1
 """The orientation of a picture that is shown as it is stored."""
@@ -108,9 +107,7 @@ def shown_size(image: Image.Image, orientation: int) -> tuple[int, int]:
     return (height, width) if orientation in SIDEWAYS and not turned_by_pillow else (width, height)
 
 
-def turned(
-    mask: Image.Image, orientation: int, swap: bool = False, labels: LabelSet = CELEBAMASK
-) -> Image.Image:
+def turned(mask: Image.Image, orientation: int, labels: LabelSet, swap: bool = False) -> Image.Image:
     """A mask of a set's ids turned as a picture of this orientation is; ``swap`` exchanges left and right."""
     if orientation != UPRIGHT:
         mask = mask.transpose(TURNS[orientation])

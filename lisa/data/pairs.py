@@ -105,7 +105,7 @@ def _picture(pair: Pair) -> Image.Image:
 def _mask(pair: Pair, stored: StoredMask) -> Image.Image:
     def read() -> Image.Image:
         return turned(
-            Image.fromarray(to_ours(stored, pair.encoding)), pair.turn, pair.swap, pair.encoding.labels
+            Image.fromarray(to_ours(stored, pair.encoding)), pair.turn, pair.encoding.labels, pair.swap
         )
 
     return _read(pair.mask, read)

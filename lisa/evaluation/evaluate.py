@@ -157,7 +157,7 @@ def _groups(faces: list[Face]) -> Iterator[list[Face]]:
 
 
 def _nothing(pairs: Sequence[Pair], device: torch.device) -> Evaluation:
-    tally = Tally(len(pairs), device, pairs[0].encoding.labels)
+    tally = Tally(len(pairs), pairs[0].encoding.labels, device)
     losses, largest = torch.zeros(2, len(pairs), dtype=torch.float64, device=device)
     return Evaluation(tally, losses, largest)
 

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from lisa.evaluation.boundary import boundary_band, boundary_distance
 from lisa.labels import IGNORE_INDEX, LabelSet
-from lisa.labels.celebamask import CELEBAMASK
 
 BACKGROUND = 0
 
@@ -24,9 +23,7 @@ class Tally:
     ranks gives the whole.
     """
 
-    def __init__(
-        self, pictures: int, device: torch.device | None = None, labels: LabelSet = CELEBAMASK
-    ) -> None:
+    def __init__(self, pictures: int, labels: LabelSet, device: torch.device | None = None) -> None:
         classes = len(labels)
         self.labels = labels
         self.confusion = torch.zeros(classes, classes, dtype=torch.int64, device=device)

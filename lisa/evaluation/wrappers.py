@@ -5,7 +5,6 @@ from torch import Tensor, nn
 
 from lisa.face_parser import MEAN, STD
 from lisa.labels import LabelSet
-from lisa.labels.celebamask import CELEBAMASK
 
 
 class FlipAveraged(nn.Module):
@@ -16,7 +15,7 @@ class FlipAveraged(nn.Module):
 
     swapped: Tensor
 
-    def __init__(self, network: nn.Module, labels: LabelSet = CELEBAMASK) -> None:
+    def __init__(self, network: nn.Module, labels: LabelSet) -> None:
         super().__init__()
         self.network = network
         self.register_buffer("swapped", torch.tensor(labels.flipped_ids), persistent=False)

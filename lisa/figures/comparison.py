@@ -49,7 +49,7 @@ def grid_sheet(parser: "FaceParser", pairs: Sequence[Pair], side: int) -> Image.
         masks = [flat_panel(colored(mask, labels), side) for mask in (truth, prediction)]
         blended = photo_panel(overlay(image, prediction, labels), side)
         rows.append(Row((photo_panel(image, side), *masks, blended)))
-    return sheet(("picture", "truth", "prediction", "overlay"), rows, side, labels=labels)
+    return sheet(("picture", "truth", "prediction", "overlay"), rows, side, labels)
 
 
 def compare(checkpoints: list[Path], source: SplitFlags, output: Path) -> None:
@@ -82,7 +82,7 @@ def compare(checkpoints: list[Path], source: SplitFlags, output: Path) -> None:
         panels = (flat_panel(colored(mask, labels), SIDE) for mask in masks)
         rows.append(Row((photo_panel(image, SIDE), *panels)))
     titles = ("picture", "truth", *_titles(checkpoints, trained))
-    save_png(sheet(titles, rows, SIDE, labels=labels), output)
+    save_png(sheet(titles, rows, SIDE, labels), output)
 
 
 def grid(checkpoint: Path, source: SplitFlags, output: Path) -> None:
@@ -107,7 +107,7 @@ def grid(checkpoint: Path, source: SplitFlags, output: Path) -> None:
         prediction = flat_panel(colored(parse(parser, image), labels), SIDE)
         rows.append(Row((photo_panel(image, SIDE), prediction)))
     titles = ("picture", *_titles([checkpoint], [trained]))
-    save_png(sheet(titles, rows, SIDE, min(FIGURE5_BLOCKS, len(rows)), labels), output)
+    save_png(sheet(titles, rows, SIDE, labels, min(FIGURE5_BLOCKS, len(rows))), output)
 
 
 def _chosen(pairs: Sequence[Pair], count: int) -> list[Pair]:

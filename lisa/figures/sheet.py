@@ -9,7 +9,6 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from lisa.labels import IGNORE_INDEX, LabelSet
-from lisa.labels.celebamask import CELEBAMASK
 
 GAP = 4
 BLOCK_GAP = 24
@@ -41,14 +40,12 @@ class Row(NamedTuple):
     caption: str = ""
 
 
-def colored(mask: np.ndarray, labels: LabelSet = CELEBAMASK) -> np.ndarray:
+def colored(mask: np.ndarray, labels: LabelSet) -> np.ndarray:
     """Gives each id of (H,W) uint8 its colour, (H,W,3) uint8; ignored pixels are grey."""
     return _colors(labels)[mask]
 
 
-def overlay(
-    image: np.ndarray, mask: np.ndarray, labels: LabelSet = CELEBAMASK, alpha: float = 0.5
-) -> np.ndarray:
+def overlay(image: np.ndarray, mask: np.ndarray, labels: LabelSet, alpha: float = 0.5) -> np.ndarray:
     """Blends the labels' colours over the picture, (H,W,3) uint8; background stays as it is.
 
     ``mask`` holds ids (H,W) uint8.
@@ -77,11 +74,7 @@ def flat_panel(colors: np.ndarray, side: int) -> Image.Image:
 
 
 def sheet(
-    titles: Sequence[str],
-    rows: Sequence[Row],
-    side: int,
-    blocks: int = 1,
-    labels: LabelSet = CELEBAMASK,
+    titles: Sequence[str], rows: Sequence[Row], side: int, labels: LabelSet, blocks: int = 1
 ) -> Image.Image:
     """Draws rows of panels under their titles, in ``blocks`` columns filled in turn, above a legend."""
     per_block = -(-len(rows) // blocks)

@@ -29,7 +29,7 @@ def draw_evaluation(folder: Path, tally: Tally, pairs: Sequence[Pair], parser: F
     for name, indices in (("worst", order[:SHOWN]), ("best", order[: -SHOWN - 1 : -1])):
         rows = [_row(pairs[index], tally, index, parser) for index in indices]
         titles = ("picture", "truth", "prediction", "error")
-        save_png(sheet(titles, rows, SIDE, min(BLOCKS, len(rows)), tally.labels), folder / f"{name}.png")
+        save_png(sheet(titles, rows, SIDE, tally.labels, min(BLOCKS, len(rows))), folder / f"{name}.png")
 
 
 def order_by_miou(tally: Tally) -> list[int]:

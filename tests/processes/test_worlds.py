@@ -17,6 +17,7 @@ from lisa.data.folders import find_pairs
 from lisa.evaluation import evaluate as evaluation
 from lisa.evaluation.metrics import figures
 from lisa.evaluation.wrappers import FlipAveraged, Noisy
+from lisa.labels.celebamask import CELEBAMASK
 from lisa.run import checkpoint
 from lisa.world import World
 
@@ -128,7 +129,7 @@ def test_two_processes_train_and_any_number_evaluates(
     assert list(one["picture_mious"]) == ["0"]
     options = ("--tta", "flip", "--noise", "20")
     changed = evaluate(run / "best.pt", root, tmp_path / "changed.json", 2, *options)
-    network = Noisy(FlipAveraged(checkpoint.load_network(run / "best.pt").network), 32, 20)
+    network = Noisy(FlipAveraged(checkpoint.load_network(run / "best.pt").network, CELEBAMASK), 32, 20)
     expected = figures(evaluation.evaluate(network, 32, find_pairs(root, "val"), World()).tally)
     assert expected["iou"] == changed["iou"] != records[0]["iou"]
     assert (changed["tta"], changed["noise"]) == ("flip", 20)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lisa.config import LossConfig
 from lisa.evaluation.metrics import Tally
+from lisa.labels.celebamask import CELEBAMASK
 from lisa.losses import SegmentationLoss, cross_entropy, dice, lovasz
 from lisa.models.kernels.fast_path import plain_kernels
 
@@ -62,7 +63,7 @@ def test_twenty_million_pixels_are_counted_to_the_last():
     truth[-1, -1] = 255
     prediction = truth.clone()
     prediction[0, 0] = 1
-    tally = Tally(1)
+    tally = Tally(1, CELEBAMASK)
     tally.add(0, prediction, truth)
     assert tally.confusion[0, 0] == HEIGHT * WIDTH - 2
     assert tally.confusion[0, 1] == 1

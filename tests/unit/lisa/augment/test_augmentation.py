@@ -17,6 +17,7 @@ from lisa.errors import InputError
 from lisa.figures.__main__ import main
 from lisa.figures.augmentation_sheet import SHEET_VIEWS, draw_sheet
 from lisa.labels import FLIP_PAIRS, PALETTE
+from lisa.labels.celebamask import CELEBAMASK
 
 NONE = AugmentConfig(**{field.name: 0.0 for field in dataclasses.fields(AugmentConfig)})
 COLORS = torch.tensor(PALETTE, dtype=torch.uint8).view(-1, 3)
@@ -29,7 +30,7 @@ def blocks(batch: int = 4, side: int = 64) -> torch.Tensor:
 
 def test_nothing_switched_on_changes_nothing():
     images, masks = torch.randint(0, 256, (2, 3, 8, 8), dtype=torch.uint8), blocks(2, 8)
-    changed, moved = Augmentation(NONE)(images, masks)
+    changed, moved = Augmentation(NONE, CELEBAMASK)(images, masks)
     assert torch.equal(changed, images.float())
     assert torch.equal(moved, masks)
 
@@ -37,7 +38,7 @@ def test_nothing_switched_on_changes_nothing():
 def test_flip_swaps_left_and_right():
     masks = blocks()
     images = COLORS[masks.long()].permute(0, 3, 1, 2)
-    changed, moved = Augmentation(dataclasses.replace(NONE, flip=1.0))(images, masks)
+    changed, moved = Augmentation(dataclasses.replace(NONE, flip=1.0), CELEBAMASK)(images, masks)
     assert torch.equal(changed.round().to(torch.uint8), images.flip(3))
     mirrored = masks.flip(2)
     for left, right in FLIP_PAIRS:
@@ -50,7 +51,7 @@ def test_flip_swaps_left_and_right():
 def test_flip_is_drawn_per_sample():
     masks = blocks(32, 16)
     images = masks[:, None].expand(-1, 3, -1, -1).contiguous()
-    changed, moved = Augmentation(dataclasses.replace(NONE, flip=0.5))(images, masks)
+    changed, moved = Augmentation(dataclasses.replace(NONE, flip=0.5), CELEBAMASK)(images, masks)
     flipped = (changed[:, 0].round() != masks).flatten(1).any(1)
     assert 0 < flipped.sum() < 32
     assert torch.equal(moved[~flipped], masks[~flipped])
@@ -63,7 +64,7 @@ def test_mask_and_picture_move_together(autocast: bool):
     images = COLORS[masks.long()].permute(0, 3, 1, 2).contiguous()
     geometry = dataclasses.replace(NONE, flip=0.5, rotation=20, scale=0.2, shift=0.1)
     with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-        changed, moved = Augmentation(geometry)(images, masks)
+        changed, moved = Augmentation(geometry, CELEBAMASK)(images, masks)
     assert set(moved.unique().tolist()) <= {*range(19), 255}
     assert (moved == 255).any()
     pure = torch.zeros_like(moved, dtype=torch.bool)
@@ -80,7 +81,7 @@ def test_mask_and_picture_move_together(autocast: bool):
 
 
 def test_the_same_seed_draws_the_same():
-    augment = Augmentation(AugmentConfig(rotation=10, scale=0.2))
+    augment = Augmentation(AugmentConfig(rotation=10, scale=0.2), CELEBAMASK)
     images, masks = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8), blocks(2, 32)
     results: list[torch.Tensor] = []
     for seed in (1, 1, 2):
@@ -94,7 +95,7 @@ def test_colour_jitter_leaves_masks_alone():
     masks = blocks()
     jitter = dataclasses.replace(NONE, brightness=0.2, contrast=0.2, saturation=0.2, hue=0.1)
     images = torch.randint(0, 256, (4, 3, 64, 64), dtype=torch.uint8)
-    changed, moved = Augmentation(jitter)(images, masks)
+    changed, moved = Augmentation(jitter, CELEBAMASK)(images, masks)
     assert torch.equal(moved, masks)
     assert not torch.allclose(changed, images.float(), atol=5)
     assert changed.min() >= 0
@@ -105,7 +106,7 @@ def test_colour_jitter_leaves_masks_alone():
 def test_appearance_changes_some_pictures_and_no_mask(name: str, strength: float):
     masks = blocks(16, 32)
     images = torch.randint(0, 256, (16, 3, 32, 32), dtype=torch.uint8)
-    augment = Augmentation(dataclasses.replace(NONE, **{name: strength}))
+    augment = Augmentation(dataclasses.replace(NONE, **{name: strength}), CELEBAMASK)
     changed, moved = augment(images, masks)
     assert torch.equal(moved, masks)
     differs = ((changed - images.float()).abs() > 0.5).flatten(1).any(1)
@@ -118,7 +119,7 @@ def test_what_comes_in_from_outside_is_ignored():
     masks = torch.full((4, 32, 32), 13, dtype=torch.uint8)
     rotated = dataclasses.replace(NONE, rotation=45)
     torch.manual_seed(1)
-    moved = Augmentation(rotated)(torch.zeros(4, 3, 32, 32, dtype=torch.uint8), masks)[1]
+    moved = Augmentation(rotated, CELEBAMASK)(torch.zeros(4, 3, 32, 32, dtype=torch.uint8), masks)[1]
     assert set(moved.unique().tolist()) == {13, 255}
 
 
@@ -142,7 +143,7 @@ def test_the_command_draws_a_recipes_sheet_into_a_new_folder(
 
 def test_the_worst_jpeg_that_the_config_allows():
     images, masks = torch.randint(0, 256, (8, 3, 32, 32), dtype=torch.uint8), blocks(8, 32)
-    changed, _ = Augmentation(dataclasses.replace(NONE, jpeg=99))(images, masks)
+    changed, _ = Augmentation(dataclasses.replace(NONE, jpeg=99), CELEBAMASK)(images, masks)
     assert changed.isfinite().all()
     with pytest.raises(InputError, match="0 to 99"):
         dataclasses.replace(NONE, jpeg=99.5)

@@ -10,6 +10,7 @@ from torch import Tensor
 from lisa.augment.augmentation import Augmentation
 from lisa.augment.pasting import Pasting
 from lisa.config import RECIPES, AugmentConfig, Config, LossConfig
+from lisa.labels.celebamask import CELEBAMASK
 from lisa.losses import SegmentationLoss
 from lisa.models.kernels.fast_path import plain_kernels
 
@@ -33,7 +34,7 @@ def make_batch(device: str = "cpu") -> tuple[Tensor, Tensor]:
 def test_a_batch_is_changed_and_judged_without_waiting(name: str, fast: bool):
     """Kornia reads its own draws, which stay on the host; nothing reads what was computed from pictures."""
     config, (images, masks) = CONFIGS[name], make_batch()
-    augment, paste = Augmentation(config.augment), Pasting(config.augment)
+    augment, paste = Augmentation(config.augment, CELEBAMASK), Pasting(config.augment, CELEBAMASK)
     loss = SegmentationLoss(config.loss)
     scores = torch.randn(3, 19, requires_grad=True)
 
@@ -49,7 +50,7 @@ def test_a_batch_is_changed_and_judged_without_waiting(name: str, fast: bool):
 
 def test_pasting_reads_nothing_at_all():
     images, masks = make_batch()
-    paste = Pasting(AugmentConfig(paste=1.0))
+    paste = Pasting(AugmentConfig(paste=1.0), CELEBAMASK)
     assert host_syncs(lambda: paste(images.float(), masks)) == []
 
 
@@ -61,7 +62,7 @@ def test_draws_stay_on_the_host_when_pictures_lie_elsewhere(name: str, monkeypat
     """
     monkeypatch.setattr("torch.autocast", lambda *_, **__: nullcontext())  # there is none for this device
     config = CONFIGS[name].augment
-    augment, paste = Augmentation(config).to("meta"), Pasting(config).to("meta")
+    augment, paste = Augmentation(config, CELEBAMASK).to("meta"), Pasting(config, CELEBAMASK).to("meta")
     with HostSyncs() as syncs:
         images, masks = paste(*augment(*make_batch("meta")))
     assert images.device.type == masks.device.type == "meta"

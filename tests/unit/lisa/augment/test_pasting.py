@@ -19,14 +19,14 @@ def batch(count: int = 8) -> tuple[torch.Tensor, torch.Tensor]:
 
 def test_off_is_off():
     images, masks = batch()
-    pasted, moved = Pasting(AugmentConfig(paste=0))(images, masks)
+    pasted, moved = Pasting(AugmentConfig(paste=0), CELEBAMASK)(images, masks)
     assert torch.equal(pasted, images)
     assert torch.equal(moved, masks)
 
 
 def test_accessories_alone_are_taken_with_their_pixels():
     images, masks = batch()
-    pasted, moved = Pasting(AugmentConfig(paste=1.0))(images, masks)
+    pasted, moved = Pasting(AugmentConfig(paste=1.0), CELEBAMASK)(images, masks)
     changed = pasted[:, 0] != images[:, 0]
     accessories = torch.tensor(accessory_ids(CELEBAMASK), dtype=torch.uint8)
     assert changed.any()
@@ -39,13 +39,13 @@ def test_clutter_without_a_face_puts_nothing_on():
     masks[:2] = 0
     masks[0, 3:] = IGNORE_INDEX
     torch.manual_seed(0)
-    _, moved = Pasting(AugmentConfig(paste=1.0))(images, masks)
+    _, moved = Pasting(AugmentConfig(paste=1.0), CELEBAMASK)(images, masks)
     assert torch.equal(moved[:2], masks[:2])
     assert not torch.equal(moved[2:], masks[2:])
 
 
 def test_so_many_pictures_put_something_on():
     images = torch.arange(400).float().view(-1, 1, 1, 1).expand(-1, 3, 2, 2)
-    pasted, _ = Pasting(AugmentConfig(paste=0.3))(images, torch.full((400, 2, 2), IDS["hat"]))
+    pasted, _ = Pasting(AugmentConfig(paste=0.3), CELEBAMASK)(images, torch.full((400, 2, 2), IDS["hat"]))
     changed = (pasted != images).flatten(1).any(1).float().mean().item()
     assert abs(changed - 0.3) < 3 * (0.3 * 0.7 / 400) ** 0.5 + 1 / 400

@@ -111,7 +111,7 @@ def test_in_the_augmentation_geometry_moves_labels_before_a_texture_lies_on_them
     for texture in (0.0, 1.0):
         torch.manual_seed(0)
         config = dataclasses.replace(still, shift=0.3, texture=texture)
-        results.append(Augmentation(config)(images, masks))
+        results.append(Augmentation(config, CELEBAMASK)(images, masks))
     (plain, expected), (pictures, moved) = results
     assert torch.equal(moved, expected)
     background = (moved == 0)[:, None].expand_as(pictures)

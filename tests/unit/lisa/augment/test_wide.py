@@ -69,7 +69,7 @@ def test_as_many_as_asked_are_changed_and_the_others_are_not():
 
 def test_the_seed_says_it_all():
     images, masks = discs(4, 32)
-    augment = Augmentation(finder().augment)
+    augment = Augmentation(finder().augment, CELEBAMASK)
     drawn = []
     for seed in (5, 5, 6):
         torch.manual_seed(seed)
@@ -95,8 +95,8 @@ def test_clutter_is_a_picture_of_many_kinds():
 
 
 def test_off_by_default_and_refused_beside_pasted_accessories():
-    assert Augmentation(AugmentConfig()).wide is None
-    assert Augmentation(finder().augment).wide is not None
+    assert Augmentation(AugmentConfig(), CELEBAMASK).wide is None
+    assert Augmentation(finder().augment, CELEBAMASK).wide is not None
     with pytest.raises(InputError, match=r"augment.paste = 0.5: 0 beside augment.wide"):
         dataclasses.replace(AugmentConfig(), wide=0.5, paste=0.5)
     assert Config.from_json(finder().to_json()) == finder()

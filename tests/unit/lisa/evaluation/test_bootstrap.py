@@ -8,6 +8,7 @@ from sklearn.metrics import jaccard_score
 from lisa.evaluation import bootstrap
 from lisa.evaluation.bootstrap import miou_interval
 from lisa.evaluation.metrics import Tally, figures
+from lisa.labels.celebamask import CELEBAMASK
 
 
 def noisy(pictures: int, right: float = 0.7) -> tuple[Tally, np.ndarray, np.ndarray]:
@@ -15,7 +16,7 @@ def noisy(pictures: int, right: float = 0.7) -> tuple[Tally, np.ndarray, np.ndar
     truth = torch.randint(0, 6, (pictures, 6, 6), dtype=torch.uint8)
     keep = torch.rand(truth.shape) < right * torch.rand(pictures, 1, 1)
     prediction = torch.where(keep, truth, torch.randint(0, 6, truth.shape, dtype=torch.uint8))
-    tally = Tally(pictures)
+    tally = Tally(pictures, CELEBAMASK)
     for number in range(pictures):
         tally.add(number, prediction[number], truth[number])
     return tally, truth.numpy(), prediction.numpy()
@@ -55,10 +56,10 @@ def test_of_few_pictures_nothing_is_known():
 
 def test_pictures_of_which_nothing_counts_change_nothing():
     tally, truth, prediction = noisy(5)
-    wider = Tally(8)
+    wider = Tally(8, CELEBAMASK)
     for number in range(5):
         wider.add(number, torch.from_numpy(prediction[number]), torch.from_numpy(truth[number]))
     for number in range(5, 8):
         wider.add(number, torch.zeros(6, 6, dtype=torch.uint8), torch.full((6, 6), 255, dtype=torch.uint8))
     assert miou_interval(wider) == miou_interval(tally)
-    assert miou_interval(Tally(7)) is None
+    assert miou_interval(Tally(7, CELEBAMASK)) is None

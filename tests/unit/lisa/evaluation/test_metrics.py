@@ -7,6 +7,7 @@ from sklearn.metrics import f1_score, jaccard_score
 
 from lisa.evaluation.metrics import Tally, figures, picture_mious
 from lisa.labels import IDS, NAMES
+from lisa.labels.celebamask import CELEBAMASK
 
 
 def predictions() -> list[tuple[torch.Tensor, torch.Tensor]]:
@@ -22,7 +23,7 @@ def predictions() -> list[tuple[torch.Tensor, torch.Tensor]]:
 
 
 def tallied(pairs: list[tuple[torch.Tensor, torch.Tensor]]) -> Tally:
-    tally = Tally(len(pairs))
+    tally = Tally(len(pairs), CELEBAMASK)
     for number, (prediction, truth) in enumerate(pairs):
         tally.add(number, prediction, truth)
     return tally
@@ -130,10 +131,10 @@ def test_ignored_pixels_spoil_no_boundary():
 def test_shards_sum_to_the_whole_bit_for_bit():
     pairs = predictions()
     whole = figures(tallied(pairs))
-    shards = [Tally(len(pairs)) for _ in range(3)]
+    shards = [Tally(len(pairs), CELEBAMASK) for _ in range(3)]
     for number, (prediction, truth) in enumerate(pairs):
         shards[number % 3].add(number, prediction, truth)
-    total = Tally(len(pairs))
+    total = Tally(len(pairs), CELEBAMASK)
     for shard in shards:
         total.confusion += shard.confusion
         total.per_picture += shard.per_picture

@@ -23,6 +23,7 @@ from lisa.figures.comparison import compare, evenly, grid, read_pair
 from lisa.figures.sheet import Row
 from lisa.figures.worst_and_best import draw_evaluation, order_by_miou
 from lisa.labels import LABELS
+from lisa.labels.celebamask import CELEBAMASK
 from lisa.models import build
 from lisa.run import checkpoint
 from lisa.world import World
@@ -136,7 +137,7 @@ def test_evenly_spread():
 
 def test_ranked_from_worst_to_best():
     truth = torch.ones(10, 10, dtype=torch.uint8)
-    tally = Tally(4)
+    tally = Tally(4, CELEBAMASK)
     for number, right in enumerate((60, 90, 30)):
         prediction = torch.zeros(100, dtype=torch.uint8)
         prediction[:right] = 1

@@ -16,18 +16,20 @@ from lisa.figures.sheet import (
     sheet,
 )
 from lisa.labels import IDS, LABELS, LabelSet, read_label_set
+from lisa.labels.celebamask import CELEBAMASK
 from lisa.labels.label_set import Label
 
 
 def test_colours_are_the_label_contracts():
     ids = np.arange(19, dtype=np.uint8)[None]
-    assert [tuple(color) for color in colored(ids)[0].tolist()] == [label.color for label in LABELS]
-    assert colored(np.full((1, 1), 255, np.uint8)).tolist() == [[[128, 128, 128]]]
+    shown = colored(ids, CELEBAMASK)[0].tolist()
+    assert [tuple(color) for color in shown] == [label.color for label in LABELS]
+    assert colored(np.full((1, 1), 255, np.uint8), CELEBAMASK).tolist() == [[[128, 128, 128]]]
 
 
 def test_overlay_leaves_background_alone():
     image = np.full((1, 2, 3), 100, np.uint8)
-    blended = overlay(image, np.array([[0, IDS["nose"]]], np.uint8))
+    blended = overlay(image, np.array([[0, IDS["nose"]]], np.uint8), CELEBAMASK)
     assert blended.tolist() == [[[100, 100, 100], [88, 126, 50]]]
 
 
@@ -44,7 +46,7 @@ def test_panels_keep_the_aspect_and_mix_no_label_colours():
     image = np.zeros((20, 40, 3), np.uint8)
     assert photo_panel(image, 64).size == (64, 32)
     ids = np.random.default_rng(0).integers(0, 19, (50, 50)).astype(np.uint8)
-    shown = np.asarray(flat_panel(colored(ids), 33)).reshape(-1, 3)
+    shown = np.asarray(flat_panel(colored(ids, CELEBAMASK), 33)).reshape(-1, 3)
     assert {tuple(color) for color in shown.tolist()} <= {label.color for label in LABELS}
 
 
@@ -57,7 +59,7 @@ def test_a_sheet_shows_every_panel_in_its_place():
         )
         for number in range(3)
     ]
-    shown = np.asarray(sheet(("left", "right"), rows, side, blocks=2))
+    shown = np.asarray(sheet(("left", "right"), rows, side, CELEBAMASK, blocks=2))
     corners: dict[tuple[int, int], tuple[int, int]] = {}
     for number in range(3):
         for column in range(2):
@@ -73,7 +75,7 @@ def test_a_sheet_shows_every_panel_in_its_place():
 def test_the_legend_names_every_class_whatever_the_width():
     for blocks, titles in ((1, ("one",)), (1, ("a", "b", "c", "d")), (2, ("a", "b", "c", "d"))):
         rows = [Row([Image.new("RGB", (64, 64), "white")] * len(titles))] * 2
-        shown = np.asarray(sheet(titles, rows, 64, blocks))
+        shown = np.asarray(sheet(titles, rows, 64, CELEBAMASK, blocks))
         for label in LABELS:
             assert (shown == label.color).all(2).sum() >= 100, label.name
 
@@ -81,7 +83,8 @@ def test_the_legend_names_every_class_whatever_the_width():
 def test_no_title_stands_over_a_block_without_rows():
     """Five rows in four blocks: two each, and the fourth has none."""
     rows = [Row([Image.new("RGB", (40, 40), "red")])] * 5
-    assert sheet(("one",), rows, 40, blocks=4).size == sheet(("one",), rows, 40, blocks=3).size
+    three, four = (sheet(("one",), rows, 40, CELEBAMASK, blocks) for blocks in (3, 4))
+    assert three.size == four.size
 
 
 @pytest.mark.parametrize("side", [40, 64, 100])
@@ -90,7 +93,7 @@ def test_long_names_in_the_legend_keep_clear_of_one_another(side: int):
     own = LabelSet("own", tuple(Label(f"{long}_{number}", (200, number, 77)) for number in range(6)))
     for labels in (own, read_label_set("lapa")):
         rows = [Row([Image.new("RGB", (side, side), "white")] * 9)]
-        shown = np.asarray(sheet("123456789", rows, side, labels=labels))
+        shown = np.asarray(sheet("123456789", rows, side, labels))
         for label in labels.labels[1:]:
             top, left = np.argwhere((shown == label.color).all(2)).min(0).tolist()
             before = shown[top : top + 10, max(0, left - 4) : left - 1]

@@ -11,6 +11,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from lisa.evaluation.metrics import Tally, figures
 from lisa.figures.curves import draw_curves
+from lisa.labels.celebamask import CELEBAMASK
 from lisa.run.log import RunLog
 from lisa.run.tensorboard import Events
 
@@ -66,7 +67,7 @@ def test_a_loss_that_is_no_number_is_null(tmp_path: Path):
 
 def test_an_epoch_without_a_finite_loss_is_json_and_has_curves(tmp_path: Path):
     """No step of a short epoch may have had one, which is too few to stop the run."""
-    tally, skin = Tally(1), torch.ones(4, 4, dtype=torch.uint8)
+    tally, skin = Tally(1, CELEBAMASK), torch.ones(4, 4, dtype=torch.uint8)
     tally.add(0, skin, skin)
     record = {
         "epoch": 1,
