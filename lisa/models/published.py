@@ -1,11 +1,8 @@
-"""Loads the checkpoint that the report's author published: a plain state dict under other names."""
+"""Reads what the report's author published: a plain state dict under other names."""
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
-import torch
 from torch import Tensor
 
 from lisa.errors import InputError, listing
@@ -61,16 +58,14 @@ def is_published(content: object) -> bool:
     )
 
 
-def from_published(source: Mapping[str, Tensor] | str | Path) -> LISA:
+def from_published(state: Mapping[str, Tensor]) -> LISA:
     """Builds the LISA network with the author's weights.
 
-    ``source`` is the published state dict, or the path of a file that holds it, loaded weights-only. The
-    number of classes is read from the classifier.
+    ``state`` is the published state dict. The number of classes is read from the classifier.
 
     Raises:
         InputError: names each missing, unknown or misshapen key as the published file spells it.
     """
-    state = _read(Path(source)) if isinstance(source, (str, Path)) else source
     published = {our_key(key): key for key in state}
     classifier = state.get(published.get("final.weight", ""))
     network = LISA(num_classes=classifier.shape[0] if classifier is not None else NUM_CLASSES)
@@ -86,15 +81,3 @@ def from_published(source: Mapping[str, Tensor] | str | Path) -> LISA:
         raise InputError("not the published LISA state dict:\n" + listing(faults))
     network.load_state_dict({ours: state[theirs] for ours, theirs in published.items()})
     return network
-
-
-def _read(path: Path) -> Mapping[str, Tensor]:
-    try:
-        state: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except Exception as error:  # torch.load raises a different class for each kind of damage
-        raise InputError(f"{path}: not a weights-only state dict ({str(error).splitlines()[0]})") from error
-    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise InputError(f"{path}: holds no plain state dict (a mapping of names to tensors)")
-    return state

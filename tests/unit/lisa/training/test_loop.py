@@ -16,7 +16,7 @@ from lisa.errors import DivergedError, InputError
 from lisa.evaluation.evaluate import evaluate
 from lisa.evaluation.metrics import figures
 from lisa.losses import SegmentationLoss
-from lisa.models import build, from_published
+from lisa.models import build
 from lisa.run import checkpoint
 from lisa.training.loop import Result, fit
 from lisa.training.precision import settle_precision
@@ -204,7 +204,7 @@ def test_a_run_begins_with_the_published_weights_and_says_so(
     fit(dataclasses.replace(still, train=dataclasses.replace(config.train, init=str(path))), World())
     begun = checkpoint.load(tmp_path / "run/last.pt")
     assert "origin" not in begun  # its figures are of this run
-    weights = from_published(path).named_parameters()
+    weights = checkpoint.load_network(path).network.named_parameters()
     assert all(torch.allclose(begun["weights"][name], value, atol=1e-9) for name, value in weights)
     line = f"{path}: {checkpoint.PUBLISHED}"
     assert capsys.readouterr().out.splitlines().count(line) == 1
