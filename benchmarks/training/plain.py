@@ -22,7 +22,8 @@ from torchvision import transforms
 from lisa.data.folders import find_pairs
 from lisa.data.pairs import Pair, decode
 from lisa.face_parser import MEAN, STD
-from lisa.labels import FLIPPED_IDS, NUM_CLASSES
+from lisa.labels import NUM_CLASSES
+from lisa.labels.celebamask import CELEBAMASK
 from lisa.models import LISA
 from lisa.models.kernels.fast_path import plain_kernels
 
@@ -47,7 +48,7 @@ class OneHotFaces(Dataset[tuple[Tensor, Tensor]]):
         ids = np.asarray(mask)
         if random.random() < 0.5:
             image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-            ids = np.array(FLIPPED_IDS, np.uint8)[ids[:, ::-1]]
+            ids = CELEBAMASK.flip_table()[ids[:, ::-1]]
         angle = random.uniform(-10, 10)
         image = self.jitter(image.rotate(angle, Image.Resampling.BILINEAR))
         ids = np.asarray(Image.fromarray(ids).rotate(angle))

@@ -1,24 +1,12 @@
 """Label sets as data, encodings of masks, and CelebAMask-HQ's contract of 19 labels."""
 
-from lisa.labels.celebamask import (
-    FLIP_PAIRS,
-    FLIPPED_IDS,
-    IDS,
-    LABELS,
-    NAMES,
-    NUM_CLASSES,
-    PAINT_ORDER,
-    PALETTE,
-)
+from lisa.labels.celebamask import IDS, NAMES, NUM_CLASSES, PAINT_ORDER, PALETTE
 from lisa.labels.label_set import BUILT_IN, IGNORE_INDEX, Label, LabelSet, read_label_set
 
 __all__ = [
     "BUILT_IN",
-    "FLIPPED_IDS",
-    "FLIP_PAIRS",
     "IDS",
     "IGNORE_INDEX",
-    "LABELS",
     "NAMES",
     "NUM_CLASSES",
     "PAINT_ORDER",

@@ -4,12 +4,9 @@ Left and right are the *person's*: ``l_eye`` lies on the right half of the pictu
 Source: Lee et al., MaskGAN (CVPR 2020), https://arxiv.org/abs/1907.11922, and the data set's release.
 """
 
-from lisa.labels.label_set import Label, read_label_set
+from lisa.labels.label_set import read_label_set
 
 CELEBAMASK = read_label_set("celebamask")
-
-LABELS: tuple[Label, ...] = CELEBAMASK.labels
-"""Index in this tuple is the id in a mask."""
 
 NAMES: tuple[str, ...] = CELEBAMASK.names
 NUM_CLASSES: int = len(CELEBAMASK)
@@ -17,12 +14,6 @@ IDS: dict[str, int] = CELEBAMASK.ids
 
 PALETTE: tuple[int, ...] = CELEBAMASK.palette
 """Flat R, G, B, R, G, B, ... for ``PIL.Image.putpalette``."""
-
-FLIP_PAIRS: tuple[tuple[int, int], ...] = CELEBAMASK.flip_pairs
-"""Ids that change places when a picture is mirrored."""
-
-FLIPPED_IDS: tuple[int, ...] = CELEBAMASK.flipped_ids
-"""``FLIPPED_IDS[id]`` is the id of the same part in the mirrored picture."""
 
 PAINT_ORDER: tuple[str, ...] = (
     "skin", "nose", "eye_g", "l_eye", "r_eye", "l_brow", "r_brow", "l_ear", "r_ear",

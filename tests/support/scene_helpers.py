@@ -16,7 +16,7 @@ from deploy.predictor.faces.finder import Finder
 from deploy.predictor.pictures import Pixels
 from deploy.torchscript import Exported
 from lisa.face_parser import MEAN, STD
-from lisa.labels import FLIP_PAIRS, NAMES, PALETTE
+from lisa.labels import NAMES, PALETTE
 from lisa.labels.celebamask import CELEBAMASK
 
 COLORS = torch.tensor(PALETTE, dtype=torch.float32).view(-1, 3)
@@ -116,7 +116,7 @@ def write_painted_model(path: Path, size: int = 64, **faces: Any) -> Path:
         "size": size,
         "labels": list(NAMES),
         "palette": list(PALETTE),
-        "flip_pairs": [list(pair) for pair in FLIP_PAIRS],
+        "flip_pairs": [list(pair) for pair in CELEBAMASK.flip_pairs],
         "label_set": CELEBAMASK.to_dict(),
         "faces": {**METADATA, "size": size, "window": round(size * 2 / 3), "own": True, **faces},
     }

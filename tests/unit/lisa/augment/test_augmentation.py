@@ -16,7 +16,7 @@ from lisa.data.folders import find_pairs
 from lisa.errors import InputError
 from lisa.figures.__main__ import main
 from lisa.figures.augmentation_sheet import SHEET_VIEWS, draw_sheet
-from lisa.labels import FLIP_PAIRS, PALETTE
+from lisa.labels import PALETTE
 from lisa.labels.celebamask import CELEBAMASK
 
 NONE = AugmentConfig(**{field.name: 0.0 for field in dataclasses.fields(AugmentConfig)})
@@ -41,10 +41,10 @@ def test_flip_swaps_left_and_right():
     changed, moved = Augmentation(dataclasses.replace(NONE, flip=1.0), CELEBAMASK)(images, masks)
     assert torch.equal(changed.round().to(torch.uint8), images.flip(3))
     mirrored = masks.flip(2)
-    for left, right in FLIP_PAIRS:
+    for left, right in CELEBAMASK.flip_pairs:
         assert torch.equal(moved == left, mirrored == right)
         assert torch.equal(moved == right, mirrored == left)
-    others = ~torch.isin(mirrored, torch.tensor(FLIP_PAIRS).flatten())
+    others = ~torch.isin(mirrored, torch.tensor(CELEBAMASK.flip_pairs).flatten())
     assert torch.equal(moved[others], mirrored[others])
 
 
@@ -69,7 +69,7 @@ def test_mask_and_picture_move_together(autocast: bool):
     assert (moved == 255).any()
     pure = torch.zeros_like(moved, dtype=torch.bool)
     swapped = torch.cat([COLORS, torch.zeros(256 - 19, 3, dtype=torch.uint8)])
-    for left, right in FLIP_PAIRS:  # colours don't swap on a flip, ids do
+    for left, right in CELEBAMASK.flip_pairs:  # colours don't swap on a flip, ids do
         pure |= (moved == left) | (moved == right)
     error = (changed - swapped[moved.long()].permute(0, 3, 1, 2)).abs().amax(1)
     inside = ~pure & (moved != 255)

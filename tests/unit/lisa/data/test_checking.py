@@ -19,7 +19,8 @@ from lisa.data.mask_sets import KNOWN, judge, judged_order
 from lisa.data.pairs import Pair
 from lisa.data.synthetic import draw_face
 from lisa.errors import InputError
-from lisa.labels import FLIPPED_IDS, IDS, NAMES, PALETTE, Label, LabelSet, read_label_set
+from lisa.labels import IDS, NAMES, PALETTE, Label, LabelSet, read_label_set
+from lisa.labels.celebamask import CELEBAMASK
 from lisa.labels.encoding import OWN_IDS, read_encoding
 
 REAL = Path(__file__).resolve().parents[4].parent / "shared" / "celebamask_mini"
@@ -31,7 +32,7 @@ FACE_SYNTHETICS = (
     "l_lip",
     "neck", "hair", "", "cloth", "eye_g", "hat",
 )  # fmt: skip
-FLIP = np.array([*FLIPPED_IDS, *range(19, 256)], np.uint8)
+FLIP = CELEBAMASK.flip_table()
 COLORS = np.array(PALETTE, np.int64).reshape(-1, 3)
 Resampling = Image.Resampling
 Ids = np.ndarray

@@ -18,11 +18,12 @@ from lisa.data.repair import repair_sides
 from lisa.data.source import Folder
 from lisa.data.synthetic import write_dataset
 from lisa.errors import InputError
-from lisa.labels import FLIPPED_IDS, IDS, NAMES, PALETTE, read_label_set
+from lisa.labels import IDS, NAMES, PALETTE, read_label_set
+from lisa.labels.celebamask import CELEBAMASK
 from lisa.labels.encoding import read_encoding
 
 REAL = Path(__file__).resolve().parents[4].parent / "shared" / "celebamask_mini"
-FLIP = np.array([*FLIPPED_IDS, *range(19, 256)], np.uint8)
+FLIP = CELEBAMASK.flip_table()
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,10 @@ from PIL import Image
 
 from lisa.data.doctor.examination import reversed_parts
 from lisa.data.synthetic import draw_face
-from lisa.labels import FLIPPED_IDS, IDS
+from lisa.labels import IDS
 from lisa.labels.celebamask import CELEBAMASK
 
-FLIP = np.array([*FLIPPED_IDS, *range(19, 256)], np.uint8)
+FLIP = CELEBAMASK.flip_table()
 
 
 @pytest.mark.parametrize("turn", [-60, -25, 0, 25, 60, 180])

@@ -4,7 +4,6 @@ import torch
 from torch import nn
 
 from lisa.evaluation.wrappers import FlipAveraged
-from lisa.labels import FLIPPED_IDS
 from lisa.labels.celebamask import CELEBAMASK
 
 
@@ -12,7 +11,7 @@ def test_a_mirrored_picture_gives_the_mirrored_swapped_logits():
     network = FlipAveraged(nn.Conv2d(3, 19, 3, padding=1), CELEBAMASK)
     picture = torch.rand(2, 3, 6, 9)
     logits, mirrored = network(picture), network(picture.flip(-1))
-    assert torch.allclose(mirrored, logits.flip(-1)[:, list(FLIPPED_IDS)], atol=1e-6)
+    assert torch.allclose(mirrored, logits.flip(-1)[:, list(CELEBAMASK.flipped_ids)], atol=1e-6)
 
 
 def test_logits_are_the_mean_of_both_views():

@@ -15,7 +15,7 @@ from lisa.figures.sheet import (
     photo_panel,
     sheet,
 )
-from lisa.labels import IDS, LABELS, LabelSet, read_label_set
+from lisa.labels import IDS, LabelSet, read_label_set
 from lisa.labels.celebamask import CELEBAMASK
 from lisa.labels.label_set import Label
 
@@ -23,7 +23,7 @@ from lisa.labels.label_set import Label
 def test_colours_are_the_label_contracts():
     ids = np.arange(19, dtype=np.uint8)[None]
     shown = colored(ids, CELEBAMASK)[0].tolist()
-    assert [tuple(color) for color in shown] == [label.color for label in LABELS]
+    assert [tuple(color) for color in shown] == [label.color for label in CELEBAMASK.labels]
     assert colored(np.full((1, 1), 255, np.uint8), CELEBAMASK).tolist() == [[[128, 128, 128]]]
 
 
@@ -47,7 +47,7 @@ def test_panels_keep_the_aspect_and_mix_no_label_colours():
     assert photo_panel(image, 64).size == (64, 32)
     ids = np.random.default_rng(0).integers(0, 19, (50, 50)).astype(np.uint8)
     shown = np.asarray(flat_panel(colored(ids, CELEBAMASK), 33)).reshape(-1, 3)
-    assert {tuple(color) for color in shown.tolist()} <= {label.color for label in LABELS}
+    assert {tuple(color) for color in shown.tolist()} <= {label.color for label in CELEBAMASK.labels}
 
 
 def test_a_sheet_shows_every_panel_in_its_place():
@@ -76,7 +76,7 @@ def test_the_legend_names_every_class_whatever_the_width():
     for blocks, titles in ((1, ("one",)), (1, ("a", "b", "c", "d")), (2, ("a", "b", "c", "d"))):
         rows = [Row([Image.new("RGB", (64, 64), "white")] * len(titles))] * 2
         shown = np.asarray(sheet(titles, rows, 64, CELEBAMASK, blocks))
-        for label in LABELS:
+        for label in CELEBAMASK.labels:
             assert (shown == label.color).all(2).sum() >= 100, label.name
 
 
