@@ -72,15 +72,6 @@ class Encoding:
             table[index] = IGNORE_INDEX if name == IGNORE else self.labels.ids[name]
         return table
 
-    def inverse_table(self) -> NDArray[np.uint8]:
-        """``table[id in the set]`` is the smallest such id in a mask: uint8 (256,); none gives UNKNOWN."""
-        table = np.full(256, UNKNOWN, np.uint8)
-        table[IGNORE_INDEX] = IGNORE_INDEX
-        for index in sorted(self.ids, reverse=True):
-            if self.ids[index] != IGNORE:
-                table[self.labels.ids[self.ids[index]]] = index
-        return table
-
     @property
     def ignores_255(self) -> bool:
         """False where it is the id of a label, as in binary masks."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from encoding_helpers import FACE_PARSING, encoding
+from encoding_helpers import FACE_PARSING, encoding, inverse_table
 from PIL import Image
 
 from lisa.data.checking import Checked, check_pairs, look_at
@@ -67,7 +67,7 @@ def refusal(folder: Path, masks: list[Ids] | list[Image.Image]) -> str:
 
 def in_order(ids: Ids, order: str) -> Ids:
     """Labels that the order lacks become background."""
-    table = encoding(order).inverse_table()
+    table = inverse_table(encoding(order))
     return np.where(table == 254, 0, table).astype(np.uint8)[ids]
 
 

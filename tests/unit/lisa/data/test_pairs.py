@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from encoding_helpers import FACE_PARSING, encoding
+from encoding_helpers import FACE_PARSING, encoding, inverse_table
 from PIL import Image
 
 from lisa.data.checking import check_pairs
@@ -34,7 +34,7 @@ def foreign(faces: Path) -> Path:
             copy.parent.mkdir(parents=True, exist_ok=True)
             copy.write_bytes(path.read_bytes())
         ids = np.asarray(Image.open(pair.mask))
-        Image.fromarray(encoding(FACE_PARSING).inverse_table()[ids]).save(root / pair.mask.relative_to(faces))
+        Image.fromarray(inverse_table(encoding(FACE_PARSING))[ids]).save(root / pair.mask.relative_to(faces))
     return root
 
 

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from encoding_helpers import inverse_table
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -68,7 +69,7 @@ def test_own_ids(tmp_path: Path):
             13: 255,
             14: 1,
         }
-        assert found.inverse_table()[[0, 1, 2]].tolist() == [0, 1, UNKNOWN]
+        assert inverse_table(found)[[0, 1, 2]].tolist() == [0, 1, UNKNOWN]
     assert read("skin,background").table()[:2].tolist() == [1, 0]
 
 
@@ -105,7 +106,7 @@ def test_a_bad_encoding_is_one_line(text: str, message: str):
 def test_any_ids_become_their_labels_and_back(drawn: tuple[str, dict[int, str]]):
     labels, ids = drawn
     found = read(",".join(f"{index}={name}" for index, name in ids.items()), labels)
-    table, inverse = found.table(), found.inverse_table()
+    table, inverse = found.table(), inverse_table(found)
     for index in range(255):
         expected = {None: UNKNOWN, "ignore": IGNORE_INDEX}.get(ids.get(index))
         assert table[index] == (found.labels.ids[ids[index]] if expected is None else expected)
@@ -122,4 +123,4 @@ def test_encode_then_decode_is_the_identity(labels: str, order: str):
     ids = np.array(
         [index for index, name in enumerate(found.labels.names) if name not in found.missing], np.uint8
     )
-    assert found.table()[found.inverse_table()[ids]].tolist() == ids.tolist()
+    assert found.table()[inverse_table(found)[ids]].tolist() == ids.tolist()

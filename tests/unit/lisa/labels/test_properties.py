@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from encoding_helpers import inverse_table
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -76,7 +77,7 @@ def test_encoding_and_decoding_is_the_identity(drawn: tuple[LabelSet, dict[int, 
     labels, ids = drawn
     found = read_encoding(",".join(f"{index}={name}" for index, name in ids.items()), labels)
     present = np.array([labels.ids[name] for name in labels.names if name not in found.missing], np.uint8)
-    assert found.table()[found.inverse_table()[present]].tolist() == present.tolist()
+    assert found.table()[inverse_table(found)[present]].tolist() == present.tolist()
     for index, name in ids.items():
         assert found.table()[index] == (255 if name == "ignore" else labels.ids[name])
     assert (found.table() == 254).sum() == 255 - len(ids), "no other id has a meaning, but 255"
