@@ -139,7 +139,7 @@ def check_pairs(
     pairs: Sequence[Pair],
     gather: Callable[[Callable[[], Any]], list[Any]] = _alone,
     rank: int = 0,
-    size: int = 1,
+    world_size: int = 1,
 ) -> Checked:
     """Decodes every pair once, each rank its share.
 
@@ -151,7 +151,7 @@ def check_pairs(
         clearly are in another label order.
     """
     encoding = pairs[0].encoding
-    shares = gather(lambda: _look_at_share(pairs, rank, size))
+    shares = gather(lambda: _look_at_share(pairs, rank, world_size))
     looks: list[Look] = [look for share, _ in shares for look in share]
     verdict = judge_looks(looks, encoding)
     faults = [look.fault for look in looks if look.fault is not None]
@@ -172,15 +172,15 @@ def check_pairs(
     return Checked(counts[: len(encoding.labels)], notes_on(looks, encoding.labels) + turning_notes(pairs))
 
 
-def _look_at_share(pairs: Sequence[Pair], rank: int, size: int) -> tuple[list[Look], NDArray[np.int64]]:
+def _look_at_share(pairs: Sequence[Pair], rank: int, world_size: int) -> tuple[list[Look], NDArray[np.int64]]:
     """One rank's looks, without their pixels, and the pixels of each id."""
     every = -(-len(pairs) // JUDGED)
     counts = np.zeros(256, np.int64)
     looks: list[Look] = []
     with ThreadPoolExecutor() as pool:
-        for index, look in enumerate(pool.map(_look_without_pixels, pairs[rank::size])):
+        for index, look in enumerate(pool.map(_look_without_pixels, pairs[rank::world_size])):
             counts += look.counts if look.fault is None else 0
-            layout = look.layout if (rank + index * size) % every == 0 else None
+            layout = look.layout if (rank + index * world_size) % every == 0 else None
             looks.append(look._replace(counts=np.zeros(0, np.int64), layout=layout))
     return looks, counts
 

@@ -78,17 +78,19 @@ class EpochBatches(Sampler[list[int]]):
     """
 
     def __init__(
-        self, pictures: int, batch_size: int, seed: int, rank: int = 0, size: int = 1, views: int = 1
+        self, pictures: int, batch_size: int, seed: int, rank: int = 0, world_size: int = 1, views: int = 1
     ) -> None:
-        if pictures < size:
-            raise InputError(f"{pictures} training pictures can't be shared by {size} processes: use fewer")
-        require_batch(batch_size, size)
+        if pictures < world_size:
+            raise InputError(
+                f"{pictures} training pictures can't be shared by {world_size} processes: use fewer"
+            )
+        require_batch(batch_size, world_size)
         self.pictures = pictures
         self.samples = pictures * views
-        self.steps = min(-(-self.samples // batch_size), self.samples // size)
+        self.steps = min(-(-self.samples // batch_size), self.samples // world_size)
         self.seed = seed
         self.rank = rank
-        self.size = size
+        self.world_size = world_size
         self.epoch = 0
         self.start = 0
 
@@ -106,7 +108,7 @@ class EpochBatches(Sampler[list[int]]):
     def __iter__(self) -> Iterator[list[int]]:
         order = np.random.default_rng((self.seed, self.epoch)).permutation(self.samples) % self.pictures
         for batch in np.array_split(order, self.steps)[self.start :]:
-            yield np.array_split(batch, self.size)[self.rank].tolist()
+            yield np.array_split(batch, self.world_size)[self.rank].tolist()
 
 
 def collate_same_size(faces: list[Face]) -> tuple[Tensor, Tensor]:

@@ -55,6 +55,6 @@ def test_seed_and_epoch_change_the_order():
 
 def test_fewer_pictures_or_a_smaller_batch_than_ranks_are_refused():
     with pytest.raises(InputError, match="2 training pictures can't be shared by 3 processes"):
-        EpochBatches(2, 8, 0, size=3)
+        EpochBatches(2, 8, 0, world_size=3)
     with pytest.raises(InputError, match="batch_size = 2: at least one picture for each of 3 processes"):
-        EpochBatches(8, 2, 0, size=3)
+        EpochBatches(8, 2, 0, world_size=3)
