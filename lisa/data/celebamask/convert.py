@@ -17,7 +17,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, UnidentifiedImageError, features
+from PIL import ExifTags, Image, features
 
 from lisa.data.celebamask.source import (
     PARTS,
@@ -29,6 +29,7 @@ from lisa.data.celebamask.source import (
     official_split,
     report_split,
 )
+from lisa.data.exif import UNREADABLE
 from lisa.data.folders import SPLITS
 from lisa.data.parallel import parallel_map
 from lisa.errors import InputError, one_line_errors
@@ -146,7 +147,7 @@ def _read_part(path: Path) -> NDArray[np.bool_]:
             size = image.size
             grey = np.asarray(image.convert("L")) if size == (SIZE, SIZE) else None
             clear = image.has_transparency_data and np.asarray(image.convert("RGBA"))[..., 3].min() < 255
-    except (OSError, SyntaxError, UnidentifiedImageError) as error:
+    except UNREADABLE as error:
         raise _unreadable("part mask", path, error) from error
     if grey is None:
         raise InputError(
@@ -176,7 +177,9 @@ def read_picture(path: Path) -> Image.Image:
                 raise InputError(f"picture {path} has an EXIF orientation; CelebA-HQ's, and masks, have none")
             image.draft("RGB", (SIZE, SIZE))
             picture = image.convert("RGB")
-    except (OSError, SyntaxError, UnidentifiedImageError) as error:
+    except InputError:
+        raise
+    except UNREADABLE as error:
         raise _unreadable("picture", path, error) from error
     return picture if picture.size == (SIZE, SIZE) else picture.resize((SIZE, SIZE), Image.Resampling.LANCZOS)
 

@@ -230,6 +230,22 @@ def test_damaged_files_are_named(small: Path, tmp_path: Path, name: str, damage:
     assert {"empty": "empty", "cut": "damaged", "loop": "symbolic links"}[damage] in message
 
 
+@pytest.mark.parametrize("name", [f"{PARTS}/0/00002_nose.png", f"{PICTURES}/1.jpg"])
+def test_damaged_headers_are_named(small: Path, tmp_path: Path, name: str):
+    """Pillow raises no OSError for them: ValueError for the PNG's, DecompressionBombError for the JPEG's."""
+    victim = small / name
+    content = bytearray(victim.read_bytes())
+    if victim.suffix == ".png":
+        content[8:12] = (5).to_bytes(4, "big")  # the length of IHDR
+    else:
+        frame = content.index(b"\xff\xc0")  # SOF0: length, bits, height, width
+        content[frame + 5 : frame + 9] = b"\xff" * 4
+    victim.write_bytes(content)
+    message = refused(small, tmp_path / "out")
+    assert str(victim) in message
+    assert "damaged" in message
+
+
 def test_part_folder_that_is_a_symlink_loop(small: Path, tmp_path: Path):
     (small / PARTS / "1").symlink_to(small / PARTS / "1")
     assert "symbolic links" in refused(small, tmp_path / "out")
