@@ -34,12 +34,11 @@ from lisa.config.command_line import parse_training
 from lisa.config.limits import require_batch
 from lisa.data.parallel import available_cores
 from lisa.data.shared_memory import batch_bytes, require_shared_memory
-from lisa.errors import one_line_errors
+from lisa.errors import ExitCode, one_line_errors
 from lisa.process import KEEP_MEMORY
 
 ROOT = Path(__file__).parents[1]
 DEFAULT_RESTARTS = 3
-INTERRUPTED = 130
 DRY_RUN = "--dry-run"
 
 
@@ -151,7 +150,7 @@ def main(arguments: Sequence[str]) -> int:
             words = [word for word in arguments if word != DRY_RUN]
             return train(words, dry_run=DRY_RUN in arguments)
         except KeyboardInterrupt:  # before the workers, or in another step of the demonstration
-            return INTERRUPTED
+            return ExitCode.INTERRUPTED
 
 
 if __name__ == "__main__":

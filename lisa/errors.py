@@ -17,6 +17,8 @@ class ExitCode(IntEnum):
     """No finite gradient any more. A search tells such a trial, which scored badly, from one that failed."""
     STOPPED = 75
     """Asked to stop: the same command goes on with --resume (sysexits' EX_TEMPFAIL)."""
+    INTERRUPTED = 130
+    """Ctrl-C, as shells count it: 128 and SIGINT's number."""
 
 
 class InputError(ValueError):
