@@ -45,7 +45,7 @@ def test_ray_waits_for_a_stopped_trials_torchrun_before_it_takes_the_process_for
 def test_rays_own_folder_counts_where_both_are_set(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("TMPDIR", "/" + 100 * "x")
     monkeypatch.setenv("RAY_TMPDIR", "/tmp")
-    check_start("", NO_WORKERS)
+    check_start("", NO_WORKERS)  # TMPDIR alone would be refused
 
 
 @pytest.mark.parametrize(

@@ -245,7 +245,7 @@ def test_a_few_masks_by_colour_among_ids_tell_nothing_of_the_split(faces: list[I
 
 
 def test_a_set_in_its_own_colours_lacks_labels_that_another_set_lacks_too(faces: list[Ids], tmp_path: Path):
-    """Few masks, and masks of few labels, are no proof of another set."""
+    """Few masks, and masks of few labels, are no proof of another set: nothing is refused."""
     check(tmp_path, [colored(ids, "celebamask") for ids in faces])
     check(tmp_path, [colored(ids, "lapa") for ids in faces[:9]])
     few = np.array([0, 1, *[1] * 9, 11, 11, 13, *[0] * 5], np.uint8)

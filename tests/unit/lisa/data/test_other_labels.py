@@ -65,7 +65,7 @@ def test_a_bald_head_is_no_binary_mask(make_faces: Callable[..., Path]):
     ids = np.zeros((40, 40), np.uint8)
     ids[10:30, 10:30], ids[14:16, 14:16] = 1, 5
     Image.fromarray(ids).save(pairs[0].mask)
-    check_pairs(pairs)
+    check_pairs(pairs)  # nothing is refused
 
 
 @pytest.mark.parametrize(
