@@ -21,7 +21,7 @@ from lisa.errors import InputError
 from lisa.labels import BUILT_IN, LabelSet, read_label_set
 from lisa.labels.celebamask import CELEBAMASK
 from lisa.labels.encoding import Encoding, read_encoding, write_out
-from lisa.labels.label_set import without_repeats
+from lisa.labels.reading import without_repeats
 
 _LABELS = tyro.constructors.PrimitiveConstructorSpec(
     nargs=1,

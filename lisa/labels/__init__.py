@@ -1,7 +1,8 @@
 """Label sets as data, encodings of masks, and CelebAMask-HQ's contract of 19 labels."""
 
 from lisa.labels.celebamask import IDS, NAMES, NUM_CLASSES, PAINT_ORDER, PALETTE
-from lisa.labels.label_set import BUILT_IN, IGNORE_INDEX, Label, LabelSet, read_label_set
+from lisa.labels.label_set import IGNORE_INDEX, Label, LabelSet
+from lisa.labels.reading import BUILT_IN, read_label_set
 
 __all__ = [
     "BUILT_IN",

@@ -3,7 +3,7 @@
 import sys
 
 from lisa.errors import InputError, one_line_errors
-from lisa.labels.label_set import BUILT_IN, read_label_set
+from lisa.labels.reading import BUILT_IN, read_label_set
 
 with one_line_errors():
     if {"-h", "--help"} & {*sys.argv}:

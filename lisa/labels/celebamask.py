@@ -4,7 +4,7 @@ Left and right are the *person's*: ``l_eye`` lies on the right half of the pictu
 Source: Lee et al., MaskGAN (CVPR 2020), https://arxiv.org/abs/1907.11922, and the data set's release.
 """
 
-from lisa.labels.label_set import read_label_set
+from lisa.labels.reading import read_label_set
 
 CELEBAMASK = read_label_set("celebamask")
 

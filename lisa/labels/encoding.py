@@ -22,7 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lisa.errors import InputError
-from lisa.labels.label_set import BUILT_IN, IGNORE, IGNORE_INDEX, LabelSet, read_label_set, read_table
+from lisa.labels.label_set import IGNORE, IGNORE_INDEX, LabelSet
+from lisa.labels.reading import BUILT_IN, read_label_set, read_table
 from lisa.labels.roles import BESIDE
 
 FILES = (".toml", ".json")
