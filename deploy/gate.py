@@ -165,7 +165,7 @@ def _as_tensor(picture: Pixels) -> Tensor:
 
 
 def compare(reference: FaceParser, runners: dict[str, Runner], pictures: list[Tensor]) -> dict[str, Any]:
-    """Runs trained network and exported files over the pictures: figures by the runners' names."""
+    """Figures by the runners' names: trained network and exported files over pictures (1,3,H,W) uint8."""
     differences = dict.fromkeys(runners, torch.zeros(()))
     equal = dict.fromkeys(runners, 0)
     with torch.inference_mode():

@@ -90,7 +90,10 @@ class RowPReLU(nn.Module):
 
 
 def fold_norm(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    """Weight and bias of the convolution that does both (the convolution itself has no bias)."""
+    """Weight (out,in/groups,h,w) and bias (out,), fp32, of the convolution that does both.
+
+    The convolution itself has no bias.
+    """
     assert convolution.bias is None
     assert norm.running_mean is not None
     assert norm.running_var is not None

@@ -126,7 +126,7 @@ class Writer:
         return [self.folder / name for name in self.outputs(job)]
 
     def write(self, job: Job, picture: Pixels, parsed: Parsed) -> None:
-        """Raises OSError."""
+        """Writes all outputs of a picture (H,W,3). Raises OSError."""
         contents = self.contents(job, picture, parsed)
         for path, content in zip(self.targets(job), contents, strict=True):
             write_whole(path, content)
@@ -136,7 +136,7 @@ class Writer:
         self.targets(job)[-1].unlink(missing_ok=True)
 
     def contents(self, job: Job, picture: Pixels, parsed: Parsed) -> Iterator[bytes]:
-        """In the order of ``outputs``."""
+        """The files of a picture (H,W,3), in the order of ``outputs``."""
         labels = parsed.labels
         ids = with_palette(labels, self.palette)
         if self.overlay:
@@ -233,7 +233,10 @@ def with_palette(labels: Pixels, palette: list[int]) -> Image.Image:
 
 
 def blend(picture: Pixels, ids: Image.Image) -> Image.Image:
-    """The picture with half of each class's colour over it; the background stays as it was."""
+    """A picture (H,W,3) with half of each class's colour over it; the background stays as it was.
+
+    ``ids`` is a palette picture of its size.
+    """
     strength = ids.point([0] + [128] * 255, "L")
     return Image.composite(ids.convert("RGB"), Image.fromarray(picture), strength)
 

@@ -191,12 +191,12 @@ class Photos:
 
 
 def is_flat(picture: Pixels) -> bool:
-    """Whether the picture shows nothing: a covered lens, a film's first frames."""
+    """Whether the picture (H,W,3) shows nothing: a covered lens, a film's first frames."""
     return int(np.ptp(picture, axis=(0, 1)).max()) < FLAT
 
 
 def is_square(picture: Pixels) -> bool:
-    """Whether the picture may be an aligned face."""
+    """Whether the picture (H,W,3) may be an aligned face."""
     height, width = picture.shape[:2]
     return max(height, width) <= SQUARE * min(height, width)
 
@@ -212,7 +212,7 @@ def is_aligned(whole: Whole) -> bool:
 
 
 def fills_the_frame(whole: Whole, faces: list[Face], picture: Pixels) -> bool:
-    """Whether a square picture, of which the search found these faces, is an aligned one all the same.
+    """Whether a square picture (H,W,3), where the search found these faces, is an aligned one all the same.
 
     Dark glasses, hands and shadows hide parts of aligned faces too: without a sure face elsewhere, skin where
     an aligned face's would be is enough.

@@ -163,7 +163,7 @@ def eight_bits(samples: NDArray[Any]) -> Pixels:
 
 
 def to_frame(picture: Pixels, fit: str) -> Pixels:
-    """The part of the picture given to the network, which resizes it to size x size.
+    """The part (h,w,3) of a picture (H,W,3) given to the network, which resizes it to size x size.
 
     stretch: all of it. pad: all of it in a grey square. crop: the square in its middle.
     """
@@ -179,7 +179,10 @@ def to_frame(picture: Pixels, fit: str) -> Pixels:
 
 
 def from_frame(labels: Pixels, shape: tuple[int, ...], fit: str) -> Pixels:
-    """The label map of the whole picture of ``shape``; around a crop everything is background."""
+    """A frame's labels (h,w) as the map (H,W) of the whole picture, whose ``shape`` begins with H, W.
+
+    Around a crop everything is background.
+    """
     if fit == "crop":
         whole = np.zeros(shape[:2], np.uint8)
         whole[middle(shape, *labels.shape)] = labels

@@ -18,6 +18,7 @@ def carry_over(
 ) -> tuple[dict[str, Tensor], str]:
     """Weights of a network of label set ``theirs`` for one of ``ours``, and a line that says which rows.
 
+    Of the state dict ``weights`` only the tensors of CLASSIFIER change, to our number of rows.
     A label's row is that of the label with its first role that one of theirs covers, else that of its
     namesake. Labels without either keep the rows of ``network``, which are fresh.
     """

@@ -23,8 +23,11 @@ def cached_gradients(
 ) -> tuple[Tensor, list[Tensor]]:
     """The loss of all parts' logits together, and for each part its gradient with regard to its logits.
 
-    ``forward`` runs ``network`` on a part. Random numbers and statistics (BatchNorm's) are put back, so that
-    the next forward pass over the parts gives these logits again.
+    ``forward`` runs ``network`` on a part, (b,3,H,W) to logits (b,C,H,W); ``loss`` takes those of all parts,
+    (B,C,H,W), and gives a scalar. A gradient has its part's logits' shape.
+
+    Random numbers and statistics (BatchNorm's) are put back, so that the next forward pass over the parts
+    gives these logits again.
     """
     statistics = read_buffers(network)
     device = parts[0].device

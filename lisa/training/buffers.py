@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 
 def read_buffers(network: nn.Module) -> list[Tensor]:
-    """A copy of all buffers, flat: one tensor for each dtype."""
+    """A copy of all buffers: for each dtype one flat tensor, (numbers of all its buffers,)."""
     return [torch.cat([buffer.flatten() for buffer in group]) for group in _groups(network)]
 
 

@@ -53,7 +53,7 @@ Judge = Callable[[Face], Face | None]
 
 
 class Given(NamedTuple):
-    """Where somebody else says that a face is: frames (4,), the first of which that holds a face counts."""
+    """Where somebody else says that a face is: frames (N,4), the first of which that holds a face counts."""
 
     frames: Tensor
     surely: bool
@@ -122,7 +122,7 @@ class Finder:
 
     @torch.inference_mode()
     def locate(self, photo: Pixels, given: Iterable[Given]) -> list[Face]:
-        """Pulls frames that somebody else has found into place; each of them is a face."""
+        """Pulls frames that somebody else has found in a photo (H,W,3) into place; each of them is a face."""
         work = Working.of(photo, WORKING * self.size)
         frames: list[Tensor] = []
         scores: list[float] = []
@@ -139,7 +139,7 @@ class Finder:
 
     @torch.inference_mode()
     def follow(self, photo: Pixels, faces: Sequence[Face]) -> list[Face | None]:
-        """Where faces of the frame before are in this frame of a video; None for those that are missed."""
+        """Where faces of the frame before are in this frame (H,W,3) of a video; None for those missed."""
         if not faces:
             return []
         work = Working.of(photo, WORKING * self.size)
