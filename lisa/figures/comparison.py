@@ -131,13 +131,15 @@ def _common_labels(paths: Sequence[Path], trained: "Sequence[Trained]") -> Label
 
 
 def _titles(paths: Sequence[Path], trained: "Sequence[Trained]") -> list[str]:
-    """The networks' names; with run and file if a name comes twice."""
+    """The networks' names; if one comes twice with run and file, and as many folders as tell them apart."""
     names = [TITLES.get(each.config.model.name, each.config.model.name) for each in trained]
     if len(set(names)) == len(names):
         return names
-    return [
-        f"{name} ({path.resolve().parent.name}/{path.stem})" for name, path in zip(names, paths, strict=True)
-    ]
+    parts = [path.resolve().with_suffix("").parts for path in paths]
+    lengths = range(2, max(map(len, parts)))
+    # None tells them apart if a file comes twice.
+    length = next((each for each in lengths if len({own[-each:] for own in parts}) == len(parts)), 2)
+    return [f"{name} ({'/'.join(own[-length:])})" for name, own in zip(names, parts, strict=True)]
 
 
 def evenly(pairs: Sequence[Pair], count: int) -> list[Pair]:

@@ -31,7 +31,7 @@ from lisa.world import World
 def saved(path: Path, name: str) -> Path:
     """A checkpoint of an untrained network."""
     config = Config(data=DataConfig(size=32), model=ModelConfig(name=name))
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     checkpoint.save(checkpoint.payload(build(config.model).state_dict(), config, {}), path)
     return path
 
@@ -79,9 +79,16 @@ def test_the_compare_command(
 def test_two_of_a_kind_are_told_apart(
     make_faces: Callable[..., Path], tmp_path: Path, titles: list[tuple[str, ...]]
 ):
-    paths = [saved(tmp_path / "a/best.pt", "unet"), saved(tmp_path / "b/last.pt", "unet")]
-    compare(paths, SplitSource(make_faces()), tmp_path / "figure4.png")
-    assert titles == [("picture", "truth", "UNet (a/best)", "UNet (b/last)")]
+    source, figure = SplitSource(make_faces()), tmp_path / "figure4.png"
+    compare([saved(tmp_path / "a/best.pt", "unet"), saved(tmp_path / "b/last.pt", "unet")], source, figure)
+    paths = [saved(tmp_path / f"{each}/x/best.pt", "unet") for each in ("a", "b")]
+    compare(paths, source, figure)
+    compare(2 * paths[:1], source, figure)
+    assert titles == [
+        ("picture", "truth", "UNet (a/best)", "UNet (b/last)"),
+        ("picture", "truth", "UNet (a/x/best)", "UNet (b/x/best)"),
+        ("picture", "truth", "UNet (x/best)", "UNet (x/best)"),
+    ]
 
 
 def test_grid_of_fewer_pictures_than_places(
