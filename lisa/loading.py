@@ -194,7 +194,7 @@ def _device(name: torch.device | str | None) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.zeros(1, device=device)
+        torch.zeros(1, device=device).cpu()  # of meta there is no way back
     except (RuntimeError, AssertionError, NotImplementedError) as error:  # unknown, or not here
         reason = str(error).splitlines()[0][:200]
         raise InputError(f"device {str(name)!r} can't be used ({reason})") from None

@@ -231,6 +231,8 @@ def test_files_that_cannot_be_loaded(tmp_path: Path, model: Path, checkpoint: Pa
         lisa.load(tmp_path / "cut.ts")
     with pytest.raises(InputError, match="device 'warp' can't be used"):
         lisa.load(checkpoint, "warp")
+    with pytest.raises(InputError, match="device 'meta' can't be used"):
+        lisa.load(model, "meta")
 
 
 def test_exported_files_of_other_kinds_are_named(tmp_path: Path, model: Path):
