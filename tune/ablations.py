@@ -77,8 +77,8 @@ _NAMED: dict[int, dict[str, tuple[str, ...]]] = {
 class Ablation:
     """A table's rows over one recipe and some seeds.
 
-    Raises InputError for a recipe that has nothing of what a row names, or weights that only one row can
-    begin with.
+    Raises InputError for a recipe that has nothing of what a row names or needs, or weights that only one row
+    can begin with.
     """
 
     base: Config
@@ -88,6 +88,11 @@ class Ablation:
         name = self.base.model.name
         if self.table == 5 and name not in SHAPES:
             raise InputError(f"table 5 has rows with LISA's activations, which {name} has not")
+        if self.table == 2 and name not in SHAPES:  # whose config has lost what it had for LISA
+            raise InputError(
+                f"table 2's rows name the network: leave out --model.name {name}, which takes the bound from "
+                "LISA's row"
+            )
         init = self.base.train.init
         if self.table in (2, 5) and init:
             raise InputError(
