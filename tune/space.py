@@ -36,10 +36,15 @@ class Interval(NamedTuple):
         return min(max(value, self.low), self.high)
 
 
-def strengthen(augment: AugmentConfig, strength: float) -> AugmentConfig:
-    """The augmentation with its amounts multiplied, as far as they may go. A flip has no strength."""
+def strengthen(augment: AugmentConfig, strength: float, size: int) -> AugmentConfig:
+    """The augmentation with its amounts multiplied, as far as they may go. A flip has no strength.
+
+    ``size`` is the pictures' side, in pixels.
+    """
 
     def most(name: str, limit: Range) -> float:
+        if name == "blur":
+            return min(limit.high, (size - 1) / 2)  # Config's own limit
         return max(getattr(augment, name), limit.high * OPEN_END) if limit.open_high else limit.high
 
     amounts = {
@@ -115,9 +120,8 @@ class Space:
             dice=point["loss.dice"],
             lovasz=point["loss.lovasz"],
         )
-        changed = replace(
-            base, optim=optim, loss=loss, augment=strengthen(base.augment, point["augment.strength"])
-        )
+        augment = strengthen(base.augment, point["augment.strength"], base.data.size)
+        changed = replace(base, optim=optim, loss=loss, augment=augment)
         return replace(changed, model=self._model(point)) if self.architecture else changed
 
     def _values(self) -> dict[str, float]:

@@ -108,6 +108,13 @@ def test_strength_multiplies_the_augmentation_within_its_limits():
     assert (none.rotation, none.paste, none.brightness, none.flip) == (0, 0, 0, 0.5)
 
 
+def test_strength_blurs_no_more_than_the_pictures_size_allows():
+    base = RECIPES["best"]()
+    base = replace(base, data=replace(base.data, size=16), augment=replace(base.augment, blur=5.0))
+    space = Space(base)
+    assert space.config({**space.start(), "augment.strength": 2}).augment.blur == 7.5
+
+
 def test_ranges_grow_to_hold_the_recipes_value():
     base = RECIPES["best"]()
     wide = Space(replace(base, loss=replace(base.loss, dice=5.0)))
