@@ -59,15 +59,19 @@ def check_start(address: str, config: Config, processes: int = 1) -> None:
     """Refuses at once what would be refused long after Ray's start; ``processes`` are a trial's.
 
     Raises:
-        InputError: a batch has fewer pictures than a trial has processes, or nobody listens at the address.
-            Without one: TMPDIR is too long for Ray's sockets, or /dev/shm is too small for a trial of one
-            process; :func:`check_nodes` counts them all.
+        InputError: a batch has fewer pictures than a trial has processes, the weights of train.init serve
+            another network, or nobody listens at the address. Without one: TMPDIR is too long for Ray's
+            sockets, or /dev/shm is too small for a trial of one process; :func:`check_nodes` counts them all.
     """
     if config.train.batch_size < processes:
         raise InputError(
             f"--batch-size {config.train.batch_size}: at least one picture for each of a trial's {processes} "
             "processes: raise it, or use fewer (--processes-per-trial, --gpus-per-trial)"
         )
+    if config.train.init:
+        from lisa.training.start import start_network  # timm takes seconds
+
+        start_network(config, going_on=False)  # Ray would try each trial that fails by it four times
     if address:
         _require_listener(address)
         return

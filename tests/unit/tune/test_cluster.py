@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from deploy_helpers import write_checkpoint
 from ray.tune.trainable import function_trainable
 
 from lisa.config import Config, DataConfig, TrainConfig
@@ -112,3 +113,10 @@ def test_dev_shm_must_hold_the_batches_of_all_trials_at_once(tmp_path: Path, mon
     free(for_one - 1)
     with pytest.raises(InputError, match="2 decoding processes need 14 MiB"):
         check_start("", config)
+
+
+def test_weights_of_another_network_are_refused_before_the_first_trial(tmp_path: Path):
+    """Each trial would meet them, and be tried again three times."""
+    unet = write_checkpoint(tmp_path / "unet.pt", "unet")
+    with pytest.raises(InputError, match=r"unet\.pt: weights of another network .* --model\.name unet"):
+        check_start("", replace(NO_WORKERS, train=TrainConfig(init=str(unet))))
