@@ -11,8 +11,8 @@ from deploy.predictor.files import (
     is_leftover,
     refuse_foreign,
 )
-from deploy.predictor.inputs import SETTINGS_FILE, Job
-from deploy.predictor.outputs import FACES, HEAD, refuse_another, refuse_anothers
+from deploy.predictor.inputs import HEAD, SETTINGS_FILE, Job
+from deploy.predictor.outputs import FACES, refuse_another, refuse_anothers
 from deploy.predictor.photo_options import join_faces
 from deploy.predictor.report import Report
 from deploy.store import Store, StoreWriter

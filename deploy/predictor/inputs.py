@@ -27,6 +27,12 @@ SYSTEM_FOLDERS = {
 SETTINGS_FILE = ".predict.json"
 """In an output folder: what made its outputs. Those older than this file are of other settings."""
 
+PICTURE = "lisa:picture"
+"""The text of a label map that tells which picture it was made of."""
+
+HEAD = 4096
+"""Bytes of a label map that hold all before its pixels: its palette, and which picture it was made of."""
+
 VIDEOS_ALONE = b"{}"
 """That file's content in a folder with outputs of videos and of no pictures. It may be an album, too."""
 
@@ -89,10 +95,14 @@ def find_in_folder(root: Path, output: Path | None, note: Callable[[str], object
     """The pictures in and below a folder, sorted, and what only looks like one.
 
     That is a folder with a picture's ending, and one that can't be read. The output folder and those of
-    earlier runs are not entered.
+    earlier runs are not entered. Where a run was told to write among the pictures, its maps are none.
     """
     walk = Walk(root, output)
     found = [path for path in walk.files() if path.suffix.lower() in SUFFIXES]
+    if has_outputs(root):
+        maps = {path for path in found if is_label_map(path)}
+        walk.outputs += sorted(maps)
+        found = [path for path in found if path not in maps]
     walk.tell(note)
     return sorted([*found, *walk.unreadable])
 
@@ -129,6 +139,15 @@ def has_outputs(folder: Path) -> bool:
         return note.read_bytes() != VIDEOS_ALONE
     except OSError:
         return os.path.lexists(note)
+
+
+def is_label_map(path: Path) -> bool:
+    """Whether a predictor wrote the file as a picture's labels."""
+    try:
+        with path.open("rb") as stored:
+            return path.suffix.lower() == ".png" and PICTURE.encode() in stored.read(HEAD)
+    except OSError:
+        return False
 
 
 def _fits(parts: tuple[str, ...], steps: tuple[str, ...]) -> bool:

@@ -18,7 +18,7 @@ from .cutout import opacity
 from .errors import CannotStartError
 from .files import changed_at, is_there, printable, write_whole
 from .gallery import GALLERY, gallery_piece
-from .inputs import Job
+from .inputs import HEAD, PICTURE, Job
 from .photos import Parsed, corners, rows_of
 from .pictures import Pixels, encode_picture
 from .unions import label_ids, read_cutout, read_parts
@@ -45,12 +45,6 @@ FACE_PARSING_NAMES = (
 )
 """Names by id in https://github.com/zllrunning/face-parsing.PyTorch, whose order many tools expect."""
 
-
-PICTURE = "lisa:picture"
-"""The text of a label map that tells which picture it was made of."""
-
-HEAD = 4096
-"""Bytes of a label map that hold all before its pixels: its palette, and which picture it was made of."""
 
 FACES = "faces"
 """Folder of what was found in each picture, and the stem of the file that holds all of it."""

@@ -173,3 +173,14 @@ def test_a_picture_that_is_listed_in_several_ways_is_one(tmp_path: Path) -> None
     assert found(tmp_path / "list.txt", tmp_path / "out")[0] == ["in/a", "b"]
     (tmp_path / "list.txt").write_text("in/b.jpg\nin/album/../b.jpg")  # two files of one output: refused
     assert len(found(tmp_path / "list.txt", tmp_path / "out")[0]) == 2
+
+
+def test_maps_that_a_run_left_among_its_pictures_are_none(model: Path, tmp_path: Path) -> None:
+    """--input photos/face0.jpg --output photos, and later the whole folder."""
+    photos = tmp_path / "photos"
+    (picture, _) = write_faces(photos, 2)
+    face().save(photos / "own.png")
+    assert parse(model, picture, photos) == 0
+    names, notes = found(photos, tmp_path / "out")
+    assert names == ["face0", "face1", "own"]
+    assert notes == ["left alone, being the outputs of earlier runs: 1 (face0.png)"]
