@@ -20,7 +20,7 @@ from .files import changed_at, is_there, printable, write_whole
 from .gallery import GALLERY, gallery_piece
 from .inputs import HEAD, PICTURE, Job
 from .photos import Parsed, corners, rows_of
-from .pictures import Pixels, encode_picture
+from .pictures import Pixels, encode_pages, encode_picture
 from .unions import label_ids, read_cutout, read_parts
 
 PNG_LEVEL = 1
@@ -153,9 +153,7 @@ class Writer:
             yield stream.getvalue()
         if self.face_maps:  # of a picture without faces, or of one that is an aligned face: its map
             apart = parsed.apart or [(0, 0, labels)]
-            maps = [with_palette(self._page(labels, *each), self.out_palette) for each in apart]
-            options = {"save_all": True, "append_images": maps[1:], "compression": "tiff_adobe_deflate"}
-            yield encode_picture(maps[0], format="TIFF", **options)
+            yield encode_pages(with_palette(self._page(labels, *each), self.out_palette) for each in apart)
         rows = rows_of(parsed, self.names, self.inner)
         if self.faces:
             about = {"picture": printable(job.source), "map": f"{printable(Path(job.name))}.png"}

@@ -4,6 +4,7 @@ import contextlib
 import importlib.util
 import io
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageFile
 from PIL.Image import Transpose
-from PIL.TiffImagePlugin import TiffImageFile
+from PIL.TiffImagePlugin import AppendingTiffWriter, TiffImageFile
 
 from .errors import BadPictureError
 
@@ -203,4 +204,14 @@ def encode_picture(picture: Image.Image, **options: Any) -> bytes:
     """The picture as a file, by Pillow's options."""
     stream = io.BytesIO()
     picture.save(stream, **options)
+    return stream.getvalue()
+
+
+def encode_pages(pages: Iterable[Image.Image]) -> bytes:
+    """The pages as one TIFF. They are taken one by one: Pillow's append_images would hold all of them."""
+    stream = io.BytesIO()
+    with AppendingTiffWriter(stream) as writer:
+        for page in pages:
+            page.save(writer, format="TIFF", compression="tiff_adobe_deflate")
+            writer.newFrame()
     return stream.getvalue()

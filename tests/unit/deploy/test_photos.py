@@ -1,6 +1,9 @@
 """--faces, from the command line to the files: painted photographs and a model that knows colours."""
 
+import io
 import json
+import tracemalloc
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,10 @@ from PIL import Image
 from scene_helpers import found, painted_face, save, scene, write_painted_model
 
 from deploy.predictor.faces.finder import Finder
+from deploy.predictor.inputs import Job
+from deploy.predictor.outputs import Writer
+from deploy.predictor.photos import Parsed
+from lisa.labels import NAMES, PALETTE
 
 
 @pytest.fixture(scope="module")
@@ -283,3 +290,29 @@ def test_a_hundred_megapixels(model: Path, tmp_path: Path):
     assert face["angle"] == pytest.approx(15, abs=2)
     with Image.open(tmp_path / "out/large.png") as ids:
         assert ids.size == (10_000, 10_000)
+
+
+def test_pages_of_face_maps_are_made_one_at_a_time(tmp_path: Path):
+    """Sixteen faces of 100 megapixels would hold 1.6 GB."""
+    options = {
+        "output": tmp_path,
+        "parts": "",
+        "cutout": "",
+        "fit": "stretch",
+        "finds": "find",
+        "labels": "own",
+    }
+    flags = {"face_maps": True, "gallery": False, "overlay": False, "color": False, "probabilities": False}
+    writer = Writer({"labels": list(NAMES), "palette": list(PALETTE)}, Namespace(**options, **flags))
+    labels = np.zeros((2000, 2000), np.uint8)
+    parsed = Parsed(labels, faces=[], apart=[(0, 0, np.full((9, 9), 1, np.uint8))] * 16)
+    contents = writer.contents(Job(tmp_path / "a.jpg", "a"), labels[..., None].repeat(3, 2), parsed)
+    tracemalloc.start()
+    try:
+        pages = next(contents)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 4 * labels.size
+    with Image.open(io.BytesIO(pages)) as file:
+        assert getattr(file, "n_frames", 1) == 16
