@@ -1,6 +1,7 @@
 """The command line, and a whole run."""
 
 import argparse
+import contextlib
 import io
 import json
 import os
@@ -231,6 +232,8 @@ def _write_notes(
         write_whole(options.output / REPORT_FILE, json.dumps(content, indent=1).encode())
     except OSError as error:
         report.failed[REPORT_FILE] = f"not written: {error.strerror or error}"
+        with contextlib.suppress(OSError):  # a former run's would be taken for this one's
+            (options.output / REPORT_FILE).unlink()
 
 
 def _drive(streams: list[Stream], batches: Batches, report: Report, total: int, console: Console) -> None:

@@ -1,5 +1,6 @@
 """Whose files stand in the output folder, and which of them are done."""
 
+import errno
 import fcntl
 import json
 import os
@@ -13,6 +14,7 @@ import pytest
 from deploy_helpers import files, parse, write_faces
 from PIL import Image
 
+from deploy.predictor import command
 from deploy.predictor.errors import CannotStartError
 from deploy.predictor.inputs import VIDEOS_ALONE, find_pictures
 from deploy.predictor.outputs import Writer
@@ -241,3 +243,22 @@ def test_what_cannot_start_changes_nothing(
     assert not (tmp_path / "new").exists()
     assert parse(model, tmp_path / "in", tmp_path / "out") == 0
     assert "0 done, 1 done before" in capsys.readouterr().out
+
+
+def test_a_report_that_cannot_be_written_leaves_no_former_one(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be taken for this run's."""
+    write_faces(tmp_path / "in", 1)
+    assert parse(model, tmp_path / "in", tmp_path / "out") == 0
+    write = command.write_whole
+
+    def full(path: Path, content: bytes) -> None:
+        if path.name == "report.json":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write(path, content)
+
+    monkeypatch.setattr(command, "write_whole", full)
+    assert parse(model, tmp_path / "in", tmp_path / "out") == 1
+    assert "failed: report.json: not written: No space left on device" in capsys.readouterr().out
+    assert not (tmp_path / "out/report.json").exists()
