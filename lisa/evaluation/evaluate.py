@@ -1,5 +1,6 @@
 """Evaluation of networks on a split, each rank its own pictures, at the masks' own resolution."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -16,6 +17,7 @@ from lisa.errors import InputError, StopAskedError
 from lisa.evaluation.float32 import ieee_float32
 from lisa.evaluation.metrics import Tally
 from lisa.face_parser import FaceParser, argmax_at
+from lisa.labels import IGNORE_INDEX
 from lisa.losses import SegmentationLoss
 from lisa.world import World
 
@@ -36,7 +38,7 @@ larger ones where a texture sets it off, and its labels are then nonsense."""
 class Evaluation(NamedTuple):
     """Counts over all ranks, and of each picture the loss and the largest |logit|, (pictures,) float64 each.
 
-    Both are of the network's resolution.
+    Both are of the network's resolution. The loss is nan where no pixel counts.
     """
 
     tally: Tally
@@ -211,4 +213,5 @@ def _count(
         if loss is not None:
             one = slice(index, index + 1)
             target = nearest(masks[index], logits.shape[2], logits.shape[3], number)
-            result.losses[number] = loss(logits[one], target[None])
+            counts = (target != IGNORE_INDEX).any()
+            result.losses[number] = torch.where(counts, loss(logits[one], target[None]), math.nan)

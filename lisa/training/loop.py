@@ -183,7 +183,7 @@ def evaluate_epoch(step: Step, pairs: list[Pair], trained: Trained) -> Scores:
     results = evaluate_all(networks, config.data.size, pairs, step.world, loss, config.data.workers)
     records = {
         name: {
-            "loss": result.losses.mean().item(),
+            "loss": result.losses.nanmean().item(),
             "exploded_pictures": result.exploded,
             **figures(result.tally),
         }

@@ -90,6 +90,18 @@ def test_every_rank_has_as_many_rounds():
     assert (len(world.told), len(done)) == (4, 3)
 
 
+def test_a_picture_without_a_pixel_that_counts_has_no_loss(make_faces: Callable[..., Path]):
+    """Its 0 would make the mean too good."""
+    pairs = find_pairs(make_faces(val=3), "val")
+    network, loss = build(NARROW), SegmentationLoss(LossConfig())
+    before = evaluate(network, 32, pairs, World(), loss).losses
+    with Image.open(pairs[1].mask) as mask:
+        mask.point([255] * 256).save(pairs[1].mask)
+    after = evaluate(network, 32, pairs, World(), loss).losses
+    assert after.isnan().tolist() == [False, True, False]
+    assert after.nanmean() == before[[0, 2]].mean()
+
+
 def test_one_pass_serves_all_networks(make_faces: Callable[..., Path], monkeypatch: pytest.MonkeyPatch):
     pairs, read = find_pairs(make_faces(val=3), "val"), list[Pair]()
     networks = {name: build(NARROW) for name in ("raw", "ema")}
