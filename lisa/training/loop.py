@@ -236,8 +236,9 @@ def best_grid(network: nn.Module, size: int, val: list[Pair], world: World) -> n
 
 
 def summary_figures(state: TrainState) -> dict[str, Any]:
-    """What summary.json says of how far the run came."""
-    best = {"miou": state.best, "epoch": state.best_epoch}
+    """What summary.json says of how far the run came; nothing is the best where no epoch has a figure."""
+    known = state.best_epoch > 0
+    best = {"miou": state.best if known else None, "epoch": state.best_epoch if known else None}
     return {"best": best, "epochs": state.epoch, "steps": state.step, "skipped_steps": int(state.skipped)}
 
 

@@ -1,6 +1,7 @@
 """The loop in one process: what it leaves behind, and that a stopped run ends as if nothing had happened."""
 
 import dataclasses
+import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -47,6 +48,16 @@ def test_a_run_leaves_checkpoints_logs_and_figures(make_faces: Callable[..., Pat
     assert list((tmp_path / "run/tensorboard").iterdir())
     assert {"parts", "reason"} & set(best["arrangement"]), "five faces may be too few to say more"
     assert checkpoint.load(tmp_path / "run/last.pt")["arrangement"] == best["arrangement"]
+
+
+def test_a_run_that_is_stopped_before_its_first_figure_has_no_best(
+    make_faces: Callable[..., Path], tmp_path: Path
+):
+    world = World()
+    world.stop_asked = True
+    assert not fit(small(make_faces(), tmp_path / "run"), world).finished
+    told = json.loads((tmp_path / "run/summary.json").read_text())
+    assert (told["best"], told["epochs"]) == ({"miou": None, "epoch": None}, 0)
 
 
 def test_resuming_a_finished_run_does_nothing(make_faces: Callable[..., Path], tmp_path: Path):
