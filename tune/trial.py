@@ -8,7 +8,6 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +120,7 @@ class Reporter:
         """
         self.folder.push()
         records = epoch_records(self.folder.path)[:epochs]
-        curve = list(accumulate((record["miou"] for record in records), max))
+        curve = [_best(records[:count])["miou"] for count in range(1, len(records) + 1)]
         if self.wants_latency and self.latency_ms is None and records:
             self.latency_ms = exported_milliseconds(self._best_checkpoint(), self.config.data.size)
         metrics = {
@@ -155,7 +154,13 @@ class Reporter:
 
 
 def _best(records: list[dict[str, Any]]) -> dict[str, Any]:
-    return max(records, key=lambda record: record["miou"])
+    """The epoch of best.pt: none from before the validation faces changed.
+
+    Logs of earlier versions don't name it, nor do those of runs without a figure: the best of all then.
+    """
+    best = records[-1].get("best_epoch")
+    named = (record for record in records if record["epoch"] == best)
+    return next(named, None) or max(records, key=lambda record: record["miou"])
 
 
 def exported_milliseconds(checkpoint: Path, size: int) -> float:

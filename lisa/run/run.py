@@ -217,14 +217,15 @@ class Run:
     ) -> None:
         """Ends an epoch of these figures: best weights, next epoch, log, picture, checkpoint, in this order.
 
-        ``network`` is the one that the record speaks of, ``picture`` draws what it sees, (H,W,3) uint8.
+        ``network`` is the one that the record speaks of, ``picture`` draws what it sees, (H,W,3) uint8. The
+        log's line also has ``best_epoch``, the best so far; 0 for none.
         """
         best = state.end_epoch(record["miou"])
         if best and self._world.is_main:
             weights = network.state_dict()
             content = checkpoint.payload(weights, self._config, record, self._arrangement)
             self.folder.keep_best(content)
-        self.log.epoch(record, state.step)
+        self.log.epoch({**record, "best_epoch": state.best_epoch}, state.step)
         if math.isnan(record["miou"]):
             self.log.warn(
                 f"epoch {state.epoch}: val mIoU is not a number, for no validation pixel has a label that "

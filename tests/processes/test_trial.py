@@ -282,3 +282,24 @@ def alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+def test_a_trials_best_is_the_runs_own(
+    tmp_path: Path, reports: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+):
+    """The val faces changed after two epochs: the run counts from there on, and so does best.pt."""
+    figures = ((1, 0.8, 1), (2, 0.9, 2), (3, 0.3, 3), (4, 0.2, 3))
+
+    def fit(config: Config, world: World, resume: bool, on_epoch: Callable[..., None]) -> None:
+        records = (
+            {"event": "epoch", "epoch": epoch, "miou": miou, "report_f1": miou / 2, "best_epoch": best}
+            for epoch, miou, best in figures
+        )
+        lines = [json.dumps(record) + "\n" for record in records]
+        Path(config.output, "metrics.jsonl").write_text("".join(lines))
+
+    monkeypatch.setattr(trial, "fit", fit)
+    run_trial({"lr": 1e-3}, job("data", str(tmp_path)))
+    (report,) = reports
+    assert report["curve"] == [0.8, 0.9, 0.3, 0.3]
+    assert (report["best_miou"], report["best_report_f1"]) == (0.3, 0.15)

@@ -135,6 +135,9 @@ def test_a_run_whose_validation_faces_changed_finds_another_best(
     result = fit(small(root, tmp_path / "run", epochs=3), World(), resume=True)
     assert "validation faces are others than before: the best from now on" in capsys.readouterr().out
     assert result.best_epoch == 3
+    records = (json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines())
+    best = [record["best_epoch"] for record in records if record["event"] == "epoch"]
+    assert best[-1] == 3  # what a search ranks the run by
 
 
 def test_a_run_that_goes_on_keeps_what_it_began_with(
