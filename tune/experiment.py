@@ -1,5 +1,6 @@
 """The Ray Tune experiment under search and ablate: it can be stopped and resumed."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -55,7 +56,7 @@ class Experiment:
         else:
             tuner = self._new_tuner(trainable, table)
         tuner.fit()
-        return [_outcome(trial, state) for trial, state in table.states]
+        return outcomes_of(table.states)
 
     def slots(self, nodes: Sequence[Mapping[str, float]]) -> int:
         """How many trials run at a time on nodes with these resources, each on one of them.
@@ -96,6 +97,18 @@ class Experiment:
 
 def _trial_folder(trial: Trial) -> str:
     return trial.trial_id
+
+
+def outcomes_of(states: Iterable[tuple[Trial, str]]) -> list[Outcome]:
+    """The outcomes of trials with Ray's word for each, as they began.
+
+    Of a resumed search Ray has them in another order. It keeps when each began at first.
+    """
+
+    def began(pair: tuple[Trial, str]) -> float:
+        return pair[0].run_metadata.start_time or math.inf
+
+    return [_outcome(trial, state) for trial, state in sorted(states, key=began)]
 
 
 def _outcome(trial: Trial, state: str) -> Outcome:

@@ -16,10 +16,9 @@ ENOUGH_FOR_IMPORTANCE = 4
 
 
 def draw_plots(folder: Path, space: Space, outcomes: Sequence[Outcome], two_objectives: bool) -> list[str]:
-    """Draws what the outcomes allow, and returns the files' names."""
+    """Draws what the outcomes, in the order in which they began, allow, and returns the files' names."""
     mpl.use("agg")
     scored = [outcome for outcome in outcomes if "best_miou" in outcome.result]
-    scored.sort(key=lambda outcome: outcome.result["began"])
     drawn = ["best_so_far.png", "parallel.png"]
     _draw_best_so_far(folder / "best_so_far.png", scored)
     _draw_parallel(folder / "parallel.png", space, scored)
