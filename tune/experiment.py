@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pickle import UnpicklingError
 from typing import Any, NamedTuple
 
 from ray import tune as ray_tune
@@ -45,14 +46,20 @@ class Experiment:
     def run(self, table: TrialTable, resume: bool) -> list[Outcome]:
         """Runs all trials that are not finished yet; returns every trial's outcome, finished or not.
 
-        Ctrl-C and SIGTERM end it early, and in good order.
+        Ctrl-C and SIGTERM end it early, and in good order. Raises InputError if Ray's state can't be read.
         """
         trainable = ray_tune.with_resources(ray_tune.with_parameters(run_trial, job=self.job), self.resources)
         place = f"{self.job.results}/{EXPERIMENT}"
         if resume and ray_tune.Tuner.can_restore(place):
-            tuner = ray_tune.Tuner.restore(
-                place, trainable, resume_unfinished=True, resume_errored=True, param_space=self.grid
-            )
+            try:
+                tuner = ray_tune.Tuner.restore(
+                    place, trainable, resume_unfinished=True, resume_errored=True, param_space=self.grid
+                )
+            except (EOFError, UnpicklingError) as error:
+                raise InputError(
+                    f"{place}/tuner.pkl: cut short or damaged ({error}): delete {place}, then --resume "
+                    "begins all trials anew"
+                ) from None
         else:
             tuner = self._new_tuner(trainable, table)
         tuner.fit()
