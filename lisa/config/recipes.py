@@ -52,7 +52,7 @@ def demo() -> Config:
         augment=AugmentConfig(hue=0.05, noise=0.05, texture=0.3),
         loss=LossConfig(lovasz=1.0),
         optim=OptimConfig(name="muon", lr=2e-3, ema_decay=0.98),
-        train=TrainConfig(init="drawn", epochs=3, batch_size=8),
+        train=TrainConfig(init="drawn", epochs=2, batch_size=8),
         output="runs/demo",
     )
 
