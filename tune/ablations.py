@@ -25,7 +25,8 @@ class Row(NamedTuple):
 _NO_JITTER = {"brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0}
 _THEIRS = ("flip", "rotation", *_NO_JITTER)
 _ALONE = {field.name: 0.0 for field in fields(AugmentConfig) if field.name not in _THEIRS}
-"""Augmentation that the report does not have, switched off: a row of Table 3 has what its name says alone.
+"""Augmentation that the report does not have, switched off: a row of Table 3 has what its name says and no
+more.
 
 The other tables keep the recipe's own (docs/tune.md)."""
 

@@ -98,11 +98,7 @@ def find_in_folder(root: Path, output: Path | None, note: Callable[[str], object
     earlier runs are not entered. Where a run was told to write among the pictures, its maps are none.
     """
     walk = Walk(root, output)
-    found = [path for path in walk.files() if path.suffix.lower() in SUFFIXES]
-    if has_outputs(root):
-        maps = {path for path in found if is_label_map(path)}
-        walk.outputs += sorted(maps)
-        found = [path for path in found if path not in maps]
+    found = walk.without_maps([path for path in walk.files() if path.suffix.lower() in SUFFIXES])
     walk.tell(note)
     return sorted([*found, *walk.unreadable])
 
@@ -122,6 +118,7 @@ def _matches(pattern: str, output: Path, note: Callable[[str], object]) -> list[
     steps = parts[len(fixed.parts) :]
     walk = Walk(fixed, output, kept=frozenset(parts))
     found = [path for path in walk.files() if _fits(path.parts[len(fixed.parts) :], steps)]
+    found = walk.without_maps(found)
     walk.tell(note)
     return sorted([*found, *walk.unreadable])
 
@@ -144,8 +141,10 @@ def has_outputs(folder: Path) -> bool:
 def is_label_map(path: Path) -> bool:
     """Whether a predictor wrote the file as a picture's labels."""
     try:
+        if path.suffix.lower() != ".png" or not path.is_file():  # a pipe's opening would wait for ever
+            return False
         with path.open("rb") as stored:
-            return path.suffix.lower() == ".png" and PICTURE.encode() in stored.read(HEAD)
+            return PICTURE.encode() in stored.read(HEAD)
     except OSError:
         return False
 
@@ -219,6 +218,14 @@ class Walk:
             (links if is_link else folders).append(path)
         if looks_so or not is_folder:
             found.append(path)
+
+    def without_maps(self, found: list[Path]) -> list[Path]:
+        """The files but for label maps, where an earlier run was told to write among the pictures."""
+        if not has_outputs(self.root):
+            return found
+        maps = [path for path in found if is_label_map(path)]
+        self.outputs += sorted(maps)
+        return [path for path in found if path not in {*maps}]
 
     def tell(self, note: Callable[[str], object]) -> None:
         """What a user would want to know, in up to four lines."""

@@ -34,7 +34,7 @@ def settle_faces(options: argparse.Namespace, metadata: dict[str, Any]) -> None:
         raise CannotStartError(f"--faces {options.faces}: this model finds no faces: {reason}")
     if options.fit != STRETCH and faces not in (AUTO, FRAME):
         raise CannotStartError(
-            f"--fit {options.fit}: of frames, and --faces {faces} takes none: leave one out"
+            f"--fit {options.fit} is for frames, and --faces {faces} takes none: leave one out"
         )
     if options.face_maps and faces == FRAME:
         raise CannotStartError("--face-maps: of photographs: add --faces find, auto or a file")

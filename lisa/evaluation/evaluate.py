@@ -38,7 +38,8 @@ larger ones where a texture sets it off, and its labels are then nonsense."""
 class Evaluation(NamedTuple):
     """Counts over all ranks, and of each picture the loss and the largest |logit|, (pictures,) float64 each.
 
-    Both are of the network's resolution. The loss is nan where no pixel counts.
+    Both are of the network's resolution. The loss is nan where no pixel counts, and infinite where the
+    network gives no number.
     """
 
     tally: Tally
@@ -214,4 +215,8 @@ def _count(
             one = slice(index, index + 1)
             target = nearest(masks[index], logits.shape[2], logits.shape[3], number)
             counts = (target != IGNORE_INDEX).any()
-            result.losses[number] = torch.where(counts, loss(logits[one], target[None]), math.nan)
+            value = loss(logits[one], target[None])
+            value = torch.where(
+                value.isnan(), math.inf, value
+            )  # the network's fault: it must not be left out
+            result.losses[number] = torch.where(counts, value, math.nan)

@@ -154,7 +154,7 @@ def test_fit_beside_found_faces_is_refused(model: Path, tmp_path: Path, capsys: 
     (tmp_path / "boxes.csv").write_text("photo.png,200,100,400,300")
     for faces in ("find", str(tmp_path / "boxes.csv")):
         assert parse(model, source, tmp_path / "out", "--fit", "pad", "--faces", faces) == 2
-        assert f"error: --fit pad: of frames, and --faces {faces} takes none" in capsys.readouterr().err
+        assert f"error: --fit pad is for frames, and --faces {faces} takes none" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

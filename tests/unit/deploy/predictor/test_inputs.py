@@ -184,3 +184,9 @@ def test_maps_that_a_run_left_among_its_pictures_are_none(model: Path, tmp_path:
     names, notes = found(photos, tmp_path / "out")
     assert names == ["face0", "face1", "own"]
     assert notes == ["left alone, being the outputs of earlier runs: 1 (face0.png)"]
+    names, _ = found(f"{photos}/**/*.*g", tmp_path / "out")
+    assert names == ["face0", "face1", "own"]
+    for name in ("pipe.png", "pipe.jpg"):
+        os.mkfifo(photos / name)
+    names, _ = found(photos, tmp_path / "out")  # without opening them, which would wait for ever
+    assert names == ["face0", "face1", "own", "pipe.jpg", "pipe.png"]

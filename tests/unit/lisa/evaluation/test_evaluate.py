@@ -100,6 +100,11 @@ def test_a_picture_without_a_pixel_that_counts_has_no_loss(make_faces: Callable[
     after = evaluate(network, 32, pairs, World(), loss).losses
     assert after.isnan().tolist() == [False, True, False]
     assert after.nanmean() == before[[0, 2]].mean()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.fill_(math.nan)
+    broken = evaluate(network, 32, pairs, World(), loss).losses
+    assert broken.tolist()[::2] == [math.inf] * 2, "a network without numbers is not left out of the mean"
 
 
 def test_one_pass_serves_all_networks(make_faces: Callable[..., Path], monkeypatch: pytest.MonkeyPatch):
