@@ -1,6 +1,5 @@
 """What a split's masks are refused for, before any training, and the remedies that are named."""
 
-import io
 import pickle
 import re
 from collections.abc import Callable
@@ -11,20 +10,18 @@ import numpy as np
 import pytest
 from encoding_helpers import FACE_PARSING, encoding, inverse_table
 from PIL import Image
+from split_helpers import COLORS, Ids, check, drawn_masks, refusal, write
 
-from lisa.data.checking import Checked, check_pairs, look_at
+from lisa.data.checking import check_pairs, look_at
 from lisa.data.layouts import layout_of
 from lisa.data.mask_checks import RIMMED, rim_share
 from lisa.data.mask_sets import KNOWN, judge, judged_order
-from lisa.data.pairs import Pair
-from lisa.data.synthetic import draw_face
 from lisa.errors import InputError
-from lisa.labels import IDS, NAMES, PALETTE, Label, LabelSet, read_label_set
+from lisa.labels import IDS, NAMES, Label, LabelSet, read_label_set
 from lisa.labels.celebamask import CELEBAMASK
 from lisa.labels.encoding import OWN_IDS, read_encoding
 
 REAL = Path(__file__).resolve().parents[4].parent / "shared" / "celebamask_mini"
-SIDE = 96
 LAPA_OPTION = "--data.encoding lapa,0=background,1=skin"
 LAPA = "background,skin,r_brow,l_brow,r_eye,l_eye,nose,u_lip,mouth,l_lip,hair"
 FACE_SYNTHETICS = (
@@ -33,36 +30,11 @@ FACE_SYNTHETICS = (
     "neck", "hair", "", "cloth", "eye_g", "hat",
 )  # fmt: skip
 FLIP = CELEBAMASK.flip_table()
-COLORS = np.array(PALETTE, np.int64).reshape(-1, 3)
-Resampling = Image.Resampling
-Ids = np.ndarray
 
 
 @pytest.fixture(scope="module")
 def faces() -> list[Ids]:
-    return [draw_face(seed, SIDE)[1] for seed in range(24)]
-
-
-def write(folder: Path, masks: list[Ids] | list[Image.Image]) -> list[Pair]:
-    pairs: list[Pair] = []
-    for number, mask in enumerate(masks):
-        image = mask if isinstance(mask, Image.Image) else Image.fromarray(mask)
-        pair = Pair(folder / f"{number}.jpg", folder / f"{number}.png")
-        image.save(pair.mask)
-        Image.new("RGB", image.size, (number, 0, 0)).save(pair.image)
-        pairs.append(pair)
-    return pairs
-
-
-def check(folder: Path, masks: list[Ids] | list[Image.Image], text: str = "") -> Checked:
-    pairs = [pair._replace(encoding=encoding(text)) for pair in write(folder, masks)]
-    return check_pairs(pairs)
-
-
-def refusal(folder: Path, masks: list[Ids] | list[Image.Image]) -> str:
-    with pytest.raises(InputError) as caught:
-        check(folder, masks)
-    return str(caught.value)
+    return drawn_masks()
 
 
 def in_order(ids: Ids, order: str) -> Ids:
@@ -198,120 +170,10 @@ def test_two_classes_are_right_if_the_order_says_so(faces: list[Ids], tmp_path: 
     assert checked.class_counts.nonzero()[0].tolist() == [0, 1]
 
 
-def test_masks_read_by_colour_are_noted(faces: list[Ids], tmp_path: Path):
-    images = [Image.fromarray(ids) for ids in faces]
-    images[:2] = [Image.fromarray(COLORS.astype(np.uint8)[ids]) for ids in faces[:2]]
-    order = np.random.default_rng(0).permutation(len(NAMES))  # as an optimiser renumbers a palette
-    images[2] = Image.fromarray(order.argsort().astype(np.uint8)[faces[2]], mode="P")
-    images[2].putpalette(COLORS[order].astype(np.uint8).tobytes())
-    checked = check(tmp_path, images)
-    assert "3 of 24 masks were read by their colours" in checked.notes[0]
-    assert checked.class_counts.tolist() == np.bincount(np.concatenate(faces).ravel(), minlength=19).tolist()
-
-
-def colored(ids: Ids, name: str) -> Image.Image:
-    """The nineteen labels in the colours of a built-in set."""
-    labels = read_label_set(name)
-    colors = np.array([label.color for label in labels.labels], np.uint8)
-    return Image.fromarray(colors[read_encoding("celebamask-hq", labels).table()[ids]])
-
-
-def test_a_split_in_the_colours_of_another_set_is_refused(faces: list[Ids], tmp_path: Path):
-    """Eyes of coarse would be trained as the mouth, whose colour they have."""
-    masks = [colored(ids, "coarse") for ids in faces]
-    absent = "nose, eye_g, l_eye, r_eye, l_brow, r_brow, l_ear, r_ear, u_lip, l_lip, ear_r, neck_l, neck"
-    told = refusal(tmp_path, masks)
-    assert f"of label set coarse, and {absent} of celebamask never come: train with --labels coarse;" in told
-    assert "\n" not in told
-    own = [
-        pair._replace(encoding=read_encoding("", read_label_set("coarse"))) for pair in write(tmp_path, masks)
-    ]
-    assert len(check_pairs(own).notes) == 1
-
-
-def test_a_split_in_the_colours_of_a_set_with_fewer_labels_is_told(faces: list[Ids], tmp_path: Path):
-    """LaPa's labels are read as what they are; narrow cuts of our own faces have no others either."""
-    absent = "eye_g, l_ear, r_ear, hat, ear_r, neck_l, neck, cloth"
-    notes = check(tmp_path, [colored(ids, "lapa") for ids in faces]).notes
-    assert f"of label set lapa, and {absent} of celebamask never come: train with --labels lapa" in notes[1]
-
-
-def test_a_few_masks_by_colour_among_ids_tell_nothing_of_the_split(faces: list[Ids], tmp_path: Path):
-    few = np.array([0, 1, *[1] * 9, 11, 11, 13, 14, *[1] * 3, 18], np.uint8)
-    masks = [Image.fromarray(few[ids]) for ids in faces]
-    for index in range(9):
-        masks[index] = colored(few[faces[index]], "celebamask")
-    assert len(check(tmp_path, masks).notes) == 1
-
-
-def test_a_set_in_its_own_colours_lacks_labels_that_another_set_lacks_too(faces: list[Ids], tmp_path: Path):
-    """Few masks, and masks of few labels, are no proof of another set: nothing is refused."""
-    check(tmp_path, [colored(ids, "celebamask") for ids in faces])
-    check(tmp_path, [colored(ids, "lapa") for ids in faces[:9]])
-    few = np.array([0, 1, *[1] * 9, 11, 11, 13, *[0] * 5], np.uint8)
-    check(tmp_path, [colored(few[ids], "celebamask") for ids in faces])
-
-
 def test_one_binary_mask_among_label_maps_is_named(faces: list[Ids], tmp_path: Path):
     message = refusal(tmp_path, [*faces[:9], face(faces[9]) * np.uint8(255)])
     assert "1 of 10 pairs can't be used" in message
     assert f"{tmp_path / '9.png'}: no values but 0 and 255" in message
-
-
-def through_jpeg(image: Image.Image, quality: int) -> Image.Image:
-    stream = io.BytesIO()
-    image.save(stream, "JPEG", quality=quality)
-    return Image.open(stream)
-
-
-def nearest_labels(image: Image.Image) -> Ids:
-    distance = ((np.asarray(image).astype(np.int64)[:, :, None] - COLORS) ** 2).sum(-1)
-    return distance.argmin(-1).astype(np.uint8)
-
-
-SPOILT: dict[str, Callable[[Ids], Ids]] = {
-    "jpeg 75": lambda ids: np.asarray(through_jpeg(Image.fromarray(ids), 75)).clip(0, 18),
-    "jpeg 95": lambda ids: np.asarray(through_jpeg(Image.fromarray(ids), 95)).clip(0, 18),
-    "bilinear": lambda ids: np.asarray(Image.fromarray(ids).resize((70, 70), Resampling.BILINEAR)),
-    "bilinear, larger": lambda ids: np.asarray(Image.fromarray(ids).resize((192, 192), Resampling.BILINEAR)),
-    "lanczos": lambda ids: np.asarray(Image.fromarray(ids).resize((70, 70), Resampling.LANCZOS)).clip(0, 18),
-    "colours resized": lambda ids: nearest_labels(
-        Image.fromarray(COLORS.astype(np.uint8)[ids]).resize((70, 70), Resampling.BILINEAR)
-    ),
-    "colours through jpeg": lambda ids: nearest_labels(
-        through_jpeg(Image.fromarray(COLORS.astype(np.uint8)[ids]), 90)
-    ),
-}
-
-
-@pytest.mark.parametrize("kind", SPOILT)
-def test_rims_of_foreign_ids_are_seen(faces: list[Ids], kind: str, tmp_path: Path):
-    shares = [rim_share(SPOILT[kind](ids)) for ids in faces]
-    assert min(shares) > RIMMED
-    (pair,) = write(tmp_path, [SPOILT[kind](faces[0])])
-    fault = look_at(pair).fault
-    assert fault is not None
-    assert (fault.kind, fault.file) == ("rims", pair.mask)
-    assert "nearest neighbour" in fault.detail
-
-
-@pytest.mark.parametrize("side", [64, 96, 192])
-def test_true_masks_have_few_rims_at_any_size(faces: list[Ids], side: int):
-    shares = [
-        rim_share(np.asarray(Image.fromarray(ids).resize((side, side), Resampling.NEAREST))) for ids in faces
-    ]
-    assert max(shares) < RIMMED
-
-
-def test_rims_count_thin_runs_between_different_labels():
-    ids = np.zeros((200, 100), np.uint8)
-    assert rim_share(ids) == 0
-    ids[:, 50:] = 13
-    assert rim_share(ids) == 0
-    ids[:, 50] = 6
-    assert rim_share(ids) == pytest.approx(0.5)  # of two borders a row, one begins a rim
-    ids[:, 50] = 255
-    assert rim_share(ids) == 0, "ignored pixels are no rim"
 
 
 def test_looks_travel_between_ranks(faces: list[Ids], tmp_path: Path):
