@@ -69,9 +69,9 @@ def check_start(address: str, config: Config, processes: int = 1) -> None:
             "processes: raise it, or use fewer (--processes-per-trial, --gpus-per-trial)"
         )
     if config.train.init:
-        from lisa.training.start import start_network  # timm takes seconds
+        from lisa.training.initial import start_network  # timm takes seconds
 
-        start_network(config, going_on=False)  # Ray would try each trial that fails by it four times
+        start_network(config)  # Ray would try each trial that fails by it four times
     if address:
         _require_listener(address)
         return

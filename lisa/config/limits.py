@@ -64,7 +64,7 @@ class Limited:
     def __post_init__(self) -> None:
         for name, limit in ranges(type(self)).items():
             value = getattr(self, name)
-            if value is None:
+            if value is None or isinstance(value, str):  # a word in place of the number
                 continue
             several = isinstance(value, tuple)
             if not all(item in limit for item in (value if several else (value,))):

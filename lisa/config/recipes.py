@@ -33,7 +33,7 @@ def best() -> Config:
     noise it fails on photographs with a grain that the eye hardly sees, without bounds on one of hundreds.
     """
     return Config(
-        model=ModelConfig(bound=8.0),
+        model=ModelConfig(bound="auto"),
         augment=AugmentConfig(rotation=15, scale=0.2, shift=0.05, hue=0.05, noise=0.05, paste=0.5),
         loss=LossConfig(lovasz=1.0),
         optim=OptimConfig(name="muon", lr=4e-3),
@@ -48,7 +48,7 @@ def demo() -> Config:
     """
     return Config(
         data=DataConfig(size=96, workers=1),
-        model=ModelConfig(bound=8.0),
+        model=ModelConfig(bound="auto"),
         augment=AugmentConfig(hue=0.05, noise=0.05, texture=0.3),
         loss=LossConfig(lovasz=1.0),
         optim=OptimConfig(name="muon", lr=2e-3, ema_decay=0.98),
@@ -64,7 +64,7 @@ def finder() -> Config:
     """
     return Config(
         data=DataConfig(size=96),
-        model=ModelConfig(bound=8.0),
+        model=ModelConfig(bound="auto"),
         augment=AugmentConfig(rotation=10, scale=0.1, hue=0.05, noise=0.05, wide=0.7, negatives=0.08),
         loss=LossConfig(lovasz=1.0),
         optim=OptimConfig(name="muon", lr=4e-3),

@@ -118,7 +118,7 @@ def build(config: ModelConfig, num_classes: int = NUM_CLASSES) -> nn.Module:
     if config.name in SHAPES:
         shape = ("activation", "hamburger", "hamburger_ratio", "widths", "depths")
         arguments |= {name: getattr(config, name) for name in shape}
-        arguments["bound"] = config.bound or math.inf
+        arguments["bound"] = config.settled().bound or math.inf
     network: nn.Module = timm.create_model(config.name, **arguments)
     count = count_parameters(network)
     if count >= config.max_parameters:

@@ -2,16 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from lisa.config import Config
-from lisa.config.shapes import SHAPES
 from lisa.data.arrangement import measure_arrangement
 from lisa.data.checking import check_pairs, ignored_notes
 from lisa.data.faces import EpochBatches
@@ -20,21 +19,16 @@ from lisa.data.pairs import Pair, fingerprint
 from lisa.data.parallel import available_cores
 from lisa.data.repair import repair_sides
 from lisa.data.shared_memory import FEW_WORKERS, batch_bytes, most_workers, require_shared_memory
-from lisa.errors import InputError
 from lisa.evaluation.evaluate import bytes_at_once, require_room
 from lisa.labels.encoding import Encoding
-from lisa.models import build, count_parameters
-from lisa.models.classifier import CLASSIFIER, carry_over
-from lisa.run import checkpoint
+from lisa.models import count_parameters
 from lisa.run.run import Run
+from lisa.training.initial import start_network
 from lisa.training.memory import find_parts, largest_share, require_memory, require_normalisable
 from lisa.training.passes import ON_CPU, require_compiler
 from lisa.training.state import TrainState
 from lisa.training.step import Step
 from lisa.world import SMALL_BATCH, World
-
-UNSEEN = ("activation", "hamburger", "bound")
-"""Options of LISA that change what a network computes and not, or not always, which weights it has."""
 
 UNTOLD = ("train.auto_batch",)
 """An option whose outcome is told, not its own value."""
@@ -126,13 +120,13 @@ def begin(config: Config, world: World, faces: Faces, run: Run) -> tuple[Config,
         world.fail_together(lambda: require_compiler(world.device))
     torch.manual_seed(train.seed)
     saved, notes = run.restore(world.fail_together(lambda: fingerprint(faces.val)))
-    if saved is not None:
-        own = Config.from_dict(saved["config"]).train.init
-        if train.init not in ("", own):
+    before = None if saved is None else Config.from_dict(saved["config"])
+    if before is not None:
+        if train.init not in ("", before.train.init):
             notes.append(f"--init {train.init} changes nothing: the run goes on with its own weights")
-        train = replace(train, init=own)
+        train = replace(train, init=before.train.init)
         config = replace(config, train=train)
-    network, of_init = world.fail_together(lambda: start_network(config, going_on=saved is not None))
+    config, network, of_init = world.fail_together(partial(start_network, config, before))
     network = network.to(world.device, memory_format=torch.channels_last)  # pyright: ignore
     batches = EpochBatches(
         len(faces.train), train.batch_size, train.seed, world.rank, world.world_size, train.views
@@ -143,8 +137,8 @@ def begin(config: Config, world: World, faces: Faces, run: Run) -> tuple[Config,
     state.begun_with = state.begun_with or world.world_size
     step = Step(config, world, state)
     config = settle_parts(config, step, batches)
-    if saved is not None:
-        notes += [*changes(Config.from_dict(saved["config"]), config), *moved(step, saved["training"])]
+    if saved is not None and before is not None:
+        notes += [*changes(before, config), *moved(step, saved["training"])]
     run.begin(config, state, arrangement_of(faces, config, world, saved))
     run.log.note(
         f"{config.model.name}: {count_parameters(network):,} parameters; {len(faces.train)} training and "
@@ -175,39 +169,6 @@ def arrangement_of(
     return world.fail_together(
         lambda: measure_arrangement(faces.train, config.labels) if world.is_main else None
     )
-
-
-def start_network(config: Config, going_on: bool) -> tuple[nn.Module, list[str]]:
-    """The config's network, with the weights of train.init, and what the user should know of them.
-
-    A run that goes on has weights of its own. Of a network with another label set the classifier's rows of
-    labels with the same role or name are taken.
-
-    Raises:
-        InputError: it is over the cap, or the checkpoint can't be read or is of another network.
-    """
-    network = build(config.model, len(config.labels))
-    if not config.train.init or going_on:
-        return network, []
-    initial = checkpoint.load(config.train.init)
-    before = Config.from_dict(initial["config"])
-    theirs = before.labels
-    if before.model.name != config.model.name:
-        raise InputError(
-            f"{config.train.init}: weights of another network ({before.model.name}, this run trains "
-            f"{config.model.name}): give --model.name {before.model.name}, or --init '' for random ones"
-        )
-    if not all(key in initial["weights"] for key in CLASSIFIER):
-        raise InputError(f"{config.train.init}: weights of another network (no {CLASSIFIER[0]})")
-    weights, rows = carry_over(initial["weights"], network, theirs, config.labels)
-    checkpoint.load_weights(network, weights, config.train.init)
-    others = [
-        f"model.{name} is {getattr(config.model, name)}, the weights were trained with "
-        f"{getattr(before.model, name)}"
-        for name in (UNSEEN if config.model.name in SHAPES else ())
-        if getattr(config.model, name) != getattr(before.model, name)
-    ]
-    return network, [note for note in (initial.get("origin", ""), rows, *others) if note]
 
 
 def settle_parts(config: Config, step: Step, batches: EpochBatches) -> Config:

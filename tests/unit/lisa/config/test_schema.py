@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, fields, replace
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import pytest
 from hypothesis import given
@@ -23,6 +23,8 @@ def values(kind: Any) -> st.SearchStrategy[Any]:
     """Values of a field's type, most of them within its limits."""
     if get_origin(kind) is Literal:
         return st.sampled_from(get_args(kind))
+    if get_origin(kind) is Union:
+        return st.one_of(*map(values, get_args(kind)))
     simple = {
         bool: st.booleans(),
         int: st.integers(0, 300),
@@ -93,6 +95,9 @@ def test_options_that_are_gone_are_read_where_they_were_off():
         (lambda: Config.from_dict({"optim": {"rate": 1}}), "optim.rate is no field"),
         (lambda: Config.from_dict({"optim": {"section": "x"}}), "optim.section is no field"),
         (lambda: Config.from_dict({"optim": {"name": "sgd"}}), "optim.name = 'sgd': one of adam, adamw"),
+        (lambda: Config.from_dict({"model": {"bound": "wide"}}), "model.bound = 'wide': one of auto"),
+        (lambda: Config.from_dict({"model": {"bound": True}}), "model.bound = True: must be of type float"),
+        (lambda: ModelConfig(bound=-1), "model.bound = -1: at least 0"),
         (lambda: Config.from_dict({"optim": 3}), "optim = 3: must be an object"),
         (lambda: Config.from_json("{"), "not JSON"),
         (lambda: Config.from_json('{"optim": {"lr": 1}, "optim": {}}'), "config: 'optim' comes twice"),

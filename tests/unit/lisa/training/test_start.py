@@ -17,11 +17,10 @@ from lisa.data.pairs import Pair
 from lisa.errors import InputError
 from lisa.evaluation.metrics import figures
 from lisa.labels.celebamask import IDS
-from lisa.models import build
 from lisa.run import checkpoint
 from lisa.training import loop, precision, start
 from lisa.training.loop import fit
-from lisa.training.start import absent_notes, changes, load_faces, settle_workers, start_network, together
+from lisa.training.start import absent_notes, changes, load_faces, settle_workers, together
 from lisa.world import World
 
 
@@ -197,31 +196,3 @@ def test_a_metric_that_is_no_number_is_said_after_the_first_epoch(
     assert (result.finished, result.best_epoch) == (True, 0)
     assert "warning: epoch 1: val mIoU is not a number" in capsys.readouterr().out
     assert not (tmp_path / "run/best.pt").exists()
-
-
-@pytest.mark.parametrize(("before", "now", "said"), [(8.0, 8.0, False), (8.0, 0.0, True), (0.0, 8.0, True)])
-def test_weights_of_other_bounds_are_told(tmp_path: Path, before: float, now: float, said: bool):
-    tiny = ModelConfig(widths=(4, 4, 6, 8, 8), depths=(1, 1, 1, 1, 1))
-    trained = Config(model=dataclasses.replace(tiny, bound=before))
-    checkpoint.save(checkpoint.payload(build(trained.model).state_dict(), trained, {}), tmp_path / "best.pt")
-    config = Config(
-        model=dataclasses.replace(tiny, bound=now), train=TrainConfig(init=str(tmp_path / "best.pt"))
-    )
-    _, notes = start_network(config, going_on=False)
-    expected = [f"model.bound is {now}, the weights were trained with {before}"] if said else []
-    assert notes == expected
-
-
-@pytest.mark.parametrize(
-    ("name", "before", "now"), [("activation", "gelu", "relu"), ("hamburger", "nmf", "bottleneck")]
-)
-def test_weights_of_another_function_are_told(tmp_path: Path, name: str, before: str, now: str):
-    """Their names and shapes are the same."""
-    tiny = ModelConfig(widths=(4, 4, 6, 8, 8), depths=(1, 1, 1, 1, 1), activation="gelu")
-    trained = Config(model=dataclasses.replace(tiny, **{name: before}))
-    checkpoint.save(checkpoint.payload(build(trained.model).state_dict(), trained, {}), tmp_path / "best.pt")
-    config = Config(
-        model=dataclasses.replace(tiny, **{name: now}), train=TrainConfig(init=str(tmp_path / "best.pt"))
-    )
-    _, notes = start_network(config, going_on=False)
-    assert notes == [f"model.{name} is {now}, the weights were trained with {before}"]

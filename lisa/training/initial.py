@@ -1,0 +1,56 @@
+"""The network that a run begins with: random weights, or those of train.init."""
+
+from dataclasses import replace
+
+from torch import nn
+
+from lisa.config import Config
+from lisa.config.shapes import SHAPES
+from lisa.errors import InputError
+from lisa.models import build
+from lisa.models.classifier import CLASSIFIER, carry_over
+from lisa.run import checkpoint
+
+UNSEEN = ("activation", "hamburger", "bound")
+"""Options of LISA that change what a network computes and not, or not always, which weights it has."""
+
+
+def start_network(config: Config, before: Config | None = None) -> tuple[Config, nn.Module, list[str]]:
+    """The config with a settled bound, its network, and what the user should know of the network's weights.
+
+    ``before`` is the config of a run that goes on: that has weights of its own. Any other run has those of
+    train.init. Of a network with another label set the classifier's rows of labels with the same role or name
+    are taken.
+
+    Raises:
+        InputError: it is over the cap, or the checkpoint can't be read or is of another network.
+    """
+    init = config.train.init
+    if before is not None or not init:
+        config = _settled(config, before)
+        return config, build(config.model, len(config.labels)), []
+    initial = checkpoint.load(init)
+    theirs = Config.from_dict(initial["config"])
+    if theirs.model.name != config.model.name:
+        raise InputError(
+            f"{init}: weights of another network ({theirs.model.name}, this run trains "
+            f"{config.model.name}): give --model.name {theirs.model.name}, or --init '' for random ones"
+        )
+    if not all(key in initial["weights"] for key in CLASSIFIER):
+        raise InputError(f"{init}: weights of another network (no {CLASSIFIER[0]})")
+    others = [
+        f"model.{name} is {getattr(config.model, name)}, the weights were trained with "
+        f"{getattr(theirs.model, name)}"
+        for name in (UNSEEN if config.model.name in SHAPES else ())
+        if getattr(config.model, name) not in ("auto", getattr(theirs.model, name))
+    ]
+    config = _settled(config, theirs)
+    network = build(config.model, len(config.labels))
+    weights, rows = carry_over(initial["weights"], network, theirs.labels, config.labels)
+    checkpoint.load_weights(network, weights, init)
+    return config, network, [note for note in (initial.get("origin", ""), rows, *others) if note]
+
+
+def _settled(config: Config, before: Config | None) -> Config:
+    """The config with a number in place of the bound auto."""
+    return replace(config, model=config.model.settled(None if before is None else before.model))
