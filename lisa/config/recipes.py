@@ -47,12 +47,12 @@ def demo() -> Config:
     From nothing, minutes make a network that is poor on photographs.
     """
     return Config(
-        data=DataConfig(size=96, workers=1),
+        data=DataConfig(size=128, workers=1),
         model=ModelConfig(bound="auto"),
         augment=AugmentConfig(hue=0.05, noise=0.05, texture=0.3),
         loss=LossConfig(lovasz=1.0),
         optim=OptimConfig(name="muon", lr=2e-3, ema_decay=0.98),
-        train=TrainConfig(init="drawn", epochs=2, batch_size=8),
+        train=TrainConfig(init="drawn", epochs=1, batch_size=8),
         output="runs/demo",
     )
 

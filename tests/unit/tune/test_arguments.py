@@ -164,8 +164,8 @@ def test_the_recipe_may_stand_anywhere():
     def parsed(*words: str) -> SearchArguments:
         return parse(words, with_own_output, best, "search", "")
 
-    assert parsed("--data", "x", "--trials", "3", "demo", "--size", "32").config.train.epochs == 2
-    assert parsed("--architecture", "demo").config.train.epochs == 2
+    assert parsed("--data", "x", "--trials", "3", "demo", "--size", "32").config.train.epochs == 1
+    assert parsed("--architecture", "demo").config.train.epochs == 1
     arguments = parsed("--data", "demo", "--lr", "1e-3")
     assert (arguments.config.data.root, arguments.config.train.epochs) == ("demo", 300)
     assert (arguments.config.optim.lr, arguments.epochs) == (1e-3, 30)
