@@ -12,13 +12,13 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from deploy.finder import AUTO
+from deploy.finder import AUTO, NONE
 from deploy.formats import FORMATS, Format
 from deploy.gate import DRAWN_FACES, export_gated
 from deploy.predictor.machine import keep_freed_memory
 from deploy.torchscript import TorchScript
 from lisa.errors import InputError, one_line_errors
-from lisa.weights import DRAWN
+from lisa.weights import DRAWN, resolve
 
 
 @dataclass(frozen=True)
@@ -44,14 +44,16 @@ def export(checkpoint: Path, output: Path, images: Path | None = None, finder: s
 
     Raises:
         InputError: the name is one of another format, as which the file would be read, the checkpoint's or
-            the finder's own, or a folder's.
+            the finder's own, a word that names one of these, or a folder's.
     """
     if output.suffix.lower() in {f".{kind}" for kind in FORMATS}:
         raise InputError(
             f"--output {output}: is written as TorchScript: give .ts, and --also {output.suffix[1:].lower()}"
         )
-    for name, given in (("checkpoint", checkpoint), ("finder's checkpoint", Path(finder))):
-        if output.resolve() == given.resolve():
+    if str(output) in (DRAWN, AUTO, NONE):
+        raise InputError(f"--output {output}: is a word of --checkpoint or --finder: give a file")
+    for name, given in (("checkpoint", checkpoint), ("finder's checkpoint", finder)):
+        if output.resolve() == resolve(given).resolve():
             raise InputError(f"--output {output}: is the {name}, whose weights would be lost")
     if output.is_dir():
         raise InputError(f"--output {output}: can't be written: it is a folder; name the file to write")

@@ -216,12 +216,23 @@ def test_other_formats_lie_beside_it(
     assert "training pictures are not here: drawn faces say how large" in said
 
 
-def test_neither_a_checkpoint_nor_a_folder_is_written_over(checkpoint: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("word", ["drawn", "auto", "none"])
+def test_a_word_of_another_option_is_no_output(word: str) -> None:
+    with pytest.raises(InputError, match=f"--output {word}: is a word of --checkpoint or --finder"):
+        export(Path("drawn"), Path(word))
+
+
+def test_neither_a_checkpoint_nor_a_folder_is_written_over(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = checkpoint.read_bytes()
     with pytest.raises(InputError, match="is the checkpoint, whose weights would be lost"):
         export(checkpoint, checkpoint.parent / "." / checkpoint.name)
     with pytest.raises(InputError, match="is the finder's checkpoint, whose weights would be lost"):
         export(Path("drawn"), checkpoint, finder=str(checkpoint))
+    monkeypatch.setattr("lisa.weights.DRAWN_FILE", checkpoint)
+    with pytest.raises(InputError, match="is the checkpoint, whose weights would be lost"):
+        export(Path("drawn"), checkpoint)
     assert checkpoint.read_bytes() == before
     with pytest.raises(InputError, match="it is a folder"):
         export(checkpoint, tmp_path)
