@@ -1,6 +1,7 @@
 """What stands in the output folder of deploy.cluster, wherever that lies: whose it is, and what is done."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from deploy.predictor.files import (
     is_leftover,
     refuse_foreign,
 )
-from deploy.predictor.inputs import HEAD, SETTINGS_FILE, Job
+from deploy.predictor.inputs import HEAD, SETTINGS_FILE, VIDEOS_ALONE, Job
 from deploy.predictor.outputs import FACES, refuse_another, refuse_anothers
 from deploy.predictor.photo_options import join_faces
 from deploy.predictor.report import Report
@@ -49,12 +50,25 @@ def done_before(
         return {name for name in names if target.files.modified(target.path(name)) >= since}
 
 
+def has_outputs(target: Store) -> bool:
+    """Whether an earlier run wrote outputs of pictures there."""
+    try:
+        return target.read(SETTINGS_FILE) != VIDEOS_ALONE
+    except OSError:
+        return False
+
+
+def forget(target: Store, names: Iterable[str]) -> None:
+    """Removes those of the files that are there."""
+    with target.reached():
+        for name in {*names}.intersection(target.names()):
+            target.files.rm_file(target.path(name))
+
+
 def claim(target: Store, settings: dict[str, Any], outputs: list[list[str]]) -> None:
     """Notes the settings in the output folder, and removes the maps that were made with others."""
+    forget(target, (each[-1] for each in outputs))  # each says that its picture is done
     with target.reached():
-        maps = {each[-1] for each in outputs}  # each says that its picture is done
-        for name in maps.intersection(target.names()):
-            target.files.rm_file(target.path(name))
         target.write(SETTINGS_FILE, json.dumps(settings, indent=1).encode())
 
 

@@ -1,7 +1,6 @@
 """The command line, and a whole run."""
 
 import argparse
-import contextlib
 import io
 import json
 import os
@@ -22,6 +21,7 @@ from .errors import CannotStartError, DeviceLostError
 from .files import (
     NEVER,
     claim,
+    forget,
     is_there,
     made_since,
     prepare_output,
@@ -33,7 +33,7 @@ from .files import (
     write_whole,
 )
 from .gallery import GALLERY, write_gallery
-from .inputs import SETTINGS_FILE, Job, find_pictures
+from .inputs import SETTINGS_FILE, Job, find_pictures, has_outputs
 from .machine import choose_devices, choose_precision, cores, keep_freed_memory
 from .model import ExportedModel, check_sha256, read_metadata
 from .onnx_files import choose_runtime, is_onnx, settle_for_onnx
@@ -131,6 +131,15 @@ def notes_of(options: argparse.Namespace) -> list[str]:
     return [name for name, wanted in asked.items() if wanted]
 
 
+def former_notes(options: argparse.Namespace, ours: bool) -> list[str]:
+    """What an earlier run may have left beside the pictures' outputs, and would be taken for this one's.
+
+    A run that is killed, or meets a full disk, does not replace it. ``ours`` is whether a predictor has
+    written pictures' outputs there: else what is not asked for is somebody's.
+    """
+    return [f"{GALLERY}.html", f"{FACES}.json", REPORT_FILE] if ours else notes_of(options)
+
+
 def goes_on_from_here(options: argparse.Namespace) -> str:
     """What to do after an end before its time: a second --overwrite would begin anew."""
     return f"the same command{' without --overwrite' if options.overwrite else ''} goes on from here"
@@ -197,11 +206,17 @@ def _predict(
         streams = make_streams(options, devices, writer, count, size, len(todo))
         for text in told:
             say(text, console)
+        former = former_notes(options, has_outputs(options.output))
         if since == NEVER:  # now: what can't begin must leave the folder as it is
             since = claim(options.output, settings)
+        gone = forget(options.output, former)
+        if others := [name for name in gone if name not in notes_of(options)]:
+            say(f"removed, being of an earlier run: {', '.join(others)}", console)
         start = time.perf_counter()
         _drive(streams, Batches(todo, size), report, len(todo), console)
         report.seconds = time.perf_counter() - start
+    else:
+        forget(options.output, notes_of(options))
     done = (job for job in jobs if already_done(writer, job, since))
     _write_notes(options, writer, settings, done, report)
     return report
@@ -232,8 +247,6 @@ def _write_notes(
         write_whole(options.output / REPORT_FILE, json.dumps(content, indent=1).encode())
     except OSError as error:
         report.failed[REPORT_FILE] = f"not written: {error.strerror or error}"
-        with contextlib.suppress(OSError):  # a former run's would be taken for this one's
-            (options.output / REPORT_FILE).unlink()
 
 
 def _drive(streams: list[Stream], batches: Batches, report: Report, total: int, console: Console) -> None:

@@ -118,6 +118,19 @@ def claim(folder: Path, settings: dict[str, Any], note: str = SETTINGS_FILE) -> 
         raise CannotStartError(f"--output {folder}: {error.strerror or error}") from None
 
 
+def forget(folder: Path, names: Iterable[str]) -> list[str]:
+    """Removes what would be taken for this run's; returns what went.
+
+    What can't go can't be replaced either, and that is told.
+    """
+    gone: list[str] = []
+    for name in names:
+        with contextlib.suppress(OSError):
+            (folder / name).unlink()
+            gone.append(name)
+    return gone
+
+
 def goes_on(before: bytes, settings: dict[str, Any]) -> bool:
     """Whether a folder with the note ``before`` was made as ``settings`` say.
 

@@ -1,10 +1,12 @@
 """The predictor on a Ray cluster: the same bytes as predict.py's, and errors of one line."""
 
+import errno
 import json
 import os
 import subprocess
 import sys
 import tempfile
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -328,3 +330,26 @@ def test_faces_of_pictures_that_are_not_done_are_left_out(model: Path, tmp_path:
     join_pieces(target, writer, [Job(Path(name), name) for name in "ab"], report)
     assert json.loads((tmp_path / "faces.json").read_text()) == [{}]
     assert report.failed == {}
+
+
+@pytest.mark.parametrize("done", [0, 1])
+def test_a_report_that_cannot_be_written_leaves_no_former_one(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, done: int
+) -> None:
+    """It would be taken for this run's."""
+    write_faces(tmp_path / "in", 1)
+    assert parse(model, tmp_path / "in", tmp_path / "out", "--gallery") == 0
+    write_faces(tmp_path / "in", 2 - done)
+    write = Store.write
+
+    def full(store: Store, name: str, content: bytes) -> None:
+        if name == "report.json":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(store, name, content)
+
+    monkeypatch.setattr(Store, "write", full)
+    monkeypatch.setattr("deploy.cluster.ray_cluster", nullcontext)
+    monkeypatch.setattr("deploy.cluster._drive", lambda *arguments: None)
+    assert main(options(model, tmp_path / "in", tmp_path / "out")) == 1
+    assert not (tmp_path / "out/report.json").exists()
+    assert (tmp_path / "out/gallery.html").exists() == bool(done)  # of the same pictures

@@ -20,6 +20,7 @@ from ..files import (
     FAILED,
     changed_at,
     claim,
+    forget,
     made_since,
     prepare_output,
     printable,
@@ -66,11 +67,15 @@ def predict_video(
         since = max(since, changed_at(film.path))
         done = all(path.is_file() and path.stat().st_mtime >= since for path in targets.values())
         if done and not _noted(note).get(FAILED):
-            return Report(total=1, skipped=1)
+            report = Report(total=1, skipped=1)
+            forget(options.output, [REPORT_FILE])
+            _write_report(options, settings, report)
+            return report
         tracker = Tracker(model, open_photos(options, model, options.model), options.steady)
         for text in told:
             say(text, console)
         _begin(options.output, note.name, settings)
+        forget(options.output, [REPORT_FILE])  # of an earlier run: it would be taken for this one's
         report = Report(unit="frames", advice=options.advice, again="the same command starts anew")
         start = time.perf_counter()
         try:
@@ -89,9 +94,13 @@ def predict_video(
         report.total = report.done
         if report.failed:
             _write_note(note, {**settings, FAILED: True}, report)
-        content = {"model": str(options.model), "settings": settings, **report.content()}
-        _write_note(options.output / REPORT_FILE, content, report)
+        _write_report(options, settings, report)
         return report
+
+
+def _write_report(options: argparse.Namespace, settings: dict[str, Any], report: Report) -> None:
+    content = {"model": str(options.model), "settings": settings, **report.content()}
+    _write_note(options.output / REPORT_FILE, content, report)
 
 
 def _write_note(path: Path, content: dict[str, Any], report: Report) -> None:

@@ -190,7 +190,7 @@ def test_what_former_settings_left_is_named(
     time.sleep(0.02)
     for options, expected in (
         ((), ""),
-        (("--tta", "flip", "--parts", "skin"), "overlay, gallery, gallery.html, parts/hair"),
+        (("--tta", "flip", "--parts", "skin"), "overlay, gallery, parts/hair"),
         (("--tta", "flip"), ""),  # said once
         (("--tta", "none", *kinds), ""),
     ):
@@ -262,3 +262,29 @@ def test_a_report_that_cannot_be_written_leaves_no_former_one(
     assert parse(model, tmp_path / "in", tmp_path / "out") == 1
     assert "failed: report.json: not written: No space left on device" in capsys.readouterr().out
     assert not (tmp_path / "out/report.json").exists()
+
+
+def test_a_run_that_is_killed_leaves_no_former_page_or_report(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They would show other pictures, or other maps of these."""
+    write_faces(tmp_path / "in", 1)
+    assert parse(model, tmp_path / "in", tmp_path / "out", "--gallery") == 0
+    write_faces(tmp_path / "in", 2)
+
+    def killed(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "_drive", killed)
+    assert parse(model, tmp_path / "in", tmp_path / "out") == 130
+    assert "removed, being of an earlier run: gallery.html" in capsys.readouterr().out
+    assert [path.name for path in (tmp_path / "out").glob("[!.]*.[!p]*")] == []
+
+
+def test_a_page_beside_videos_outputs_may_be_anybodys(model: Path, tmp_path: Path) -> None:
+    write_faces(tmp_path / "in", 1)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/.predict.json").write_bytes(VIDEOS_ALONE)
+    (tmp_path / "out/gallery.html").write_text("mine")
+    assert parse(model, tmp_path / "in", tmp_path / "out") == 0
+    assert (tmp_path / "out/gallery.html").read_text() == "mine"

@@ -14,6 +14,7 @@ from scene_helpers import painted_face, write_painted_model
 from video_helpers import FRAMES, RATE, film, place
 
 from deploy.predictor.errors import CannotStartError
+from deploy.predictor.video import run
 from deploy.predictor.video.tracking import Tracker
 
 av = pytest.importorskip("av")
@@ -320,6 +321,29 @@ def test_a_video_that_is_replaced_while_it_is_parsed_is_not_done(
     assert "was replaced while it was parsed" in capsys.readouterr().out
     assert parse(model, source, tmp_path / "out") == 0
     assert "2 done, 0 done before" in capsys.readouterr().out
+
+
+def test_a_report_of_another_video_does_not_stay(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = (film(tmp_path / f"{name}.mkv", frames=2, sound=False) for name in ("one", "two"))
+    report = tmp_path / "out/report.json"
+    for source, done in ((one, 2), (two, 2), (one, 0)):
+        assert parse(model, source, tmp_path / "out") == 0
+        content = json.loads(report.read_text())
+        assert (content["settings"]["video"], content["done"]) == (str(source), done)
+    write = run.write_whole
+
+    def full(path: Path, content: bytes) -> None:
+        if path.name == "report.json":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(path, content)
+
+    monkeypatch.setattr(run, "write_whole", full)
+    for options in ((), ("--overwrite",)):
+        report.write_text("of another video")
+        assert parse(model, two, tmp_path / "out", *options) == 1
+        assert not report.exists()
 
 
 def test_a_full_disk_is_a_line(
