@@ -176,8 +176,10 @@ def predict(options: argparse.Namespace, console: Console) -> Report:
     refuse_collisions(writer.outputs, jobs)
     targets = [target for job in jobs for target in writer.targets(job)]
     refuse_replacing(map(os.path.realpath, targets), (os.path.realpath(job.source) for job in jobs))
-    if not os.path.lexists(options.output / SETTINGS_FILE):
-        targets += [options.output / name for name in notes_of(options)]
+    if not has_outputs(options.output):
+        videos = os.path.lexists(options.output / SETTINGS_FILE)  # whose report is there
+        notes = [name for name in notes_of(options) if not (videos and name == REPORT_FILE)]
+        targets += [options.output / name for name in notes]
         refuse_foreign(filter(is_there, targets))
     with sole_writer(options.output):
         return _predict(options, writer, devices, digest, jobs, console)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import CannotStartError
-from .inputs import SETTINGS_FILE, Job
+from .inputs import SETTINGS_FILE, VIDEOS_ALONE, Job
 
 if sys.platform != "win32":
     import fcntl
@@ -91,8 +91,9 @@ def made_since(
     """
     path = folder / note
     try:
-        noted = path.is_file()
-        others = _others(path.read_bytes(), settings) if noted else ""
+        before = path.read_bytes() if path.is_file() else VIDEOS_ALONE
+        noted = before != VIDEOS_ALONE  # which says nothing of pictures
+        others = _others(before, settings) if noted else ""
         if noted and not overwrite and not others:
             return path.stat().st_mtime, []
     except OSError as error:

@@ -281,10 +281,18 @@ def test_a_run_that_is_killed_leaves_no_former_page_or_report(
     assert [path.name for path in (tmp_path / "out").glob("[!.]*.[!p]*")] == []
 
 
-def test_a_page_beside_videos_outputs_may_be_anybodys(model: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["gallery.html", "overlay/face0.jpg"])
+def test_what_lies_beside_videos_outputs_may_be_anybodys(
+    name: str, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     write_faces(tmp_path / "in", 1)
-    (tmp_path / "out").mkdir()
+    mine = tmp_path / "out" / name
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
     (tmp_path / "out/.predict.json").write_bytes(VIDEOS_ALONE)
-    (tmp_path / "out/gallery.html").write_text("mine")
+    (tmp_path / "out/report.json").write_text("of a video")
+    assert parse(model, tmp_path / "in", tmp_path / "out", "--gallery", "--overlay") == 2
+    assert f"{name} is there, and no predictor made it" in capsys.readouterr().err
     assert parse(model, tmp_path / "in", tmp_path / "out") == 0
-    assert (tmp_path / "out/gallery.html").read_text() == "mine"
+    assert "done anew" not in capsys.readouterr().out
+    assert mine.read_text() == "mine"
