@@ -128,7 +128,6 @@ def demonstrate() -> int:
     print(f"""
 Done. Look at:
   {run}/grid.png         picture | truth | prediction | overlay
-  {run}/curves.png       loss and mIoU by epoch
   {run}/predictions/     label maps and overlays of the test pictures
   {run}/lisa.ts          the exported parser""")
     return 0

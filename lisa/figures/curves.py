@@ -28,7 +28,7 @@ def draw_curves(log: Path, path: Path) -> None:
     for axes in (losses, scores):
         axes.grid(alpha=0.3)
         axes.legend()
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     stream = BytesIO()
     figure.savefig(stream, format="png", dpi=120)
     write_whole(path, stream.getvalue())
