@@ -32,7 +32,6 @@ from rich.progress import track
 from deploy.predictor.command import (
     GPU_BATCH,
     MAX_GPU_STREAMS,
-    former_notes,
     goes_on_from_here,
     notes_of,
     say,
@@ -62,14 +61,7 @@ from deploy.predictor.report import REPORT_FILE, Outcome, Report, exit_code_of
 from deploy.predictor.streams import Batches, run
 from deploy.ray_cluster import ray_cluster
 from deploy.store import Store, StoreStream, StoreWriter
-from deploy.store_outputs import (
-    claim,
-    done_before,
-    forget,
-    has_outputs,
-    join_pieces,
-    refuse_made_of_others,
-)
+from deploy.store_outputs import claim, done_before, forget, join_pieces, refuse_made_of_others
 
 BLOCK = 64
 """Pictures that a worker is given at once, or two batches for each of its threads if those are more."""
@@ -247,10 +239,9 @@ def _predict(
         ExportedModel(options.model, torch.device("cpu"), options.precision)  # damaged: better said here
         with ray_cluster():
             require_gpus(options)
-            former = former_notes(options, has_outputs(target))
             if not done:  # now: what can't begin must leave the folder as it is
                 claim(target, settings, outputs)
-            forget(target, former)
+            forget(target, notes_of(options))
             _drive(options, todo, report, console)
     else:
         forget(target, notes_of(options))

@@ -12,7 +12,7 @@ from deploy.predictor.files import (
     is_leftover,
     refuse_foreign,
 )
-from deploy.predictor.inputs import HEAD, SETTINGS_FILE, VIDEOS_ALONE, Job
+from deploy.predictor.inputs import HEAD, SETTINGS_FILE, Job
 from deploy.predictor.outputs import FACES, refuse_another, refuse_anothers
 from deploy.predictor.photo_options import join_faces
 from deploy.predictor.report import Report
@@ -48,14 +48,6 @@ def done_before(
         # Maps from before the note are of other settings: predict.py leaves them until it comes to them.
         since = target.files.modified(target.path(note))
         return {name for name in names if target.files.modified(target.path(name)) >= since}
-
-
-def has_outputs(target: Store) -> bool:
-    """Whether an earlier run wrote outputs of pictures there."""
-    try:
-        return target.read(SETTINGS_FILE) != VIDEOS_ALONE
-    except OSError:
-        return False
 
 
 def forget(target: Store, names: Iterable[str]) -> None:

@@ -131,15 +131,6 @@ def notes_of(options: argparse.Namespace) -> list[str]:
     return [name for name, wanted in asked.items() if wanted]
 
 
-def former_notes(options: argparse.Namespace, ours: bool) -> list[str]:
-    """What an earlier run may have left beside the pictures' outputs, and would be taken for this one's.
-
-    A run that is killed, or meets a full disk, does not replace it. ``ours`` is whether a predictor has
-    written pictures' outputs there: else what is not asked for is somebody's.
-    """
-    return [f"{GALLERY}.html", f"{FACES}.json", REPORT_FILE] if ours else notes_of(options)
-
-
 def goes_on_from_here(options: argparse.Namespace) -> str:
     """What to do after an end before its time: a second --overwrite would begin anew."""
     return f"the same command{' without --overwrite' if options.overwrite else ''} goes on from here"
@@ -208,12 +199,9 @@ def _predict(
         streams = make_streams(options, devices, writer, count, size, len(todo))
         for text in told:
             say(text, console)
-        former = former_notes(options, has_outputs(options.output))
         if since == NEVER:  # now: what can't begin must leave the folder as it is
             since = claim(options.output, settings)
-        gone = forget(options.output, former)
-        if others := [name for name in gone if name not in notes_of(options)]:
-            say(f"removed, being of an earlier run: {', '.join(others)}", console)
+        forget(options.output, notes_of(options))
         start = time.perf_counter()
         _drive(streams, Batches(todo, size), report, len(todo), console)
         report.seconds = time.perf_counter() - start

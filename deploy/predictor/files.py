@@ -119,17 +119,11 @@ def claim(folder: Path, settings: dict[str, Any], note: str = SETTINGS_FILE) -> 
         raise CannotStartError(f"--output {folder}: {error.strerror or error}") from None
 
 
-def forget(folder: Path, names: Iterable[str]) -> list[str]:
-    """Removes what would be taken for this run's; returns what went.
-
-    What can't go can't be replaced either, and that is told.
-    """
-    gone: list[str] = []
+def forget(folder: Path, names: Iterable[str]) -> None:
+    """Removes an earlier run's files, which this one writes anew: it may be killed before."""
     for name in names:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # the run's own write says why
             (folder / name).unlink()
-            gone.append(name)
-    return gone
 
 
 def goes_on(before: bytes, settings: dict[str, Any]) -> bool:

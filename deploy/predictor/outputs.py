@@ -91,10 +91,11 @@ class Writer:
         self.out_palette = [int(value) for name in order for value in colors[self.names.index(name)]]
 
     def others(self) -> list[str]:
-        """Folders that the predictor has left in the output folder, and that are not asked for now."""
-        there = [self.folder / name for name in KINDS]
+        """What the predictor has left in the output folder that is not asked for now."""
+        there = [self.folder / name for name in (*KINDS, f"{GALLERY}.html", f"{FACES}.json")]
         there += sorted((self.folder / "parts").glob("[!.]*"))
         asked = {kind for kind, _ in self._kinds()}
+        asked.update([f"{GALLERY}.html"] * self.gallery, [f"{FACES}.json"] * self.faces)
         names = {path.relative_to(self.folder).as_posix(): path for path in there}
         return [name for name, path in names.items() if name not in asked and path.exists()]
 

@@ -352,4 +352,4 @@ def test_a_report_that_cannot_be_written_leaves_no_former_one(
     monkeypatch.setattr("deploy.cluster._drive", lambda *arguments: None)
     assert main(options(model, tmp_path / "in", tmp_path / "out")) == 1
     assert not (tmp_path / "out/report.json").exists()
-    assert (tmp_path / "out/gallery.html").exists() == bool(done)  # of the same pictures
+    assert (tmp_path / "out/gallery.html").exists()  # not this run's to write

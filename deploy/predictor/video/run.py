@@ -67,9 +67,11 @@ def predict_video(
         since = max(since, changed_at(film.path))
         done = all(path.is_file() and path.stat().st_mtime >= since for path in targets.values())
         if done and not _noted(note).get(FAILED):
-            report = Report(total=1, skipped=1)
-            forget(options.output, [REPORT_FILE])
-            _write_report(options, settings, report)
+            report = Report(total=1, skipped=1, unit="frames")
+            former = _noted(options.output / REPORT_FILE).get("settings", {})
+            if former.get("video") != settings["video"]:  # it would be taken for this one's
+                forget(options.output, [REPORT_FILE])
+                _write_report(options, settings, report)
             return report
         tracker = Tracker(model, open_photos(options, model, options.model), options.steady)
         for text in told:
