@@ -89,9 +89,9 @@ def _labels(value: Any) -> LabelSet:
 
 def _checked(kind: Any, value: Any, name: str) -> Any:
     """The value if it is of the field's type; whole numbers pass as floats."""
-    if get_origin(kind) is Union:  # a number, or a word in its place
-        number, words = get_args(kind)
-        return _checked(words if isinstance(value, str) else number, value, name)
+    if get_origin(kind) is Union:  # a number, or a word in its place, which its Range knows
+        number = next(each for each in get_args(kind) if get_origin(each) is not Literal)
+        return value if isinstance(value, str) else _checked(number, value, name)
     if get_origin(kind) is Literal:
         require(value in get_args(kind), name, value, f"one of {', '.join(get_args(kind))}")
         return value

@@ -26,9 +26,13 @@ class Range:
     """Whether ``low`` itself is too low."""
     open_high: bool = False
     """Whether ``high`` itself is too high."""
+    word: str = ""
+    """A word that may stand in the number's place."""
 
-    def __contains__(self, value: float) -> bool:
+    def __contains__(self, value: float | str) -> bool:
         """False for NaN and for infinity too."""
+        if isinstance(value, str):
+            return value == self.word != ""
         above = self.low < value if self.open_low else self.low <= value
         below = value < self.high if self.open_high or math.isinf(self.high) else value <= self.high
         return above and below
@@ -40,7 +44,7 @@ class Range:
             rule = f"{low} to {'below ' if self.open_high else ''}{self.high}"
         else:
             rule = low if self.open_low else f"at least {low}"
-        return f"{rule} {self.unit}".rstrip()
+        return f"{rule} {self.unit}".rstrip() + (f", or {self.word}" if self.word else "")
 
 
 class Limited:
@@ -64,7 +68,7 @@ class Limited:
     def __post_init__(self) -> None:
         for name, limit in ranges(type(self)).items():
             value = getattr(self, name)
-            if value is None or isinstance(value, str):  # a word in place of the number
+            if value is None:
                 continue
             several = isinstance(value, tuple)
             if not all(item in limit for item in (value if several else (value,))):

@@ -119,7 +119,7 @@ class Run:
                 f"that began it, or begin a new run with --init {self.folder.path}/last.pt"
             )
         before = Config.from_dict(saved["config"])
-        ours = self._config.model.settled(before.model)  # the run has settled what the config leaves open
+        ours = self._config.model.within(before.model.bound)  # which the run settled when it began
         if before.model != ours:
             raise InputError(
                 f"{self.folder.path}: trained with {_changed(before.model, ours)}: give it as before, or "

@@ -1,10 +1,12 @@
 """The network that a run begins with: random weights, or those of train.init."""
 
 from dataclasses import replace
+from typing import Literal
 
 from torch import nn
 
 from lisa.config import Config
+from lisa.config.schema import NARROW_BOUND, WIDE_BOUND
 from lisa.config.shapes import SHAPES
 from lisa.errors import InputError
 from lisa.models import build
@@ -12,7 +14,7 @@ from lisa.models.classifier import CLASSIFIER, carry_over
 from lisa.run import checkpoint
 
 UNSEEN = ("activation", "hamburger", "bound")
-"""Options of LISA that change what a network computes and not, or not always, which weights it has."""
+"""Options of LISA that change what a network computes; its weights' names and shapes may stay the same."""
 
 
 def start_network(config: Config, before: Config | None = None) -> tuple[Config, nn.Module, list[str]]:
@@ -27,7 +29,7 @@ def start_network(config: Config, before: Config | None = None) -> tuple[Config,
     """
     init = config.train.init
     if before is not None or not init:
-        config = _settled(config, before)
+        config = _within(config, NARROW_BOUND if before is None else before.model.bound)
         return config, build(config.model, len(config.labels)), []
     initial = checkpoint.load(init)
     theirs = Config.from_dict(initial["config"])
@@ -38,19 +40,19 @@ def start_network(config: Config, before: Config | None = None) -> tuple[Config,
         )
     if not all(key in initial["weights"] for key in CLASSIFIER):
         raise InputError(f"{init}: weights of another network (no {CLASSIFIER[0]})")
+    config = _within(config, theirs.model.bound or WIDE_BOUND)
+    network = build(config.model, len(config.labels))
+    weights, rows = carry_over(initial["weights"], network, theirs.labels, config.labels)
+    checkpoint.load_weights(network, weights, init)
     others = [
         f"model.{name} is {getattr(config.model, name)}, the weights were trained with "
         f"{getattr(theirs.model, name)}"
         for name in (UNSEEN if config.model.name in SHAPES else ())
-        if getattr(config.model, name) not in ("auto", getattr(theirs.model, name))
+        if getattr(config.model, name) != getattr(theirs.model, name)
     ]
-    config = _settled(config, theirs)
-    network = build(config.model, len(config.labels))
-    weights, rows = carry_over(initial["weights"], network, theirs.labels, config.labels)
-    checkpoint.load_weights(network, weights, init)
     return config, network, [note for note in (initial.get("origin", ""), rows, *others) if note]
 
 
-def _settled(config: Config, before: Config | None) -> Config:
+def _within(config: Config, bound: float | Literal["auto"]) -> Config:
     """The config with a number in place of the bound auto."""
-    return replace(config, model=config.model.settled(None if before is None else before.model))
+    return replace(config, model=config.model.within(bound))

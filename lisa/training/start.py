@@ -19,6 +19,7 @@ from lisa.data.pairs import Pair, fingerprint
 from lisa.data.parallel import available_cores
 from lisa.data.repair import repair_sides
 from lisa.data.shared_memory import FEW_WORKERS, batch_bytes, most_workers, require_shared_memory
+from lisa.errors import InputError
 from lisa.evaluation.evaluate import bytes_at_once, require_room
 from lisa.labels.encoding import Encoding
 from lisa.models import count_parameters
@@ -127,6 +128,12 @@ def begin(config: Config, world: World, faces: Faces, run: Run) -> tuple[Config,
         train = replace(train, init=before.train.init)
         config = replace(config, train=train)
     config, network, of_init = world.fail_together(partial(start_network, config, before))
+    bounds = world.all_gather(config.model.bound)
+    if len({*bounds}) > 1:
+        raise InputError(
+            f"--init {train.init}: ranks read other weights there (trained with model.bound "
+            f"{', '.join(map(str, bounds))}): is it one file on all hosts?"
+        )
     network = network.to(world.device, memory_format=torch.channels_last)  # pyright: ignore
     batches = EpochBatches(
         len(faces.train), train.batch_size, train.seed, world.rank, world.world_size, train.views

@@ -11,7 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lisa.config import RECIPES, Config, DataConfig, ModelConfig, OptimConfig, TrainConfig, report
+from lisa.config import (
+    RECIPES,
+    AugmentConfig,
+    Config,
+    DataConfig,
+    ModelConfig,
+    OptimConfig,
+    TrainConfig,
+    report,
+)
 from lisa.config.command_line import parse_training
 from lisa.config.from_plain import GONE
 from lisa.config.shapes import SHAPES
@@ -95,9 +104,10 @@ def test_options_that_are_gone_are_read_where_they_were_off():
         (lambda: Config.from_dict({"optim": {"rate": 1}}), "optim.rate is no field"),
         (lambda: Config.from_dict({"optim": {"section": "x"}}), "optim.section is no field"),
         (lambda: Config.from_dict({"optim": {"name": "sgd"}}), "optim.name = 'sgd': one of adam, adamw"),
-        (lambda: Config.from_dict({"model": {"bound": "wide"}}), "model.bound = 'wide': one of auto"),
+        (lambda: Config.from_dict({"model": {"bound": "wide"}}), "model.bound = 'wide': at least 0, or auto"),
         (lambda: Config.from_dict({"model": {"bound": True}}), "model.bound = True: must be of type float"),
-        (lambda: ModelConfig(bound=-1), "model.bound = -1: at least 0"),
+        (lambda: AugmentConfig(flip="x"), "augment.flip = 'x': 0 to 1"),  # pyright: ignore
+        (lambda: ModelConfig(bound=-1), "model.bound = -1: at least 0, or auto"),
         (lambda: Config.from_dict({"optim": 3}), "optim = 3: must be an object"),
         (lambda: Config.from_json("{"), "not JSON"),
         (lambda: Config.from_json('{"optim": {"lr": 1}, "optim": {}}'), "config: 'optim' comes twice"),
