@@ -216,7 +216,6 @@ def _count(
             target = nearest(masks[index], logits.shape[2], logits.shape[3], number)
             counts = (target != IGNORE_INDEX).any()
             value = loss(logits[one], target[None])
-            value = torch.where(
-                value.isnan(), math.inf, value
-            )  # the network's fault: it must not be left out
+            # No number is the network's fault: the picture must not be left out.
+            value = torch.where(value.isnan(), math.inf, value)
             result.losses[number] = torch.where(counts, value, math.nan)
