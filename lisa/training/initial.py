@@ -1,7 +1,7 @@
 """The network that a run begins with: random weights, or those of train.init."""
 
 from dataclasses import replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from torch import nn
 
@@ -17,8 +17,20 @@ UNSEEN = ("activation", "hamburger", "bound")
 """Options of LISA that change what a network computes; its weights' names and shapes may stay the same."""
 
 
-def start_network(config: Config, before: Config | None = None) -> tuple[Config, nn.Module, list[str]]:
-    """The config with a settled bound, its network, and what the user should know of the network's weights.
+class Start(NamedTuple):
+    """What a run begins with."""
+
+    config: Config
+    """With a settled bound."""
+    network: nn.Module
+    notes: list[str]
+    """What the user should know of the first weights."""
+    warnings: list[str]
+    """What these weights compute otherwise than they were trained to."""
+
+
+def start_network(config: Config, before: Config | None = None) -> Start:
+    """The network of a new run, or of one that goes on.
 
     ``before`` is the config of a run that goes on: that has weights of its own. Any other run has those of
     train.init. Of a network with another label set the classifier's rows of labels with the same role or name
@@ -30,7 +42,7 @@ def start_network(config: Config, before: Config | None = None) -> tuple[Config,
     init = config.train.init
     if before is not None or not init:
         config = _within(config, NARROW_BOUND if before is None else before.model.bound)
-        return config, build(config.model, len(config.labels)), []
+        return Start(config, build(config.model, len(config.labels)), [], [])
     initial = checkpoint.load(init)
     theirs = Config.from_dict(initial["config"])
     if theirs.model.name != config.model.name:
@@ -40,17 +52,18 @@ def start_network(config: Config, before: Config | None = None) -> tuple[Config,
         )
     if not all(key in initial["weights"] for key in CLASSIFIER):
         raise InputError(f"{init}: weights of another network (no {CLASSIFIER[0]})")
+    chosen = config.model
     config = _within(config, theirs.model.bound or WIDE_BOUND)
     network = build(config.model, len(config.labels))
     weights, rows = carry_over(initial["weights"], network, theirs.labels, config.labels)
     checkpoint.load_weights(network, weights, init)
-    others = [
-        f"model.{name} is {getattr(config.model, name)}, the weights were trained with "
-        f"{getattr(theirs.model, name)}"
-        for name in (UNSEEN if config.model.name in SHAPES else ())
-        if getattr(config.model, name) != getattr(theirs.model, name)
+    unlike = [
+        f"{init}: the weights were trained with model.{name} {getattr(theirs.model, name)}; with "
+        f"{getattr(chosen, name)} they may begin as nonsense"
+        for name in (UNSEEN if chosen.name in SHAPES else ())
+        if getattr(chosen, name) not in (getattr(theirs.model, name), "auto")
     ]
-    return config, network, [note for note in (initial.get("origin", ""), rows, *others) if note]
+    return Start(config, network, [note for note in (initial.get("origin", ""), rows) if note], unlike)
 
 
 def _within(config: Config, bound: float | Literal["auto"]) -> Config:

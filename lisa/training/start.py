@@ -127,7 +127,7 @@ def begin(config: Config, world: World, faces: Faces, run: Run) -> tuple[Config,
             notes.append(f"--init {train.init} changes nothing: the run goes on with its own weights")
         train = replace(train, init=before.train.init)
         config = replace(config, train=train)
-    config, network, of_init = world.fail_together(partial(start_network, config, before))
+    config, network, of_init, unlike = world.fail_together(partial(start_network, config, before))
     bounds = world.all_gather(config.model.bound)
     if len({*bounds}) > 1:
         raise InputError(
@@ -162,7 +162,7 @@ def begin(config: Config, world: World, faces: Faces, run: Run) -> tuple[Config,
         )
     if train.compile and world.device.type == "cpu":
         notes.append(ON_CPU)
-    for note in (*faces.notes, *notes):
+    for note in (*faces.notes, *unlike, *notes):
         run.log.warn(note)
     return config, step, batches
 

@@ -41,19 +41,22 @@ def begun_with(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> Con
 )
 def test_weights_of_another_function_are_told(tmp_path: Path, name: str, before: Any, now: Any):
     """Their names and shapes are the same."""
-    _, _, notes = start_network(begun_with(tmp_path, {name: before}, {name: now}))
-    assert notes == [f"model.{name} is {now}, the weights were trained with {before}"]
-    assert start_network(begun_with(tmp_path, {name: before}, {name: before}))[2] == []
+    config = begun_with(tmp_path, {name: before}, {name: now})
+    assert start_network(config).warnings == [
+        f"{config.train.init}: the weights were trained with model.{name} {before}; with {now} they may "
+        "begin as nonsense"
+    ]
+    assert start_network(begun_with(tmp_path, {name: before}, {name: before})).warnings == []
 
 
 @pytest.mark.parametrize(("before", "bound"), [(8.0, 8.0), (3.0, 3.0), (0.0, WIDE_BOUND)])
 def test_weights_keep_the_bound_that_they_were_trained_with(tmp_path: Path, before: float, bound: float):
     config = begun_with(tmp_path, {"bound": before}, {"bound": "auto"})
-    settled, network, notes = start_network(config)
+    settled, network, notes, warnings = start_network(config)
     assert isinstance(network, LISA)
-    told = [] if before else [f"model.bound is {bound}, the weights were trained with {before}"]
-    assert (settled.model.bound, network.enc1[0].msca.bound, notes) == (bound, bound, told)  # pyright: ignore
-    resumed, network, _ = start_network(config, before=settled)
+    assert (settled.model.bound, network.enc1[0].msca.bound) == (bound, bound)  # pyright: ignore
+    assert (notes, warnings) == ([], [])
+    resumed, network, *_ = start_network(config, before=settled)
     assert (resumed.model.bound, network.enc1[0].msca.bound) == (bound, bound)  # pyright: ignore
 
 
@@ -77,7 +80,7 @@ def test_ranks_with_other_weights_are_refused(tmp_path: Path, make_faces: Callab
 
 
 def test_random_weights_have_the_narrow_bound():
-    config, network, _ = start_network(Config(model=replace(TINY, bound="auto")))
+    config, network, *_ = start_network(Config(model=replace(TINY, bound="auto")))
     assert (config.model.bound, network.enc1[0].msca.bound) == (NARROW_BOUND, NARROW_BOUND)  # pyright: ignore
 
 
@@ -85,7 +88,7 @@ def test_random_weights_have_the_narrow_bound():
 def test_a_recipe_begins_with_the_box_as_it_is(recipe: str):
     """Within the bound of random weights it is nonsense, and training would repair it first."""
     config = RECIPES[recipe]()
-    network = start_network(replace(config, train=replace(config.train, init="drawn")))[1]
+    network = start_network(replace(config, train=replace(config.train, init="drawn"))).network
     face = torch.from_numpy(draw_face(0, 96)[0].copy()).permute(2, 0, 1)[None]
     with torch.inference_mode():
         begun, box = (
