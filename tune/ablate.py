@@ -12,7 +12,7 @@ from lisa.config.command_line import parse
 from lisa.config.limits import Range
 from lisa.errors import ExitCode
 from tune.ablations import Ablation, markdown
-from tune.arguments import MARKER, Options, claim, flatten, run_entry, settle
+from tune.arguments import Options, claim, flatten, run_entry, settle
 from tune.cluster import check_nodes, check_start, node_resources, open_cluster, settle_environment
 from tune.storage import put_text
 
@@ -100,7 +100,7 @@ def _run(arguments: AblateArguments, ablation: Ablation) -> "list[Outcome]":
     )
     epochs = ablation.base.train.epochs
     slots = experiment.slots(node_resources())
-    check_nodes(ablation.base, MARKER, experiment)
+    check_nodes(ablation.base, experiment)
     console.print(
         f"{trials} runs of {epochs} epochs, {slots} at a time; {ablation.base.output}",
         highlight=False,

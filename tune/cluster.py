@@ -12,7 +12,7 @@ from lisa.config import Config
 from lisa.data.shared_memory import batch_bytes, require_shared_memory
 from lisa.errors import InputError, listing
 from lisa.process import KEEP_MEMORY
-from tune.arguments import heed_sigterm
+from tune.arguments import MARKER, heed_sigterm
 from tune.storage import file_system, is_url
 from tune.torchrun import CHECKOUT
 
@@ -146,7 +146,7 @@ def node_resources() -> list[dict[str, float]]:
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
-def check_nodes(config: Config, marker: str, experiment: "Experiment") -> None:
+def check_nodes(config: Config, experiment: "Experiment") -> None:
     """Raises InputError, before any trial, for nodes that see other files or whose /dev/shm is too small."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -156,7 +156,7 @@ def check_nodes(config: Config, marker: str, experiment: "Experiment") -> None:
     pending = {
         node["NodeManagerAddress"]: check.options(
             scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        ).remote(config, marker, experiment.trials_on(node["Resources"]), experiment.job.processes)
+        ).remote(config, experiment.trials_on(node["Resources"]), experiment.job.processes)
         for node in nodes
     }
     faults = [
@@ -171,13 +171,13 @@ def check_nodes(config: Config, marker: str, experiment: "Experiment") -> None:
         )
 
 
-def faults_here(config: Config, marker: str, trials: int, processes: int) -> list[str]:
-    """What this machine lacks: the data, the file ``marker`` in the results folder, or room in /dev/shm.
+def faults_here(config: Config, trials: int, processes: int) -> list[str]:
+    """What this machine lacks: the data, MARKER in the results folder, or room in /dev/shm.
 
     ``trials`` of so many ``processes`` each would run here at a time.
     """
     faults: list[str] = []
-    for name, place, item in (("--data", config.data.root, ""), ("--output", config.output, marker)):
+    for name, place, item in (("--data", config.data.root, ""), ("--output", config.output, MARKER)):
         try:
             if is_url(place):
                 files, path = file_system(place)

@@ -14,7 +14,7 @@ from lisa.config.limits import Range
 from lisa.errors import ExitCode, InputError
 from lisa.process import run_tied
 from lisa.run.names import BEST, CONFIG
-from tune.arguments import MARKER, Options, claim, flatten, run_entry, settle
+from tune.arguments import Options, claim, flatten, run_entry, settle
 from tune.cluster import check_nodes, check_start, node_resources, open_cluster, settle_environment
 from tune.space import Space
 from tune.torchrun import CHECKOUT
@@ -120,7 +120,7 @@ def _search(arguments: SearchArguments, space: Space) -> "list[Outcome]":
     resources = ray.cluster_resources()
     experiment = _experiment(arguments, space, resources)
     slots = experiment.slots(node_resources())
-    check_nodes(space.base, MARKER, experiment)
+    check_nodes(space.base, experiment)
     console.print(
         f"{arguments.trials} trials of {arguments.epochs} epochs, {slots} at a time; {space.base.output}",
         highlight=False,

@@ -101,11 +101,11 @@ def test_dev_shm_must_hold_the_batches_of_all_trials_at_once(tmp_path: Path, mon
         monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=size))
 
     free(needed)
-    assert faults_here(config, "search.json", trials=2, processes=2) == []
+    assert faults_here(config, trials=2, processes=2) == []
     free(needed - 1)
-    (fault,) = faults_here(config, "search.json", trials=2, processes=2)
+    (fault,) = faults_here(config, trials=2, processes=2)
     assert "8 decoding processes need 28 MiB" in fault
-    elsewhere, _ = faults_here(replace(config, output=str(tmp_path / "gone")), "search.json", 2, 2)
+    elsewhere, _ = faults_here(replace(config, output=str(tmp_path / "gone")), 2, 2)
     assert "gone is not there, or not the one that the search writes" in elsewhere
     for_one = needed // 2  # one process takes two's pictures, with half of their workers
     free(for_one)
