@@ -10,7 +10,6 @@ one doesn't look whether a picture changed since. Exit codes are the same.
 """
 
 import argparse
-import json
 import logging
 import os
 import posixpath
@@ -247,11 +246,8 @@ def _predict(
         forget(target, notes_of(options))
     if options.finds:
         join_pieces(target, writer, jobs, report)
-    content = {"model": str(options.model), "settings": settings, **report.content()}
-    try:
-        target.write(REPORT_FILE, json.dumps(content, indent=1).encode())
-    except OSError as error:
-        report.failed[REPORT_FILE] = f"not written: {error.strerror or error}"
+    with report.writing(REPORT_FILE):
+        target.write(REPORT_FILE, report.content(options.model, settings))
     return report
 
 

@@ -80,8 +80,5 @@ def join_pieces(target: Store, writer: StoreWriter, jobs: list[Job], report: Rep
     have = set(target.names())
     done = [job for job in jobs if have.issuperset(writer.outputs(job))]
     names = [f"{FACES}/{job.name}.json" for job in done]
-    try:
-        pieces = [target.read(name) for name in names]
-        target.write(f"{FACES}.json", join_faces(pieces))
-    except OSError as error:
-        report.failed[f"{FACES}.json"] = f"not written: {error.strerror or error}"
+    with report.writing(f"{FACES}.json"):
+        target.write(f"{FACES}.json", join_faces(target.read(name) for name in names))

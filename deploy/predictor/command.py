@@ -2,7 +2,6 @@
 
 import argparse
 import io
-import json
 import os
 import signal
 import sys
@@ -219,24 +218,16 @@ def _write_notes(
     finished = list(done)
     if options.gallery:
         pieces = (options.output / GALLERY / f"{job.name}.txt" for job in finished)
-        try:
-            write_gallery(
-                options.output / f"{GALLERY}.html", pieces, report.total, writer.names, writer.palette
-            )
-        except OSError as error:
-            report.failed[f"{GALLERY}.html"] = f"not written: {error.strerror or error}"
+        path = options.output / f"{GALLERY}.html"
+        with report.writing(path.name):
+            write_gallery(path, pieces, report.total, writer.names, writer.palette)
     if options.finds:
         pieces = (options.output / FACES / f"{job.name}.json" for job in finished)
-        try:
-            joined = join_faces(piece.read_bytes() for piece in pieces)
-            write_whole(options.output / f"{FACES}.json", joined)
-        except OSError as error:
-            report.failed[f"{FACES}.json"] = f"not written: {error.strerror or error}"
-    content = {"model": str(options.model), "settings": settings, **report.content()}
-    try:
-        write_whole(options.output / REPORT_FILE, json.dumps(content, indent=1).encode())
-    except OSError as error:
-        report.failed[REPORT_FILE] = f"not written: {error.strerror or error}"
+        path = options.output / f"{FACES}.json"
+        with report.writing(path.name):
+            write_whole(path, join_faces(piece.read_bytes() for piece in pieces))
+    with report.writing(REPORT_FILE):
+        write_whole(options.output / REPORT_FILE, report.content(options.model, settings))
 
 
 def _drive(streams: list[Stream], batches: Batches, report: Report, total: int, console: Console) -> None:

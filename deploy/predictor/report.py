@@ -1,10 +1,12 @@
 """What became of the pictures: counted, summarised on the screen, and told by the exit code."""
 
 import contextlib
+import json
 import sys
 import time
 from collections.abc import Callable, Generator
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -99,9 +101,23 @@ class Report:
         """Pictures per second of this run, without loading."""
         return self.done / self.seconds if self.seconds else 0.0
 
-    def content(self) -> dict[str, Any]:
-        """As in report.json."""
-        return {**asdict(self), "pictures_per_second": self.rate}
+    @contextlib.contextmanager
+    def writing(self, name: str) -> Generator[None]:
+        """Inside, a file of the whole run is written: if it can't be, that is told at the end."""
+        try:
+            yield
+        except OSError as error:
+            self.failed[name] = f"not written: {error.strerror or error}"
+
+    def content(self, model: Path, settings: dict[str, Any]) -> bytes:
+        """report.json of a run by this model and these settings."""
+        content = {
+            "model": str(model),
+            "settings": settings,
+            **asdict(self),
+            "pictures_per_second": self.rate,
+        }
+        return json.dumps(content, indent=1).encode()
 
 
 def summarise(report: Report, console: Console) -> None:

@@ -95,22 +95,15 @@ def predict_video(
         report.seconds = time.perf_counter() - start
         report.total = report.done
         if report.failed:
-            _write_note(note, {**settings, FAILED: True}, report)
+            with report.writing(note.name):
+                write_whole(note, json.dumps({**settings, FAILED: True}, indent=1).encode())
         _write_report(options, settings, report)
         return report
 
 
 def _write_report(options: argparse.Namespace, settings: dict[str, Any], report: Report) -> None:
-    content = {"model": str(options.model), "settings": settings, **report.content()}
-    _write_note(options.output / REPORT_FILE, content, report)
-
-
-def _write_note(path: Path, content: dict[str, Any], report: Report) -> None:
-    """What can't be written is told at the end."""
-    try:
-        write_whole(path, json.dumps(content, indent=1).encode())
-    except OSError as error:
-        report.failed[path.name] = f"not written: {error.strerror or error}"
+    with report.writing(REPORT_FILE):
+        write_whole(options.output / REPORT_FILE, report.content(options.model, settings))
 
 
 @contextlib.contextmanager
