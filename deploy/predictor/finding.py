@@ -1,7 +1,6 @@
 """The finder inside a model file: its second network, or its only one."""
 
 import io
-import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import torch
 from .errors import CannotStartError
 from .faces.arrangement import Arrangement
 from .faces.finder import Finder
-from .model import ExportedModel, prefer_onednn
+from .model import ExportedModel, load_script
 
 FINDER_FILE = "finder.ts"
 """The second network, in the model file's archive: float16 weights, run in the first one's precision."""
@@ -32,13 +31,9 @@ def open_finder(model: ExportedModel, path: Path) -> Finder | None:
     script = model.engine
     if not content["own"]:
         try:
-            with zipfile.ZipFile(path) as archive, warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # TorchScript is deprecated upstream
-                loaded = torch.jit.load(io.BytesIO(archive.read(FINDER_FILE)), map_location=model.device)
-                loaded.eval().network.to(torch.bfloat16 if model.precision == "bf16" else torch.float32)
-                if model.device.type == "cpu" and torch.backends.mkldnn.is_available():
-                    prefer_onednn(loaded)
-                script = torch.jit.freeze(loaded, preserved_attrs=["dense"])
+            with zipfile.ZipFile(path) as archive:
+                file = io.BytesIO(archive.read(FINDER_FILE))
+            script = load_script(file, model.device, model.precision)
         except (RuntimeError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise CannotStartError(f"{path}: its finder can't be loaded ({error})") from None
 

@@ -9,7 +9,7 @@ import warnings
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -200,22 +200,29 @@ class ExportedModel:
 def _load_script(path: Path, device: torch.device, precision: str) -> torch.nn.Module:
     """The TorchScript file on its device. Raises CannotStartError."""
     try:
-        with warnings.catch_warnings():
-            # TorchScript is deprecated upstream; each release warns in its own category.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            warnings.simplefilter("ignore", FutureWarning)
-            model = torch.jit.load(path, map_location=device).eval()
-            if precision == "bf16":
-                model.network.to(torch.bfloat16)
-            if device.type == "cpu" and torch.backends.mkldnn.is_available():
-                prefer_onednn(model)
-            kept = [name for name in ("logits", "labels", "dense") if hasattr(model, name)]
-            return torch.jit.freeze(model, preserved_attrs=kept)
+        return load_script(path, device, precision)
     except (RuntimeError, OSError, ValueError) as error:
         raise CannotStartError(f"{path}: can't be loaded ({cause(error)})") from None
 
 
-def prefer_onednn(model: torch.nn.Module) -> None:
+def load_script(file: Path | IO[bytes], device: torch.device, precision: str) -> Any:
+    """A network in TorchScript, ready to run on its device in fp32, tf32 or bf16.
+
+    Raises RuntimeError, OSError and ValueError, as torch does.
+    """
+    with warnings.catch_warnings():
+        # TorchScript is deprecated upstream; each release warns in its own category.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.simplefilter("ignore", FutureWarning)
+        model = torch.jit.load(file, map_location=device).eval()
+        model.network.to(torch.bfloat16 if precision == "bf16" else torch.float32)
+        if device.type == "cpu" and torch.backends.mkldnn.is_available():
+            _prefer_onednn(model)
+        kept = [name for name in ("logits", "labels", "dense") if hasattr(model, name)]
+        return torch.jit.freeze(model, preserved_attrs=kept)
+
+
+def _prefer_onednn(model: torch.nn.Module) -> None:
     """Sends every convolution that can choose to oneDNN; freezing then drops the other branch."""
     for module in model.modules():
         if hasattr(module, "onednn"):
