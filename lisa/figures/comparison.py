@@ -72,11 +72,7 @@ def compare(checkpoints: list[Path], source: SplitFlags, output: Path) -> None:
     share = min(filter(None, shares), default=0.0)
     labels = _common_labels(checkpoints, trained)
     rows: list[Row] = []
-    data = trained[0].config.data
-    source, notes = source.as_trained(data.root, data.encoding)
-    for note in notes:
-        print(note)
-    for pair in _chosen(source.pairs(labels, share), FIGURE4_ROWS):
+    for pair in _chosen(source, trained[0], share, FIGURE4_ROWS):
         image, truth = read_pair(pair)
         masks = [truth, *(parse(parser, image) for parser in parsers)]
         panels = (flat_panel(colored(mask, labels), SIDE) for mask in masks)
@@ -97,12 +93,9 @@ def grid(checkpoint: Path, source: SplitFlags, output: Path) -> None:
     from lisa.run.checkpoint import load_network
 
     trained = load_network(checkpoint)
-    parser, labels, data = trained.parser(), trained.config.labels, trained.config.data
-    source, notes = source.as_trained(data.root, data.encoding)
-    for note in notes:
-        print(note)
+    parser, labels, share = trained.parser(), trained.config.labels, trained.config.data.val_share
     rows: list[Row] = []
-    for pair in _chosen(source.pairs(labels, data.val_share), FIGURE5_ROWS * FIGURE5_BLOCKS):
+    for pair in _chosen(source, trained, share, FIGURE5_ROWS * FIGURE5_BLOCKS):
         image, _ = read_pair(pair)
         prediction = flat_panel(colored(parse(parser, image), labels), SIDE)
         rows.append(Row((photo_panel(image, SIDE), prediction)))
@@ -110,9 +103,16 @@ def grid(checkpoint: Path, source: SplitFlags, output: Path) -> None:
     save_png(sheet(titles, rows, SIDE, labels, min(FIGURE5_BLOCKS, len(rows))), output)
 
 
-def _chosen(pairs: Sequence[Pair], count: int) -> list[Pair]:
-    """So many of them, evenly spread, decoded once. Raises InputError for what can't be used."""
-    chosen = evenly(pairs, count)
+def _chosen(source: SplitFlags, trained: "Trained", share: float, count: int) -> list[Pair]:
+    """So many of the source's pairs, evenly spread, decoded once; prints how they are read.
+
+    Raises InputError for what can't be used.
+    """
+    data = trained.config.data
+    source, notes = source.as_trained(data.root, data.encoding)
+    for note in notes:
+        print(note)
+    chosen = evenly(source.pairs(trained.config.labels, share), count)
     check_pairs(chosen)
     return chosen
 
