@@ -10,6 +10,7 @@ from kornia.augmentation.base import _AugmentationBase  # pyright: ignore[report
 from kornia.constants import DataKey, Resample, SamplePadding
 from torch import Tensor, nn
 
+from lisa.augment.pasting import Pasting
 from lisa.augment.textures import Textures
 from lisa.augment.upload import upload
 from lisa.augment.wide import WideGeometry
@@ -21,9 +22,10 @@ SOMETIMES = 0.3
 
 
 class Augmentation(nn.Module):
-    """Geometry for picture and mask alike, then appearance for the picture alone.
+    """Pasted accessories and geometry for picture and mask alike, then appearance for the picture alone.
 
-    Geometry: wide placement on clutter, flip with the swap of left and right labels, one affine.
+    Pasting comes first, while the faces are still aligned with one another. Geometry: wide placement on
+    clutter, flip with the swap of left and right labels, one affine.
     Appearance: textures around the face, colour jitter, blur, noise, JPEG artefacts.
     Draws from torch's global CPU generator: seed it for batches that can be repeated. Runs outside autocast,
     which would corrupt the masks.
@@ -34,6 +36,7 @@ class Augmentation(nn.Module):
 
     def __init__(self, config: AugmentConfig, labels: LabelSet) -> None:
         super().__init__()
+        self.pasting = Pasting(config.paste, labels) if config.paste > 0 else None
         self.wide = WideGeometry(config, labels) if max(config.wide, config.negatives) > 0 else None
         geometry = _geometry(config)
         self.register_buffer("border", torch.tensor([float(IGNORE_INDEX)]), persistent=False)
@@ -57,8 +60,9 @@ class Augmentation(nn.Module):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Moves own tensors alone: Kornia's samplers would draw on the GPU, and the host wait for them."""
         super()._apply(fn, recurse=False)
-        if self.textures is not None:
-            self.textures._apply(fn)
+        for part in (self.pasting, self.textures):
+            if part is not None:
+                part._apply(fn)
         if self.geometry is not None:
             # Kornia would copy it from the host in each step, and wait.
             self.geometry.extra_args[DataKey.MASK]["fill_value"] = self.border
@@ -68,6 +72,8 @@ class Augmentation(nn.Module):
     def forward(self, images: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
         """(B,3,H,W) uint8 and (B,H,W) uint8 to float32 pictures in 0..255 and uint8 masks."""
         with torch.autocast(images.device.type, enabled=False):
+            if self.pasting is not None:
+                images, masks = self.pasting(images, masks)
             if self.wide is not None:
                 images, masks = self.wide(images, masks)
             changed = images.float() / 255

@@ -1,13 +1,13 @@
 """Copy-paste of accessories between the pictures of a batch (Ghiasi et al., CVPR 2021).
 
-Faces of CelebAMask-HQ are aligned, so that what fits one face at a place fits another there.
+Faces of CelebAMask-HQ are aligned, so that what fits one face at a place fits another there, as long as
+geometry has moved none.
 """
 
 import torch
 from torch import Tensor, nn
 
 from lisa.augment.upload import upload
-from lisa.config import AugmentConfig
 from lisa.labels import IGNORE_INDEX, LabelSet
 
 ACCESSORIES = {"glasses", "hat", "earrings", "necklace", "facewear"}
@@ -25,17 +25,15 @@ class Pasting(nn.Module):
 
     accessory_ids: Tensor
 
-    def __init__(self, config: AugmentConfig, labels: LabelSet) -> None:
+    def __init__(self, share: float, labels: LabelSet) -> None:
         super().__init__()
-        self.share = config.paste
+        self.share = share
         ids = torch.tensor(accessory_ids(labels), dtype=torch.uint8)
         self.register_buffer("accessory_ids", ids, persistent=False)
 
     @torch.no_grad()
     def forward(self, images: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
-        """(B,3,H,W) float and (B,H,W) uint8 to such pictures and masks."""
-        if self.share == 0:
-            return images, masks
+        """(B,3,H,W) and (B,H,W) uint8 to such pictures and masks."""
         count = len(masks)
         draws = torch.stack([torch.randperm(count).float(), (torch.rand(count) < self.share).float()])
         partners, chosen = upload(draws, masks.device)

@@ -164,15 +164,6 @@ class AugmentConfig(Limited, section="augment"):
     negatives: Annotated[float, Range(0, 1)] = 0.0
     """Share of the pictures that are replaced by clutter without a face, all of it background."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require(
-            self.wide == 0 or self.paste == 0,
-            "augment.paste",
-            self.paste,
-            "0 beside augment.wide: what is worn would not meet its face",
-        )
-
 
 @dataclass(frozen=True)
 class LossConfig(Limited, section="loss"):

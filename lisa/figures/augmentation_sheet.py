@@ -9,7 +9,6 @@ from PIL import Image
 from torch import Tensor
 
 from lisa.augment.augmentation import Augmentation
-from lisa.augment.pasting import Pasting
 from lisa.config import AugmentConfig
 from lisa.data.faces import FaceDataset, collate_same_size
 from lisa.data.pairs import Pair
@@ -26,10 +25,10 @@ def draw_sheet(config: AugmentConfig, pairs: Sequence[Pair], output: Path, size:
     dataset = FaceDataset(chosen, size)
     images, masks = collate_same_size([dataset[index] for index in range(len(chosen))])
     labels = chosen[0].encoding.labels
-    augment, paste = Augmentation(config, labels), Pasting(config, labels)
+    augment = Augmentation(config, labels)
     columns = [images.float()]
     for view in range(SHEET_VIEWS):
-        changed, moved = paste(*augment(images, masks))
+        changed, moved = augment(images, masks)
         columns.append(changed if view % 2 == 0 else _overlays(changed, moved, labels))
     sheet = torch.cat([torch.cat(list(column), dim=1) for column in columns], dim=2)
     save_png(Image.fromarray(sheet.permute(1, 2, 0).round().to(torch.uint8).numpy()), output)

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from torch.profiler import record_function
 
 from lisa.augment.augmentation import Augmentation
-from lisa.augment.pasting import Pasting
 from lisa.config import Config
 from lisa.errors import DivergedError
 from lisa.models.recompute import recompute_blocks
@@ -37,7 +36,6 @@ class Step:
     def __init__(self, config: Config, world: World, state: TrainState) -> None:
         self.config, self.world, self.state = config, world, state
         self.augment = Augmentation(config.augment, config.labels).to(world.device)
-        self.paste = Pasting(config.augment, config.labels).to(world.device)
         self.parts = 1
         self.own_seconds = 0.0
         self._skipped_in_a_row = Late(world.device)
@@ -67,7 +65,7 @@ class Step:
             images = images.to(world.device, non_blocking=True)
             masks = masks.to(world.device, non_blocking=True)
         with record_function("augmentation"):
-            images, masks = self.paste(*self.augment(images, masks))
+            images, masks = self.augment(images, masks)
         state.schedule.before_step(state.step)
         # BatchNorm's statistics change in the forward pass, before anybody knows whether the step counts.
         statistics = read_buffers(state.network)
@@ -88,7 +86,7 @@ class Step:
             0, len(self.config.labels), (pictures, size, size), dtype=torch.uint8, device=device
         )
         try:
-            images, masks = self.paste(*self.augment(images, masks))
+            images, masks = self.augment(images, masks)
             self._backward(self.passes, images, masks, parts, 1, time.perf_counter())
         finally:
             self.state.optimizer.zero_grad(set_to_none=True)

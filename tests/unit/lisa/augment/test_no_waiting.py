@@ -34,24 +34,24 @@ def make_batch(device: str = "cpu") -> tuple[Tensor, Tensor]:
 def test_a_batch_is_changed_and_judged_without_waiting(name: str, fast: bool):
     """Kornia reads its own draws, which stay on the host; nothing reads what was computed from pictures."""
     config, (images, masks) = CONFIGS[name], make_batch()
-    augment, paste = Augmentation(config.augment, CELEBAMASK), Pasting(config.augment, CELEBAMASK)
+    augment = Augmentation(config.augment, CELEBAMASK)
     loss = SegmentationLoss(config.loss)
     scores = torch.randn(3, 19, requires_grad=True)
 
     def work() -> None:
-        changed, moved = paste(*augment(images, masks))
+        changed, moved = augment(images, masks)
         logits = torch.einsum("bchw,cd->bdhw", changed / 255, scores)
         loss(logits, moved).backward()
 
     with nullcontext() if fast else plain_kernels():
-        device = [images, masks, scores, *augment.buffers(), *paste.buffers()]
+        device = [images, masks, scores, *augment.buffers()]
         assert host_syncs(work, device) == []
 
 
 def test_pasting_reads_nothing_at_all():
     images, masks = make_batch()
-    paste = Pasting(AugmentConfig(paste=1.0), CELEBAMASK)
-    assert host_syncs(lambda: paste(images.float(), masks)) == []
+    paste = Pasting(1.0, CELEBAMASK)
+    assert host_syncs(lambda: paste(images, masks)) == []
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -62,9 +62,9 @@ def test_draws_stay_on_the_host_when_pictures_lie_elsewhere(name: str, monkeypat
     """
     monkeypatch.setattr("torch.autocast", lambda *_, **__: nullcontext())  # there is none for this device
     config = CONFIGS[name].augment
-    augment, paste = Augmentation(config, CELEBAMASK).to("meta"), Pasting(config, CELEBAMASK).to("meta")
+    augment = Augmentation(config, CELEBAMASK).to("meta")
     with HostSyncs() as syncs:
-        images, masks = paste(*augment(*make_batch("meta")))
+        images, masks = augment(*make_batch("meta"))
     assert images.device.type == masks.device.type == "meta"
     copies = [each for each in syncs.found if each.startswith("_to_copy")]
     known = ("upload.py", "core/utils.py", "test_no_waiting.py")

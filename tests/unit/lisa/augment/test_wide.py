@@ -2,7 +2,6 @@
 
 import dataclasses
 
-import pytest
 import torch
 from torch import Tensor
 
@@ -10,7 +9,6 @@ from lisa.augment.augmentation import Augmentation
 from lisa.augment.clutter import draw_clutter
 from lisa.augment.wide import LARGEST, SMALLEST, WideGeometry
 from lisa.config import AugmentConfig, Config, finder
-from lisa.errors import InputError
 from lisa.labels import read_label_set
 from lisa.labels.celebamask import CELEBAMASK
 
@@ -94,9 +92,7 @@ def test_clutter_is_a_picture_of_many_kinds():
     assert made.flatten(1).std(1).median() > 10
 
 
-def test_off_by_default_and_refused_beside_pasted_accessories():
+def test_off_by_default():
     assert Augmentation(AugmentConfig(), CELEBAMASK).wide is None
     assert Augmentation(finder().augment, CELEBAMASK).wide is not None
-    with pytest.raises(InputError, match=r"augment.paste = 0.5: 0 beside augment.wide"):
-        dataclasses.replace(AugmentConfig(), wide=0.5, paste=0.5)
     assert Config.from_json(finder().to_json()) == finder()

@@ -44,7 +44,7 @@ def test_a_step_reads_nothing_from_the_device(name: str):
     for number in range(3):  # the first ones make what later ones have: moments, schedules, an average
         state.batch = number
         on_device = [images, masks, *network.parameters(), *network.buffers(), *state.averaged.parameters()]
-        on_device += [*state.averaged.buffers(), *step.augment.buffers(), *step.paste.buffers()]
+        on_device += [*state.averaged.buffers(), *step.augment.buffers()]
         on_device += [state.skipped, state.skipped_in_a_row, state.loss_sum, state.loss_pictures]
         with HostSyncs(on_device) as syncs:
             loss = step(images, masks, PICTURES)
