@@ -21,14 +21,17 @@ def label_ids(option: str, name: str, metadata: dict[str, Any]) -> list[int]:
     labels: list[str] = metadata["labels"]
     if name in labels:
         return [labels.index(name)]
-    roles = GROUPS.get(name, (name,))
-    owners = metadata.get("label_set", {}).get("labels", [])
-    found = [index for index, label in enumerate(owners) if label["roles"] and {*roles} >= {*label["roles"]}]
+    found = _owners(GROUPS.get(name, (name,)), metadata)
     if not found:
-        theirs = {role for label in owners for role in label["roles"]}
-        known = [group for group, parts in GROUPS.items() if theirs.intersection(parts)]
+        known = [group for group, parts in GROUPS.items() if _owners(parts, metadata)]
         raise CannotStartError(f"{option} {name}: one of {', '.join([*labels, *known])}, or a union of them")
     return found
+
+
+def _owners(roles: tuple[str, ...], metadata: dict[str, Any]) -> list[int]:
+    """Ids of labels that have some of these roles and no others."""
+    owners = metadata.get("label_set", {}).get("labels", [])
+    return [index for index, label in enumerate(owners) if label["roles"] and {*roles} >= {*label["roles"]}]
 
 
 def _names(option: str, text: str) -> list[str]:

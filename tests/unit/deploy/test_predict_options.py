@@ -12,6 +12,7 @@ from PIL import Image
 
 from deploy.export import export
 from deploy.predictor.command import goes_on_from_here, main
+from deploy.predictor.errors import CannotStartError
 from deploy.predictor.inputs import find_pictures
 from deploy.predictor.model import ExportedModel, read_metadata
 from deploy.predictor.options import arguments
@@ -19,7 +20,7 @@ from deploy.predictor.outputs import FACE_PARSING
 from deploy.predictor.pictures import from_frame, middle, read_picture, to_frame
 from deploy.predictor.report import Outcome, Report
 from deploy.predictor.unions import read_cutout, read_parts
-from lisa.labels import IDS, PALETTE
+from lisa.labels import IDS, PALETTE, read_label_set
 from lisa.labels.celebamask import CELEBAMASK
 
 
@@ -63,6 +64,13 @@ def test_unknown_part_is_refused(
     for option in ("--parts", "--cutout"):
         assert parse(model, faces, tmp_path / "out", option, " , ") == 2
         assert f"{option} ' , ': names nothing" in capsys.readouterr().err
+
+
+def test_a_refused_group_is_not_named_as_one_to_take() -> None:
+    lapa = read_label_set("lapa")
+    metadata = {"labels": list(lapa.names), "label_set": lapa.to_dict()}
+    with pytest.raises(CannotStartError, match=r"--parts ears: one of .*, hair, eyes, brows, lips, or"):
+        read_parts("ears", metadata)  # LaPa's ears are background
 
 
 @pytest.mark.parametrize(
