@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from lisa.errors import InputError
 from lisa.labels.roles import ROLES
-from lisa.labels.sides import mirrored, plain_name
+from lisa.labels.sides import mirrored, opposite, plain_name
 
 IGNORE_INDEX = 255
 """Mask value of pixels that neither train nor count."""
@@ -150,6 +150,19 @@ class LabelSet:
         for left, right in self.flip_pairs:
             flipped[left], flipped[right] = right, left
         return tuple(flipped)
+
+    @cached_property
+    def one_sided(self) -> tuple[str, ...]:
+        """Labels of the left or the right, by roles or else by name, whose other side has no label."""
+        known = {*self.by_role, *map(plain_name, self.names)}
+        in_pairs = {name for pair in self.pairs for name in pair}
+        meanings = {label.name: label.roles or (plain_name(label.name),) for label in self.labels}
+        return tuple(
+            name
+            for name, roles in meanings.items()
+            if name not in in_pairs
+            and all(opposite(role) != role and opposite(role) not in known for role in roles)
+        )
 
     def flip_table(self) -> NDArray[np.uint8]:
         """``flipped_ids`` for every value of a mask, uint8 (256,): others stay what they are."""

@@ -17,6 +17,11 @@ def mirrored(plain: str) -> str:
     return _WORD.sub(lambda side: OTHER[side[0]], plain)
 
 
+def opposite(plain: str) -> str:
+    """A plain name with left or right, as its own word, exchanged: l_lip and bright_hair have none."""
+    return re.sub(r"(?<![a-z])(left|right)(?![a-z])", lambda side: OTHER[side[0]], plain)
+
+
 def other_sides(plain: str) -> list[str]:
     """What the other side of a plain name may be called; also reye of leye, and eyer of eyel."""
     first, last = plain[0], plain[-1]

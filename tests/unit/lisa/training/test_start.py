@@ -16,11 +16,19 @@ from lisa.data import shared_memory
 from lisa.data.pairs import Pair
 from lisa.errors import InputError
 from lisa.evaluation.metrics import figures
+from lisa.labels import Label, LabelSet
 from lisa.labels.celebamask import IDS
 from lisa.run import checkpoint
 from lisa.training import loop, precision, start
 from lisa.training.loop import fit
-from lisa.training.start import absent_notes, changes, load_faces, settle_workers, together
+from lisa.training.start import (
+    absent_notes,
+    changes,
+    load_faces,
+    require_both_sides,
+    settle_workers,
+    together,
+)
 from lisa.world import World
 
 
@@ -196,3 +204,21 @@ def test_a_metric_that_is_no_number_is_said_after_the_first_epoch(
     assert (result.finished, result.best_epoch) == (True, 0)
     assert "warning: epoch 1: val mIoU is not a number" in capsys.readouterr().out
     assert not (tmp_path / "run/best.pt").exists()
+
+
+@pytest.mark.parametrize("label", [Label("a", (0, 0, 9), ("left_eye",)), Label("RightHand", (0, 0, 9))])
+def test_one_side_alone_does_not_train_with_flips(
+    label: Label, make_faces: Callable[..., Path], tmp_path: Path
+):
+    labels = LabelSet(
+        "one", (Label("rest", (0, 0, 0)), label, Label("l_lip", (9, 0, 0)), Label("bright_hair", (9, 9, 0)))
+    )
+    config = dataclasses.replace(small(make_faces(train=2), tmp_path / "run"), labels=labels)
+    with pytest.raises(InputError, match=f"{label.name} has no label for its other side.*--augment.flip 0"):
+        load_faces(config, World())
+    require_both_sides(dataclasses.replace(config, augment=AugmentConfig(flip=0)))
+
+
+def test_both_sides_under_one_label_train_with_flips():
+    eyes = Label("eyes", (0, 0, 9), ("left_eye", "right_eye"))
+    require_both_sides(Config(labels=LabelSet("both", (Label("rest", (0, 0, 0)), eyes))))
