@@ -59,15 +59,17 @@ def check_start(address: str, config: Config, processes: int = 1) -> None:
     """Refuses at once what would be refused long after Ray's start; ``processes`` are a trial's.
 
     Raises:
-        InputError: a batch has fewer pictures than a trial has processes, the weights of train.init serve
-            another network, or nobody listens at the address. Without one: TMPDIR is too long for Ray's
-            sockets, or /dev/shm is too small for a trial of one process; :func:`check_nodes` counts them all.
+        InputError: a batch has fewer pictures than a trial has processes, a label of one side would be
+            mirrored, the weights of train.init serve another network, or nobody listens at the address.
+            Without one: TMPDIR is too long for Ray's sockets, or /dev/shm is too small for a trial of one
+            process; :func:`check_nodes` counts them all.
     """
     if config.train.batch_size < processes:
         raise InputError(
             f"--batch-size {config.train.batch_size}: at least one picture for each of a trial's {processes} "
             "processes: raise it, or use fewer (--processes-per-trial, --gpus-per-trial)"
         )
+    config.require_both_sides()
     if config.train.init:
         from lisa.training.initial import start_network  # timm takes seconds
 

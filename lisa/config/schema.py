@@ -276,6 +276,15 @@ class Config:
         blur = self.augment.blur
         require(math.ceil(2 * blur) < self.data.size, "augment.blur", blur, "below half of data.size")
 
+    def require_both_sides(self) -> None:
+        """A mirrored picture would show the other side's part under this one's name. Raises InputError."""
+        if self.augment.flip > 0 and self.labels.one_sided:
+            raise InputError(
+                f"label set {self.labels.name}: {', '.join(self.labels.one_sided)} has no label for its "
+                "other side, which a mirrored picture would call so: give --augment.flip 0, or add the other "
+                "side"
+            )
+
     @property
     def encoding(self) -> Encoding:
         """Which id in the run's masks is which label."""

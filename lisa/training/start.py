@@ -71,7 +71,7 @@ def load_faces(config: Config, world: World) -> tuple[Config, Faces]:
     With them the config, in which the number of processes that will decode them is settled.
     """
     data = config.data
-    world.fail_together(lambda: require_both_sides(config))
+    world.fail_together(config.require_both_sides)
     train, val = world.fail_together(
         lambda: [
             find_pairs(data.root, split, config.encoding, data.exclude, data.val_share)
@@ -96,15 +96,6 @@ def load_faces(config: Config, world: World) -> tuple[Config, Faces]:
     notes += encoding_notes(config.encoding)
     notes += absent_notes(config, checked.class_counts)
     return config, Faces(train, val, notes)
-
-
-def require_both_sides(config: Config) -> None:
-    """A mirrored picture would show the other side's part under the name of this one. Raises InputError."""
-    if config.augment.flip > 0 and config.labels.one_sided:
-        raise InputError(
-            f"label set {config.labels.name}: {', '.join(config.labels.one_sided)} has no label for its "
-            "other side, which a mirrored picture would call so: give --augment.flip 0, or add the other side"
-        )
 
 
 def encoding_notes(encoding: Encoding) -> list[str]:

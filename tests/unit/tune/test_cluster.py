@@ -13,6 +13,7 @@ from ray.tune.trainable import function_trainable
 
 from lisa.config import Config, DataConfig, TrainConfig
 from lisa.errors import InputError
+from lisa.labels import Label, LabelSet
 from tune.arguments import Options
 from tune.cluster import ENVIRONMENT, check_start, faults_here, open_cluster
 from tune.torchrun import PATIENCE_SECONDS
@@ -59,6 +60,12 @@ def test_a_batch_too_small_for_a_trials_processes_is_refused_before_ray_starts(o
     check_start("", small, Options().processes(Options().gpus(available=1)))
     with pytest.raises(InputError, match=r"--batch-size 3: at least one picture .* trial's 4 processes"):
         check_start("", small, processes)
+
+
+def test_a_label_of_one_side_is_refused_before_ray_starts():
+    labels = LabelSet("one", (Label("rest", (0, 0, 0)), Label("left_eye", (0, 0, 9))))
+    with pytest.raises(InputError, match="left_eye has no label for its other side"):
+        check_start("", replace(NO_WORKERS, labels=labels))
 
 
 def test_a_cluster_that_does_not_start_is_one_line(monkeypatch: pytest.MonkeyPatch):

@@ -25,7 +25,6 @@ from lisa.training.start import (
     absent_notes,
     changes,
     load_faces,
-    require_both_sides,
     settle_workers,
     together,
 )
@@ -216,9 +215,9 @@ def test_one_side_alone_does_not_train_with_flips(
     config = dataclasses.replace(small(make_faces(train=2), tmp_path / "run"), labels=labels)
     with pytest.raises(InputError, match=f"{label.name} has no label for its other side.*--augment.flip 0"):
         load_faces(config, World())
-    require_both_sides(dataclasses.replace(config, augment=AugmentConfig(flip=0)))
+    dataclasses.replace(config, augment=AugmentConfig(flip=0)).require_both_sides()
 
 
 def test_both_sides_under_one_label_train_with_flips():
     eyes = Label("eyes", (0, 0, 9), ("left_eye", "right_eye"))
-    require_both_sides(Config(labels=LabelSet("both", (Label("rest", (0, 0, 0)), eyes))))
+    Config(labels=LabelSet("both", (Label("rest", (0, 0, 0)), eyes))).require_both_sides()
