@@ -245,8 +245,8 @@ def _device(local_rank: int) -> torch.device:
     if processes > gpus:
         raise InputError(f"{processes} processes for this machine's {gpus} GPUs: NPROC is at most {gpus}")
     device = torch.device("cuda", local_rank)
-    torch.cuda.set_device(device)
     try:
+        torch.cuda.set_device(device)
         torch.ones(1, device=device).add(1)
     except RuntimeError as error:  # a wheel without kernels for so old a GPU, one that another process holds
         raise InputError(

@@ -68,6 +68,20 @@ def test_a_gpu_that_the_wheel_has_no_kernels_for_is_one_line(monkeypatch: pytest
     assert "\n" not in str(told.value)
 
 
+def test_a_gpu_that_another_process_holds_is_one_line(monkeypatch: pytest.MonkeyPatch):
+    """Of a GPU in exclusive mode: CUDA 12 makes its context as soon as the device is chosen."""
+
+    def busy(device: torch.device) -> None:
+        raise RuntimeError("CUDA error: CUDA-capable device(s) is/are busy or unavailable\nmore")
+
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    monkeypatch.setattr("torch.cuda.set_device", busy)
+    with pytest.raises(InputError, match=r"cuda:0 computes nothing: .* busy or unavailable") as told:
+        world._device(0)  # pyright: ignore[reportPrivateUsage]
+    assert "\n" not in str(told.value)
+
+
 def test_short_memory_is_told_with_what_to_do(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
