@@ -27,8 +27,8 @@ class Augmentation(nn.Module):
     Pasting comes first, while the faces are still aligned with one another. Geometry: wide placement on
     clutter, flip with the swap of left and right labels, one affine.
     Appearance: textures around the face, colour jitter, blur, noise, JPEG artefacts.
-    Draws from torch's global CPU generator: seed it for batches that can be repeated. Runs outside autocast,
-    which would corrupt the masks.
+    Draws from torch's global CPU generator, noise from the device's own: torch.manual_seed seeds both, for
+    batches that can be repeated. Runs outside autocast, which would corrupt the masks.
     """
 
     flip_table: Tensor
@@ -58,7 +58,11 @@ class Augmentation(nn.Module):
         self.register_buffer("flip_table", torch.from_numpy(labels.flip_table()), persistent=False)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """Moves own tensors alone: Kornia's samplers would draw on the GPU, and the host wait for them."""
+        """Moves own tensors alone: Kornia's samplers would draw on the GPU, and the host wait for them.
+
+        But for noise's, which nobody reads: as many numbers as a batch has would hold the host up for longer
+        than a GPU's step takes.
+        """
         super()._apply(fn, recurse=False)
         for part in (self.pasting, self.textures):
             if part is not None:
@@ -66,6 +70,11 @@ class Augmentation(nn.Module):
         if self.geometry is not None:
             # Kornia would copy it from the host in each step, and wait.
             self.geometry.extra_args[DataKey.MASK]["fill_value"] = self.border
+        for operation in self.appearance:
+            if isinstance(operation, K.RandomGaussianNoise):
+                samplers: Any = operation.children()
+                for sampler in samplers:
+                    sampler.set_rng_device_and_dtype(self.border.device, torch.float32)
         return self
 
     @torch.no_grad()
