@@ -191,10 +191,10 @@ def load(path: str | PathLike[str] = DRAWN, device: torch.device | str | None = 
 
 def _device(name: torch.device | str | None) -> torch.device:
     if name is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
-        torch.zeros(1, device=device).cpu()  # of meta there is no way back
+        torch.ones(1, device=device).add(1).cpu()  # by a kernel, if the wheel has one; no way back from meta
     except (RuntimeError, AssertionError, NotImplementedError) as error:  # unknown, or not here
         reason = str(error).splitlines()[0][:200]
         raise InputError(f"device {str(name)!r} can't be used ({reason})") from None

@@ -235,6 +235,14 @@ def test_files_that_cannot_be_loaded(tmp_path: Path, model: Path, checkpoint: Pa
         lisa.load(model, "meta")
 
 
+def test_a_gpu_that_computes_nothing_is_one_line_where_no_device_is_named(monkeypatch: pytest.MonkeyPatch):
+    """Too old for the wheel, or held by another process; torch itself makes it a RuntimeError here."""
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    with pytest.raises(InputError, match="device 'cuda' can't be used") as told:
+        lisa.load()
+    assert "\n" not in str(told.value)
+
+
 def test_exported_files_of_other_kinds_are_named(tmp_path: Path, model: Path):
     (tmp_path / "lisa.onnx").write_bytes(b"\x08\x0a")
     program = torch.export.export(torch.nn.ReLU(), (torch.zeros(2),))
