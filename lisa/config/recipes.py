@@ -51,7 +51,7 @@ def demo() -> Config:
         model=ModelConfig(bound="auto"),
         augment=AugmentConfig(hue=0.05, noise=0.05, texture=0.3),
         loss=LossConfig(lovasz=1.0),
-        optim=OptimConfig(name="muon", lr=2e-3, ema_decay=0.98),
+        optim=OptimConfig(name="muon", lr=5e-4, ema_decay=0.98),
         train=TrainConfig(init="drawn", epochs=1, batch_size=8),
         output="runs/demo",
     )
@@ -81,6 +81,7 @@ def drawn() -> Config:
     """
     return Config(
         data=DataConfig(root="data/drawn", size=96, workers=1),
+        model=ModelConfig(bound="auto"),
         augment=AugmentConfig(
             rotation=12, scale=0.15, shift=0.04, hue=0.08, blur=1.0, noise=0.05, wide=0.3, negatives=0.04
         ),

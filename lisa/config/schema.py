@@ -67,8 +67,8 @@ class DataConfig(Limited, section="data"):
 NARROW_BOUND = 8.0
 """model.bound for random weights, which learn to do with it (docs/results.md)."""
 WIDE_BOUND = 256.0
-"""model.bound for weights that were trained without one: those in the box, which have 54.6 mIoU at 96x96 as
-they are and 2.0 within 8, reach 248 on photographs (docs/results.md)."""
+"""model.bound for weights that were trained without one: within 8 they would be nonsense (docs/results.md).
+python -m lisa.weights rescales such weights, as it did those in the box: then 8 changes nothing."""
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from deploy_helpers import face, write_checkpoint
 
 import lisa
 from lisa.config import Config
+from lisa.config.schema import NARROW_BOUND
 from lisa.errors import InputError
 from lisa.face_parser import MEAN, STD
 from lisa.labels.celebamask import CELEBAMASK
@@ -30,7 +31,7 @@ CARD = Path(__file__).parents[3] / "docs/model_card.md"
 
 @pytest.fixture
 def trained(tmp_path: Path) -> Path:
-    return write_checkpoint(tmp_path / "best.pt")
+    return write_checkpoint(tmp_path / "best.pt", bound=8.0)
 
 
 def test_packed_weights_parse_as_their_checkpoint_in_half_precision(trained: Path, tmp_path: Path):
@@ -48,6 +49,17 @@ def test_packed_weights_parse_as_their_checkpoint_in_half_precision(trained: Pat
         )
     first, second = (lisa.load(path, "cpu")(face()).ids for path in (trained, packed))
     assert (first == second).mean() > 0.99
+
+
+def test_a_network_without_bounds_is_packed_as_the_same_within_those_of_a_run(tmp_path: Path):
+    """So that a run that begins with it need not repair it first."""
+    free, packed = write_checkpoint(tmp_path / "best.pt"), tmp_path / "packed.safetensors"
+    main((free,), packed)
+    assert checkpoint.load(packed)["config"]["model"]["bound"] == NARROW_BOUND
+    first, second = (lisa.load(path, "cpu")(face()).ids for path in (free, packed))
+    assert (first == second).mean() > 0.99
+    with pytest.raises(SystemExit):
+        main((packed, free), tmp_path / "mean.safetensors")  # of networks of other scales
 
 
 def test_several_are_packed_as_their_mean_without_figures(trained: Path, tmp_path: Path):
@@ -103,7 +115,7 @@ def test_the_box_is_small_free_of_paths_and_what_the_card_says():
 
 def test_why_there_is_no_mean_is_said(trained: Path):
     one, other = (checkpoint.load(trained) for _ in range(2))
-    other["config"] = {**other["config"], "model": {**other["config"]["model"], "bound": 8.0}}
+    other["config"] = {**other["config"], "model": {**other["config"]["model"], "bound": 4.0}}
     with pytest.raises(InputError, match=r"checkpoint 1 and the last have other model.bound: there is no"):
         mean_of([one, other])
 

@@ -84,7 +84,7 @@ def test_random_weights_have_the_narrow_bound():
     assert (config.model.bound, network.enc1[0].msca.bound) == (NARROW_BOUND, NARROW_BOUND)  # pyright: ignore
 
 
-@pytest.mark.parametrize("recipe", ["best", "demo", "finder"])
+@pytest.mark.parametrize("recipe", ["best", "demo", "finder", "drawn"])
 def test_a_recipe_begins_with_the_box_as_it_is(recipe: str):
     """Within the bound of random weights it is nonsense, and training would repair it first."""
     config = RECIPES[recipe]()
