@@ -51,7 +51,7 @@ def demo() -> Config:
         model=ModelConfig(bound="auto"),
         augment=AugmentConfig(hue=0.05, noise=0.05, texture=0.3),
         loss=LossConfig(lovasz=1.0),
-        optim=OptimConfig(name="muon", lr=5e-4, ema_decay=0.98),
+        optim=OptimConfig(name="muon", lr=2.5e-4, ema_decay=0.98),
         train=TrainConfig(init="drawn", epochs=1, batch_size=8),
         output="runs/demo",
     )

@@ -68,7 +68,7 @@ NARROW_BOUND = 8.0
 """model.bound for random weights, which learn to do with it (docs/results.md)."""
 WIDE_BOUND = 256.0
 """model.bound for weights that were trained without one: within 8 they would be nonsense (docs/results.md).
-python -m lisa.weights rescales such weights, as it did those in the box: then 8 changes nothing."""
+python -m lisa.weights rescales such weights, as it did those in the box: drawn faces stay within 5 then."""
 
 
 @dataclass(frozen=True)

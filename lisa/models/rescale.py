@@ -12,22 +12,29 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from lisa.errors import InputError
 from lisa.models.lisa import LISA, EncoderBlock
 
 
 @torch.no_grad()
 def rescale(network: LISA, pictures: Iterable[Tensor], largest: float) -> None:
-    """Both factors of each product stay within ``largest`` on these pictures, in every channel.
+    """Makes the network's products small: on these pictures both factors stay within ``largest``.
 
-    ``pictures`` are (B,3,H,W), normalised. The network must be in evaluation mode and computes the same as
-    before, but for rounding: all scales are powers of two.
+    ``pictures`` are (B,3,H,W), normalised. The network has no bound, is in evaluation mode, and computes the
+    same as before, but for rounding.
+
+    Raises:
+        InputError: it has factors that are no numbers.
     """
+    assert not network.training
     stages = [network.enc1, network.enc2, network.enc3, network.enc4, network.enc5]
     decoders = [network.dec1, network.dec2, network.dec3, network.dec4]
     blocks: list[EncoderBlock] = [block for stage in stages for block in stage]  # pyright: ignore
     with _watched(blocks) as found:
         for picture in pictures:
             network(picture)
+    if not all(bool(values.isfinite().all()) for factors in found for values in factors):
+        raise InputError("these weights multiply to inf or nan on ordinary pictures: they can't be rescaled")
     scales: list[Tensor] = []
     for block, (features, weights) in zip(blocks, found, strict=True):
         scales.append(_divide(block, _powers(features / largest), _powers(weights / largest)))
@@ -75,8 +82,8 @@ def _keep_weights(largest: Tensor, _: nn.Module, __: tuple[Tensor], attention: T
 
 
 def _powers(ratios: Tensor) -> Tensor:
-    """The next power of two; channels that hardly speak are not raised beyond all measure."""
-    return ratios.clamp_min(2.0**-6).log2().ceil().exp2()
+    """The next power of two, which float16 holds as well; 1 for quiet channels, which may speak elsewhere."""
+    return ratios.clamp_min(1.0).log2().ceil().exp2()
 
 
 def _divide(block: EncoderBlock, features: Tensor, weights: Tensor) -> Tensor:
@@ -97,8 +104,11 @@ def _expect(norm: nn.BatchNorm2d, scale: Tensor, first: int) -> None:
     channels = slice(first, first + len(scale))
     assert norm.running_mean is not None
     assert norm.running_var is not None
+    before = norm.running_var[channels] + norm.eps
     norm.running_mean[channels] /= scale
     norm.running_var[channels] /= scale**2
+    # eps is not divided: the norm would come out a little smaller.
+    norm.weight[channels] *= scale * ((norm.running_var[channels] + norm.eps) / before).sqrt()
 
 
 def _along(scale: Tensor, weight: Tensor, dim: int) -> Tensor:

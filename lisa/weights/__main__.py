@@ -45,17 +45,19 @@ def _within_bounds(checkpoint: dict[str, Any]) -> dict[str, Any]:
     from lisa.models import build
     from lisa.models.lisa import LISA
     from lisa.models.rescale import rescale
+    from lisa.run.checkpoint import load_weights
 
     config = Config.from_dict(checkpoint["config"])
-    network, size = build(config.model, len(config.labels)).eval(), config.data.size
-    if not isinstance(network, LISA) or 0 < network.enc1[0].bound <= NARROW_BOUND:  # pyright: ignore
+    free, size = replace(config.model, bound=0.0), config.data.size
+    network = build(free, len(config.labels)).eval()
+    if not isinstance(network, LISA) or 0 < config.model.within(NARROW_BOUND).bound <= NARROW_BOUND:  # pyright: ignore
         return checkpoint
-    network.load_state_dict(checkpoint["weights"])
+    load_weights(network, checkpoint["weights"], "checkpoint")
     parser = FaceParser(network, size)
     faces = (torch.from_numpy(draw_face(seed, size)[0].copy()) for seed in range(FACES))
     pictures = (parser.normalise(face.permute(2, 0, 1)[None]) for face in faces)
     rescale(network, pictures, NARROW_BOUND / 2)
-    config = replace(config, model=replace(config.model, bound=NARROW_BOUND))
+    config = replace(config, model=replace(free, bound=NARROW_BOUND))
     return {**checkpoint, "weights": network.state_dict(), "config": config.to_dict()}
 
 
