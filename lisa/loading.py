@@ -197,7 +197,7 @@ def _device(name: torch.device | str | None) -> torch.device:
         torch.ones(1, device=device).add(1).cpu()  # by a kernel, if the wheel has one; no way back from meta
     except (RuntimeError, AssertionError, NotImplementedError) as error:  # unknown, or not here
         reason = str(error).splitlines()[0][:200]
-        raise InputError(f"device {str(name)!r} can't be used ({reason})") from None
+        raise InputError(f'device {str(name)!r} can\'t be used ({reason}): try device="cpu"') from None
     return device
 
 

@@ -34,7 +34,8 @@ def open_finder(model: ExportedModel, path: Path) -> Finder | None:
             with zipfile.ZipFile(path) as archive:
                 file = io.BytesIO(archive.read(FINDER_FILE))
             script = load_script(file, model.device, model.precision)
-        except (RuntimeError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            script.dense  # noqa: B018 - another program's network has none
+        except (AttributeError, RuntimeError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise CannotStartError(f"{path}: its finder can't be loaded ({error})") from None
 
     def dense(images: torch.Tensor) -> torch.Tensor:

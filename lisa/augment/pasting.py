@@ -1,7 +1,7 @@
 """Copy-paste of accessories between the pictures of a batch (Ghiasi et al., CVPR 2021).
 
 Faces of CelebAMask-HQ are aligned, so that what fits one face at a place fits another there, as long as
-geometry has moved none.
+nothing has moved them.
 """
 
 import torch

@@ -280,9 +280,9 @@ class Config:
         """A mirrored picture would show the other side's part under this one's name. Raises InputError."""
         if self.augment.flip > 0 and self.labels.one_sided:
             raise InputError(
-                f"label set {self.labels.name}: {', '.join(self.labels.one_sided)} has no label for its "
-                "other side, which a mirrored picture would call so: give --augment.flip 0, or add the other "
-                "side"
+                f"label set {self.labels.name}: {', '.join(self.labels.one_sided)}: no label for the other "
+                "side, which a mirrored picture would show under this name: give --augment.flip 0, add that "
+                "label, or name both in pairs"
             )
 
     @property

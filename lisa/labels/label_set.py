@@ -153,15 +153,14 @@ class LabelSet:
 
     @cached_property
     def one_sided(self) -> tuple[str, ...]:
-        """Labels of the left or the right, by roles or else by name, whose other side has no label."""
-        known = {*self.by_role, *map(plain_name, self.names)}
+        """Labels of the left or the right, by roles or else by name, that change places with none."""
         in_pairs = {name for pair in self.pairs for name in pair}
         meanings = {label.name: label.roles or (plain_name(label.name),) for label in self.labels}
         return tuple(
             name
             for name, roles in meanings.items()
             if name not in in_pairs
-            and all(opposite(role) != role and opposite(role) not in known for role in roles)
+            and all(opposite(role) != role and opposite(role) not in roles for role in roles)
         )
 
     def flip_table(self) -> NDArray[np.uint8]:

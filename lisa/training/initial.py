@@ -52,16 +52,18 @@ def start_network(config: Config, before: Config | None = None) -> Start:
         )
     if not all(key in initial["weights"] for key in CLASSIFIER):
         raise InputError(f"{init}: weights of another network (no {CLASSIFIER[0]})")
-    chosen = config.model
-    config = _within(config, theirs.model.bound or WIDE_BOUND)
+    chosen, own = config.model, theirs.model.bound or WIDE_BOUND
+    assert own != "auto"  # a run settles it before it writes anything
+    config = _within(config, own)
     network = build(config.model, len(config.labels))
     weights, rows = carry_over(initial["weights"], network, theirs.labels, config.labels)
     checkpoint.load_weights(network, weights, init)
+    narrower = chosen.bound != "auto" and 0 < chosen.bound < own
     unlike = [
         f"{init}: the weights were trained with model.{name} {getattr(theirs.model, name)}; with "
         f"{getattr(chosen, name)} they may begin as nonsense"
         for name in (UNSEEN if chosen.name in SHAPES else ())
-        if getattr(chosen, name) not in (getattr(theirs.model, name), "auto")
+        if getattr(chosen, name) != getattr(theirs.model, name) and (name != "bound" or narrower)
     ]
     return Start(config, network, [note for note in (initial.get("origin", ""), rows) if note], unlike)
 

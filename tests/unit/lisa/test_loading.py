@@ -236,9 +236,14 @@ def test_files_that_cannot_be_loaded(tmp_path: Path, model: Path, checkpoint: Pa
 
 
 def test_a_gpu_that_computes_nothing_is_one_line_where_no_device_is_named(monkeypatch: pytest.MonkeyPatch):
-    """Too old for the wheel, or held by another process; torch itself makes it a RuntimeError here."""
+    """Too old for the wheel, or held by another process."""
+
+    def busy(*_: object, **__: object) -> None:
+        raise RuntimeError("CUDA error: CUDA-capable device(s) is/are busy or unavailable\nmore")
+
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
-    with pytest.raises(InputError, match="device 'cuda' can't be used") as told:
+    monkeypatch.setattr("torch.ones", busy)
+    with pytest.raises(InputError, match=r"device 'cuda' can't be used .*busy.*device=\"cpu\"") as told:
         lisa.load()
     assert "\n" not in str(told.value)
 

@@ -64,7 +64,7 @@ def test_a_batch_too_small_for_a_trials_processes_is_refused_before_ray_starts(o
 
 def test_a_label_of_one_side_is_refused_before_ray_starts():
     labels = LabelSet("one", (Label("rest", (0, 0, 0)), Label("left_eye", (0, 0, 9))))
-    with pytest.raises(InputError, match="left_eye has no label for its other side"):
+    with pytest.raises(InputError, match="left_eye: no label for the other side"):
         check_start("", replace(NO_WORKERS, labels=labels))
 
 

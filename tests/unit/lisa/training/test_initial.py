@@ -35,8 +35,8 @@ def begun_with(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> Con
     [
         ("activation", "gelu", "relu"),
         ("hamburger", "nmf", "bottleneck"),
-        ("bound", 8.0, 0.0),
         ("bound", 0.0, 8.0),
+        ("bound", 256.0, 8.0),
     ],
 )
 def test_weights_of_another_function_are_told(tmp_path: Path, name: str, before: Any, now: Any):
@@ -47,6 +47,11 @@ def test_weights_of_another_function_are_told(tmp_path: Path, name: str, before:
         "begin as nonsense"
     ]
     assert start_network(begun_with(tmp_path, {name: before}, {name: before})).warnings == []
+
+
+@pytest.mark.parametrize(("before", "now"), [(8.0, 0.0), (8.0, 16.0), (0.0, WIDE_BOUND)])
+def test_a_wider_bound_breaks_no_weights(tmp_path: Path, before: float, now: float):
+    assert start_network(begun_with(tmp_path, {"bound": before}, {"bound": now})).warnings == []
 
 
 @pytest.mark.parametrize(("before", "bound"), [(8.0, 8.0), (3.0, 3.0), (0.0, WIDE_BOUND)])

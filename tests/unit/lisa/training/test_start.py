@@ -213,7 +213,7 @@ def test_one_side_alone_does_not_train_with_flips(
         "one", (Label("rest", (0, 0, 0)), label, Label("l_lip", (9, 0, 0)), Label("bright_hair", (9, 9, 0)))
     )
     config = dataclasses.replace(small(make_faces(train=2), tmp_path / "run"), labels=labels)
-    with pytest.raises(InputError, match=f"{label.name} has no label for its other side.*--augment.flip 0"):
+    with pytest.raises(InputError, match=f"{label.name}: no label for the other side.*--augment.flip 0"):
         load_faces(config, World())
     dataclasses.replace(config, augment=AugmentConfig(flip=0)).require_both_sides()
 
