@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from lisa.config.limits import require
 from lisa.errors import InputError
@@ -89,9 +89,6 @@ def _labels(value: Any) -> LabelSet:
 
 def _checked(kind: Any, value: Any, name: str) -> Any:
     """The value if it is of the field's type; whole numbers pass as floats."""
-    if get_origin(kind) is Union:  # a number, or a word in its place, which its Range knows
-        number = next(each for each in get_args(kind) if get_origin(each) is not Literal)
-        return value if isinstance(value, str) else _checked(number, value, name)
     if get_origin(kind) is Literal:
         require(value in get_args(kind), name, value, f"one of {', '.join(get_args(kind))}")
         return value

@@ -26,13 +26,11 @@ class Range:
     """Whether ``low`` itself is too low."""
     open_high: bool = False
     """Whether ``high`` itself is too high."""
-    word: str = ""
-    """A word that may stand in the number's place."""
 
     def __contains__(self, value: float | str) -> bool:
-        """False for NaN and for infinity too."""
+        """False for NaN, for infinity and for words."""
         if isinstance(value, str):
-            return value == self.word != ""
+            return False
         above = self.low < value if self.open_low else self.low <= value
         below = value < self.high if self.open_high or math.isinf(self.high) else value <= self.high
         return above and below
@@ -44,7 +42,7 @@ class Range:
             rule = f"{low} to {'below ' if self.open_high else ''}{self.high}"
         else:
             rule = low if self.open_low else f"at least {low}"
-        return f"{rule} {self.unit}".rstrip() + (f", or {self.word}" if self.word else "")
+        return f"{rule} {self.unit}".rstrip()
 
 
 class Limited:

@@ -12,6 +12,9 @@ from lisa.config.schema import (
     TrainConfig,
 )
 
+BOUND = 8.0
+"""model.bound of our recipes: no photograph explodes, and networks learn as well (docs/results.md)."""
+
 
 def report() -> Config:
     """The report's recipe (Section 3.1 and the published training script).
@@ -33,7 +36,7 @@ def best() -> Config:
     noise it fails on photographs with a grain that the eye hardly sees, without bounds on one of hundreds.
     """
     return Config(
-        model=ModelConfig(bound="auto"),
+        model=ModelConfig(bound=BOUND),
         augment=AugmentConfig(rotation=15, scale=0.2, shift=0.05, hue=0.05, noise=0.05, paste=0.5),
         loss=LossConfig(lovasz=1.0),
         optim=OptimConfig(name="muon", lr=4e-3),
@@ -48,7 +51,7 @@ def demo() -> Config:
     """
     return Config(
         data=DataConfig(size=128, workers=1),
-        model=ModelConfig(bound="auto"),
+        model=ModelConfig(bound=BOUND),
         augment=AugmentConfig(hue=0.05, noise=0.05, texture=0.3),
         loss=LossConfig(lovasz=1.0),
         optim=OptimConfig(name="muon", lr=2.5e-4, ema_decay=0.98),
@@ -64,7 +67,7 @@ def finder() -> Config:
     """
     return Config(
         data=DataConfig(size=96),
-        model=ModelConfig(bound="auto"),
+        model=ModelConfig(bound=BOUND),
         augment=AugmentConfig(rotation=10, scale=0.1, hue=0.05, noise=0.05, wide=0.7, negatives=0.08),
         loss=LossConfig(lovasz=1.0),
         optim=OptimConfig(name="muon", lr=4e-3),
@@ -81,7 +84,7 @@ def drawn() -> Config:
     """
     return Config(
         data=DataConfig(root="data/drawn", size=96, workers=1),
-        model=ModelConfig(bound="auto"),
+        model=ModelConfig(bound=BOUND),
         augment=AugmentConfig(
             rotation=12, scale=0.15, shift=0.04, hue=0.08, blur=1.0, noise=0.05, wide=0.3, negatives=0.04
         ),

@@ -7,7 +7,7 @@ import dataclasses
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 import tyro
@@ -64,13 +64,6 @@ class DataConfig(Limited, section="data"):
         object.__setattr__(self, "encoding", write_out(self.encoding))
 
 
-NARROW_BOUND = 8.0
-"""model.bound for random weights, which learn to do with it (docs/results.md)."""
-WIDE_BOUND = 256.0
-"""model.bound for weights that were trained without one: within 8 they would be nonsense (docs/results.md).
-python -m lisa.weights rescales such weights, as it did those in the box: drawn faces stay within 5 then."""
-
-
 @dataclass(frozen=True)
 class ModelConfig(Limited, section="model"):
     """Which network is trained."""
@@ -88,10 +81,10 @@ class ModelConfig(Limited, section="model"):
     """Blocks of LISA's five encoder stages (Table 1)."""
     hamburger_ratio: Annotated[float, Range(0, 1, open_low=True)] = HAMBURGER_RATIO
     """Channels inside LISA's Hamburger, as a share of the fifth stage's."""
-    bound: Annotated[float | Literal["auto"], Range(0, word="auto")] = 0.0
+    bound: Annotated[float, Range(0)] = 0.0
     """Largest absolute value of both factors of the product in each of LISA's attentions, so that no
-    photograph explodes; 0: none, as published. auto: 8 for random weights; with train.init the bound that
-    those weights were trained with, or 256 if they had none. Other networks have none."""
+    photograph explodes; 0: none, as published. Weights of train.init that were trained without, or within a
+    wider one, are rescaled first. Other networks have none."""
     max_parameters: Annotated[int, Range(0, open_low=True)] = 2_000_000
     """Networks with this many trainable parameters or more are refused."""
 
@@ -104,10 +97,6 @@ class ModelConfig(Limited, section="model"):
             own = SHAPES.get(self.name, SHAPES["lisa"])
             object.__setattr__(self, "widths", own.widths)
             object.__setattr__(self, "depths", own.depths)
-
-    def within(self, bound: float | Literal["auto"]) -> "ModelConfig":
-        """With ``bound`` where it is auto."""
-        return replace(self, bound=bound) if self.bound == "auto" else self
 
     def count(self, classes: int) -> int:
         """Trainable parameters of a LISA of any shape, without building it."""

@@ -9,7 +9,6 @@ from timm.models import register_model
 from torch import Tensor, nn
 
 from lisa.config import ModelConfig
-from lisa.config.schema import NARROW_BOUND
 from lisa.config.shapes import SHAPES
 from lisa.errors import InputError
 from lisa.face_parser import MEAN, STD
@@ -119,7 +118,7 @@ def build(config: ModelConfig, num_classes: int = NUM_CLASSES) -> nn.Module:
     if config.name in SHAPES:
         shape = ("activation", "hamburger", "hamburger_ratio", "widths", "depths")
         arguments |= {name: getattr(config, name) for name in shape}
-        arguments["bound"] = config.within(NARROW_BOUND).bound or math.inf
+        arguments["bound"] = config.bound or math.inf
     network: nn.Module = timm.create_model(config.name, **arguments)
     count = count_parameters(network)
     if count >= config.max_parameters:

@@ -12,7 +12,6 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from lisa.errors import InputError
 from lisa.models.lisa import LISA, EncoderBlock
 
 
@@ -20,11 +19,8 @@ from lisa.models.lisa import LISA, EncoderBlock
 def rescale(network: LISA, pictures: Iterable[Tensor], largest: float) -> None:
     """Makes the network's products small: on these pictures both factors stay within ``largest``.
 
-    ``pictures`` are (B,3,H,W), normalised. The network has no bound, is in evaluation mode, and computes the
-    same as before, but for rounding.
-
-    Raises:
-        InputError: it has factors that are no numbers.
+    ``pictures`` are (B,3,H,W), normalised; their logits are finite. The network has no bound, is in
+    evaluation mode, and computes the same as before, but for rounding.
     """
     assert not network.training
     stages = [network.enc1, network.enc2, network.enc3, network.enc4, network.enc5]
@@ -33,8 +29,6 @@ def rescale(network: LISA, pictures: Iterable[Tensor], largest: float) -> None:
     with _watched(blocks) as found:
         for picture in pictures:
             network(picture)
-    if not all(bool(values.isfinite().all()) for factors in found for values in factors):
-        raise InputError("these weights multiply to inf or nan on ordinary pictures: they can't be rescaled")
     scales: list[Tensor] = []
     for block, (features, weights) in zip(blocks, found, strict=True):
         scales.append(_divide(block, _powers(features / largest), _powers(weights / largest)))

@@ -119,11 +119,10 @@ class Run:
                 f"that began it, or begin a new run with --init {self.folder.path}/last.pt"
             )
         before = Config.from_dict(saved["config"])
-        ours = self._config.model.within(before.model.bound)  # which the run settled when it began
-        if before.model != ours:
+        if before.model != self._config.model:
             raise InputError(
-                f"{self.folder.path}: trained with {_changed(before.model, ours)}: give it as before, or "
-                "choose another --output"
+                f"{self.folder.path}: trained with {_changed(before.model, self._config.model)}: give it as "
+                "before, or choose another --output"
             )
         if replace(before.labels, name=self._config.labels.name) != self._config.labels:
             ours, theirs = self._config.labels.name, before.labels.name

@@ -19,7 +19,6 @@ from lisa.data.pairs import Pair, fingerprint
 from lisa.data.parallel import available_cores
 from lisa.data.repair import repair_sides
 from lisa.data.shared_memory import FEW_WORKERS, batch_bytes, most_workers, require_shared_memory
-from lisa.errors import InputError
 from lisa.evaluation.evaluate import bytes_at_once, require_room
 from lisa.labels.encoding import Encoding
 from lisa.models import count_parameters
@@ -128,13 +127,8 @@ def begin(config: Config, world: World, faces: Faces, run: Run) -> tuple[Config,
             notes.append(f"--init {train.init} changes nothing: the run goes on with its own weights")
         train = replace(train, init=before.train.init)
         config = replace(config, train=train)
-    config, network, of_init, unlike = world.fail_together(partial(start_network, config, before))
-    bounds = world.all_gather(config.model.bound)
-    if len({*bounds}) > 1:
-        raise InputError(
-            f"--init {train.init}: ranks read other weights there (trained with model.bound "
-            f"{', '.join(map(str, bounds))}): is it one file on all hosts?"
-        )
+    start = partial(start_network, config, faces.train, goes_on=before is not None)
+    network, of_init, unlike = world.fail_together(start)
     network = network.to(world.device, memory_format=torch.channels_last)  # pyright: ignore
     batches = EpochBatches(
         len(faces.train), train.batch_size, train.seed, world.rank, world.world_size, train.views

@@ -16,7 +16,6 @@ from deploy_helpers import face, write_checkpoint
 
 import lisa
 from lisa.config import Config
-from lisa.config.schema import NARROW_BOUND
 from lisa.errors import InputError
 from lisa.face_parser import MEAN, STD
 from lisa.labels.celebamask import CELEBAMASK
@@ -49,17 +48,6 @@ def test_packed_weights_parse_as_their_checkpoint_in_half_precision(trained: Pat
         )
     first, second = (lisa.load(path, "cpu")(face()).ids for path in (trained, packed))
     assert (first == second).mean() > 0.99
-
-
-def test_a_network_without_bounds_is_packed_as_the_same_within_those_of_a_run(tmp_path: Path):
-    """So that a run that begins with it need not repair it first."""
-    free, packed = write_checkpoint(tmp_path / "best.pt"), tmp_path / "packed.safetensors"
-    main((free,), packed)
-    assert checkpoint.load(packed)["config"]["model"]["bound"] == NARROW_BOUND
-    first, second = (lisa.load(path, "cpu")(face()).ids for path in (free, packed))
-    assert (first == second).mean() > 0.99
-    with pytest.raises(SystemExit):
-        main((packed, free), tmp_path / "mean.safetensors")  # of networks of other scales
 
 
 def test_several_are_packed_as_their_mean_without_figures(trained: Path, tmp_path: Path):

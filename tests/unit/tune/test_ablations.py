@@ -75,7 +75,7 @@ def test_networks_without_activations_have_no_table_5():
 def test_a_network_without_a_bound_has_no_table_2():
     """Its config has bound 0: LISA's row would lose the recipe's."""
     base = RECIPES["best"]()
-    assert Ablation(base, 2).config({"row": 2, "seed": 0}).model.bound == "auto"
+    assert Ablation(base, 2).config({"row": 2, "seed": 0}).model.bound == 8.0
     with pytest.raises(InputError, match=r"rows name the network: leave out --model\.name unet"):
         Ablation(replace(base, model=replace(base.model, name="unet")), 2)
 

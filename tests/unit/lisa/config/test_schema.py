@@ -104,10 +104,9 @@ def test_options_that_are_gone_are_read_where_they_were_off():
         (lambda: Config.from_dict({"optim": {"rate": 1}}), "optim.rate is no field"),
         (lambda: Config.from_dict({"optim": {"section": "x"}}), "optim.section is no field"),
         (lambda: Config.from_dict({"optim": {"name": "sgd"}}), "optim.name = 'sgd': one of adam, adamw"),
-        (lambda: Config.from_dict({"model": {"bound": "wide"}}), "model.bound = 'wide': at least 0, or auto"),
         (lambda: Config.from_dict({"model": {"bound": True}}), "model.bound = True: must be of type float"),
         (lambda: AugmentConfig(flip="x"), "augment.flip = 'x': 0 to 1"),  # pyright: ignore
-        (lambda: ModelConfig(bound=-1), "model.bound = -1: at least 0, or auto"),
+        (lambda: ModelConfig(bound=-1), "model.bound = -1: at least 0"),
         (lambda: Config.from_dict({"optim": 3}), "optim = 3: must be an object"),
         (lambda: Config.from_json("{"), "not JSON"),
         (lambda: Config.from_json('{"optim": {"lr": 1}, "optim": {}}'), "config: 'optim' comes twice"),
