@@ -16,7 +16,7 @@ from lisa.config.checkpoint_every import parse_every
 from lisa.config.from_plain import from_plain
 from lisa.config.limits import Limited, Range, require
 from lisa.config.parameter_count import count_lisa
-from lisa.config.shapes import HAMBURGER_RATIO, SHAPES
+from lisa.config.shapes import DEPTHS, HAMBURGER_RATIO, SHAPES
 from lisa.errors import InputError
 from lisa.labels import BUILT_IN, LabelSet, read_label_set
 from lisa.labels.celebamask import CELEBAMASK
@@ -75,9 +75,9 @@ class ModelConfig(Limited, section="model"):
     hamburger: Literal["bottleneck", "nmf"] = "bottleneck"
     """LISA's Hamburger: as published, or with the matrix decomposition that the report cites."""
     widths: Annotated[tuple[int, int, int, int, int], Range(2, unit="channels")] = SHAPES["lisa"].widths
-    """Channels of LISA's five encoder stages (Table 1). Widths and depths that are another network's own
-    shape count as not given: this network has its own."""
-    depths: Annotated[tuple[int, int, int, int, int], Range(1, unit="block")] = SHAPES["lisa"].depths
+    """Channels of LISA's five encoder stages (Table 1). Another network's own widths count as not given: this
+    network has its own."""
+    depths: Annotated[tuple[int, int, int, int, int], Range(1, unit="block")] = DEPTHS
     """Blocks of LISA's five encoder stages (Table 1)."""
     hamburger_ratio: Annotated[float, Range(0, 1, open_low=True)] = HAMBURGER_RATIO
     """Channels inside LISA's Hamburger, as a share of the fifth stage's."""
@@ -92,11 +92,9 @@ class ModelConfig(Limited, section="model"):
         super().__post_init__()
         if self.name not in SHAPES:
             object.__setattr__(self, "bound", 0.0)  # the recipe best has one, which is LISA's
-        if (self.widths, self.depths) in [(each.widths, each.depths) for each in SHAPES.values()]:
-            # A recipe, or another network's config: its shape counts only where somebody changed it.
-            own = SHAPES.get(self.name, SHAPES["lisa"])
-            object.__setattr__(self, "widths", own.widths)
-            object.__setattr__(self, "depths", own.depths)
+        if self.widths in [shape.widths for shape in SHAPES.values()]:
+            # They came with a recipe, or with another network's config.
+            object.__setattr__(self, "widths", SHAPES.get(self.name, SHAPES["lisa"]).widths)
 
     def count(self, classes: int) -> int:
         """Trainable parameters of a LISA of any shape, without building it."""

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lisa.config.parameter_count import hamburger_width
-from lisa.config.shapes import HAMBURGER_RATIO, SHAPES
+from lisa.config.shapes import DEPTHS, HAMBURGER_RATIO, SHAPES
 from lisa.labels import NUM_CLASSES
 from lisa.models.blocks import MSCA, NMF2d, make_activation, pad_to_multiple
 from lisa.models.kernels.depthwise import DepthwiseConv2d
@@ -119,7 +119,7 @@ class LISA(nn.Module):
         activation: str = "prelu",
         hamburger: str = "bottleneck",
         widths: tuple[int, ...] = SHAPES["lisa"].widths,
-        depths: tuple[int, ...] = SHAPES["lisa"].depths,
+        depths: tuple[int, ...] = DEPTHS,
         hamburger_ratio: float = HAMBURGER_RATIO,
         fold: int = 1,
         bound: float = math.inf,

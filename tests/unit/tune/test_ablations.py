@@ -5,7 +5,7 @@ from dataclasses import asdict, replace
 import pytest
 
 from lisa.config import RECIPES
-from lisa.config.shapes import SHAPES
+from lisa.config.shapes import DEPTHS, SHAPES
 from lisa.errors import InputError
 from tune.ablations import TABLES, Ablation
 
@@ -45,7 +45,7 @@ def test_rows_name_their_network_and_activation_whatever_the_recipe_has():
         [Ablation(base, table).config({"row": row, "seed": 0}).model for row in range(3)] for table in (2, 5)
     ]
     assert [model.name for model in models[0]] == ["unet", "segnext", "lisa"]
-    assert (models[0][2].widths, models[0][2].depths) == SHAPES["lisa"][1:]
+    assert (models[0][2].widths, models[0][2].depths) == (SHAPES["lisa"].widths, DEPTHS)
     assert [model.activation for model in models[1]] == ["relu", "gelu", "prelu"]
 
 
