@@ -28,6 +28,7 @@ from lisa.photographs import Face, Mode, Photographs, Places
 from lisa.pixels import Picture, pixels_of
 from lisa.run.checkpoint import load_network
 from lisa.weights import DRAWN, resolve
+from lisa.world import usable_device
 
 FORMAT = 2
 """The newest format of exported files that this version reads."""
@@ -179,7 +180,7 @@ def load(path: str | PathLike[str] = DRAWN, device: torch.device | str | None = 
     Raises:
         InputError: a file or device that can't be used.
     """
-    named, path, device = str(path), resolve(Path(path)), _device(device)
+    named, path, device = str(path), resolve(Path(path)), usable_device(device, otherwise='device="cpu"')
     file = File.at(path)
     exported = _metadata(path)
     if exported is not None:
@@ -187,18 +188,6 @@ def load(path: str | PathLike[str] = DRAWN, device: torch.device | str | None = 
         return Parser(model, device, exported.labels, exported.origin, file)
     trained = load_network(path)
     return Parser(trained.parser(device), device, trained.config.labels, trained.origin, checkpoint=named)
-
-
-def _device(name: torch.device | str | None) -> torch.device:
-    if name is None:
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-        torch.ones(1, device=device).add(1).cpu()  # by a kernel, if the wheel has one; no way back from meta
-    except (RuntimeError, AssertionError, NotImplementedError) as error:  # unknown, or not here
-        reason = str(error).splitlines()[0][:200]
-        raise InputError(f'device {str(name)!r} can\'t be used ({reason}): try device="cpu"') from None
-    return device
 
 
 class _Metadata(NamedTuple):

@@ -123,3 +123,19 @@ class World:
 
     def beat(self) -> None:
         """Breaks this rank's silence."""
+
+
+def usable_device(name: torch.device | str | None, otherwise: str) -> torch.device:
+    """The device, which has computed something; the first GPU or else the CPU where none is named.
+
+    Raises InputError, which tells to try ``otherwise``, for a device that is not here or computes nothing.
+    """
+    if name is None:
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.ones(1, device=device).add(1).cpu()  # by a kernel, if the wheel has one; no way back from meta
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # unknown, or not here
+        reason = str(error).splitlines()[0][:200]
+        raise InputError(f"device {str(name)!r} can't be used ({reason}): try {otherwise}") from None
+    return device

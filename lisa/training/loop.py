@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 from torch.profiler import record_function
 
@@ -29,7 +28,7 @@ from lisa.training.start import begin, load_faces
 from lisa.training.state import TrainState
 from lisa.training.step import Step
 from lisa.training.timing import Clock, Timing
-from lisa.world import World
+from lisa.world import World, usable_device
 
 GRID_SIDE = 128
 """Pixels of a picture's longer side in TensorBoard's grid."""
@@ -80,7 +79,7 @@ def fit(
         DivergedError: no finite gradient any more.
     """
     if world is None:
-        world = World(device=torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+        world = World(device=usable_device(None, otherwise="world=lisa.world.World(), the CPU"))
     run = Run(config, world, resume)
     require_batch(config.train.batch_size, world.world_size)
     run.refuse_another()  # before the pictures are read: workers started again meanwhile would resume it

@@ -246,6 +246,8 @@ def test_a_gpu_that_computes_nothing_is_one_line_where_no_device_is_named(monkey
     with pytest.raises(InputError, match=r"device 'cuda' can't be used .*busy.*device=\"cpu\"") as told:
         lisa.load()
     assert "\n" not in str(told.value)
+    with pytest.raises(InputError, match=r"device 'cuda' can't be used .*busy.*World\(\), the CPU"):
+        lisa.fit(lisa.Config())
 
 
 def test_exported_files_of_other_kinds_are_named(tmp_path: Path, model: Path):
