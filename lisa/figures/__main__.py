@@ -12,7 +12,8 @@ import tyro
 from lisa.config import RECIPES
 from lisa.data.source import SourceFlags
 from lisa.errors import InputError, one_line_errors
-from lisa.figures.comparison import compare, grid, require_figure
+from lisa.figures.comparison import compare, grid
+from lisa.figures.png_files import require_figure
 from lisa.labels import read_label_set
 
 

@@ -1,7 +1,6 @@
 """Draws predictions beside the truth: a run's grid, and the report's Figures 4 and 5."""
 
 from collections.abc import Sequence
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,8 +12,8 @@ from lisa.data.folders import find_pairs, share_of
 from lisa.data.pairs import Pair, decode
 from lisa.data.source import SplitFlags
 from lisa.errors import InputError
+from lisa.figures.png_files import require_figure, save_png
 from lisa.figures.sheet import Row, colored, flat_panel, overlay, photo_panel, sheet
-from lisa.files import make_folders, write_whole
 from lisa.labels import LabelSet
 
 if TYPE_CHECKING:  # torch and timm take seconds: --help and a wrong argument need not wait for them
@@ -25,8 +24,6 @@ GRID_ROWS = 6
 FIGURE4_ROWS = 6
 FIGURE5_ROWS, FIGURE5_BLOCKS = 4, 4
 SIDE = 256
-PNG = b"\x89PNG\r\n\x1a\n"
-"""How such a file begins."""
 TITLES = {"lisa": "LISA", "lisa_fold4": "LISA, folded", "unet": "UNet", "segnext": "SegNeXt"}
 """How a network's name in the registry is written."""
 
@@ -163,21 +160,3 @@ def parse(parser: "FaceParser", image: np.ndarray, shape: tuple[int, ...] | None
     pixels = torch.from_numpy(image.copy()).permute(2, 0, 1)[None].to(parser.mean.device)
     with torch.inference_mode():
         return argmax_at(parser.logits(pixels), height, width)[0].cpu().numpy()
-
-
-def require_figure(output: Path) -> None:
-    """Raises InputError for a file that is no PNG: a checkpoint, say, whose weights would be lost."""
-    if not output.is_file():
-        return
-    with output.open("rb") as file:
-        start = file.read(len(PNG))
-    if start not in (b"", PNG):
-        raise InputError(f"--output {output}: is there, and no PNG; name the PNG file to write")
-
-
-def save_png(picture: Image.Image, path: Path) -> None:
-    """Writes the file whole, its folder too. Raises InputError if it can't be written."""
-    stream = BytesIO()
-    picture.save(stream, format="PNG")
-    make_folders([path.parent])
-    write_whole(path, stream.getvalue())

@@ -9,8 +9,9 @@ from PIL import Image
 from lisa.data.pairs import Pair
 from lisa.evaluation.metrics import Tally, iou_of, picture_mious
 from lisa.face_parser import FaceParser
-from lisa.figures.comparison import parse, read_pair, save_png
+from lisa.figures.comparison import parse, read_pair
 from lisa.figures.confusion import draw_confusion
+from lisa.figures.png_files import save_png
 from lisa.figures.sheet import Row, colored, errors, flat_panel, photo_panel, sheet
 from lisa.files import make_folders
 
