@@ -8,6 +8,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 
+from lisa.figures.png_files import save_plot
 from tune.experiment import Outcome
 from tune.space import Point, Space
 
@@ -16,7 +17,10 @@ ENOUGH_FOR_IMPORTANCE = 4
 
 
 def draw_plots(folder: Path, space: Space, outcomes: Sequence[Outcome], two_objectives: bool) -> list[str]:
-    """Draws what the outcomes, in the order in which they began, allow, and returns the files' names."""
+    """Draws what the outcomes, in the order in which they began, allow, and returns the files' names.
+
+    Raises InputError for a file that can't be written.
+    """
     mpl.use("agg")
     scored = [outcome for outcome in outcomes if "best_miou" in outcome.result]
     drawn = ["best_so_far.png", "parallel.png"]
@@ -80,8 +84,7 @@ def _draw_best_so_far(path: Path, outcomes: Sequence[Outcome]) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
     axes.legend()
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    save_plot(figure, path)
 
 
 def _draw_parallel(path: Path, space: Space, outcomes: Sequence[Outcome]) -> None:
@@ -105,8 +108,7 @@ def _draw_parallel(path: Path, space: Space, outcomes: Sequence[Outcome]) -> Non
     axes.set(yticks=[], ylim=(-0.1, 1.1), title="Trials, the brighter the better")
     for side in axes.spines.values():
         side.set_visible(False)
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    save_plot(figure, path)
 
 
 def _heights(point: Point, space: Space) -> list[float]:
@@ -128,8 +130,7 @@ def _draw_importance(path: Path, importance: dict[str, float]) -> None:
     axes.barh(names, [100 * importance[name] for name in names])
     axes.set(xlabel="share in what sets the best trials apart, % (PED-ANOVA)", title="What mattered")
     axes.grid(alpha=0.3, axis="x")
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    save_plot(figure, path)
 
 
 def front(outcomes: Sequence[Outcome]) -> list[Outcome]:
@@ -169,5 +170,4 @@ def _draw_front(path: Path, outcomes: Sequence[Outcome]) -> None:
     )
     axes.grid(alpha=0.3)
     axes.legend()
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    save_plot(figure, path)

@@ -1,13 +1,12 @@
 """The confusion matrix as a picture."""
 
-from io import BytesIO
 from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
 from torch import Tensor
 
-from lisa.files import write_whole
+from lisa.figures.png_files import save_plot
 from lisa.labels import LabelSet
 
 
@@ -27,7 +26,4 @@ def draw_confusion(confusion: Tensor, labels: LabelSet, path: Path) -> None:
     axes.set_xticks(range(len(labels)), labels.names, rotation=45, ha="right")
     axes.set_yticks(range(len(labels)), labels.names)
     axes.set(xlabel="predicted", ylabel="truth", title="Confusion: % of each true class's pixels")
-    stream = BytesIO()
-    figure.savefig(stream, format="png", dpi=110)
-    plt.close(figure)
-    write_whole(path, stream.getvalue())
+    save_plot(figure, path, dpi=110)

@@ -1,13 +1,12 @@
 """A run's curves: losses and scores against the epoch."""
 
 import json
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 
-from lisa.files import write_whole
+from lisa.figures.png_files import save_plot
 
 
 def draw_curves(log: Path, path: Path) -> None:
@@ -29,7 +28,4 @@ def draw_curves(log: Path, path: Path) -> None:
         axes.grid(alpha=0.3)
         axes.legend()
         axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
-    stream = BytesIO()
-    figure.savefig(stream, format="png", dpi=120)
-    write_whole(path, stream.getvalue())
-    plt.close(figure)
+    save_plot(figure, path)
