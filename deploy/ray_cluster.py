@@ -3,24 +3,12 @@
 import logging
 import os
 import signal
-import socket
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from deploy.predictor.errors import CannotStartError
-
-
-def require_listener(address: str) -> None:
-    """Raises CannotStartError if nobody answers at host:port: Ray would try on for minutes."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not host or not port.isdigit():
-        return
-    try:
-        socket.create_connection((host, int(port)), timeout=30).close()
-    except (OSError, OverflowError) as error:
-        raise CannotStartError(f"RAY_ADDRESS {address}: {error}") from None
 
 
 @contextmanager
@@ -31,8 +19,11 @@ def ray_cluster() -> Generator[None]:
     import ray
     import ray.exceptions
 
+    from lisa.listener import why_silent  # not above: a cluster's nodes are sent deploy alone
+
     address = os.environ.get("RAY_ADDRESS", "")
-    require_listener(address)
+    if reason := why_silent(address):
+        raise CannotStartError(f"RAY_ADDRESS {address}: {reason}")
     code: dict[str, Any] = {"py_modules": [str(Path(__file__).parent)]}
     try:
         ray.init(log_to_driver=False, logging_level=logging.ERROR, runtime_env=code)

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import socket
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from lisa.config import Config
 from lisa.data.shared_memory import batch_bytes, require_shared_memory
 from lisa.errors import InputError, listing
+from lisa.listener import why_silent
 from lisa.process import KEEP_MEMORY
 from tune.arguments import MARKER, heed_sigterm
 from tune.storage import file_system, is_url
@@ -40,8 +40,6 @@ QUIET = {
     "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
 }
 """Set before Ray is imported."""
-
-CONNECT_SECONDS = 10.0
 
 SOCKET_BYTES = 107
 """A Unix socket's path may be this long; Ray's lie in its temporary folder."""
@@ -75,7 +73,8 @@ def check_start(address: str, config: Config, processes: int = 1) -> None:
 
         start_network(config)  # Ray would try each trial that fails by it four times
     if address:
-        _require_listener(address)
+        if reason := why_silent(address):
+            raise InputError(f"no Ray cluster at {address} ({reason}): docs/tune.md has the commands")
         return
     _require_short_paths()
     batch = batch_bytes(config.train.batch_size, 1, config.data.size)
@@ -126,19 +125,6 @@ def open_cluster(address: str) -> Generator[None]:
         yield
     finally:
         ray.shutdown()
-
-
-def _require_listener(address: str) -> None:
-    """Ray itself tries for five minutes."""
-    host, colon, port = address.rpartition(":")
-    if not colon or "://" in address or not port.isdigit():
-        return
-    try:
-        socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
-    except OSError as error:
-        raise InputError(
-            f"no Ray cluster at {address} ({error.strerror or error}): docs/tune.md has the commands"
-        ) from None
 
 
 def node_resources() -> list[dict[str, float]]:
