@@ -48,14 +48,14 @@ class Result(NamedTuple):
     finished: bool
 
 
-class Trained(NamedTuple):
+class TrainedEpoch(NamedTuple):
     """An epoch's training: the mean loss of its pictures over all ranks, and its speed."""
 
     loss: float
     timing: Timing
 
 
-class Scores(NamedTuple):
+class EvaluatedEpoch(NamedTuple):
     """An evaluated epoch: its record for the logs, and the network that it speaks of."""
 
     record: dict[str, Any]
@@ -118,7 +118,7 @@ def fit(
     return Result(state.best, state.best_epoch, state.epoch, finished)
 
 
-def train_epoch(step: Step, loader: Loader[Batch], batches: EpochBatches, run: Run) -> Trained:
+def train_epoch(step: Step, loader: Loader[Batch], batches: EpochBatches, run: Run) -> TrainedEpoch:
     """Trains on the rest of the state's epoch.
 
     While a step computes, all ranks exchange one integer about what comes after it: go on, save, stop or
@@ -159,7 +159,7 @@ def train_epoch(step: Step, loader: Loader[Batch], batches: EpochBatches, run: R
     timing = clock.stop(world)
     for warning in timing.warnings:
         run.log.warn(warning)
-    return Trained(loss, timing)
+    return TrainedEpoch(loss, timing)
 
 
 def fetch(loader: Loader[Batch]) -> tuple[Batch | None, InputError | None]:
@@ -172,7 +172,7 @@ def fetch(loader: Loader[Batch]) -> tuple[Batch | None, InputError | None]:
         return None, error
 
 
-def evaluate_epoch(step: Step, pairs: list[Pair], trained: Trained) -> Scores:
+def evaluate_epoch(step: Step, pairs: list[Pair], trained: TrainedEpoch) -> EvaluatedEpoch:
     """The epoch's record, and the network that it speaks of: averaged or raw, the better one."""
     config, state, started = step.config, step.state, time.monotonic()
     networks = {"raw": state.network}
@@ -207,7 +207,7 @@ def evaluate_epoch(step: Step, pairs: list[Pair], trained: Trained) -> Scores:
             "data_wait_share": trained.timing.data_wait_share,
         },
     }
-    return Scores(record, networks[better])
+    return EvaluatedEpoch(record, networks[better])
 
 
 def log_step(run: Run, state: TrainState, loss: Tensor, pictures: int, epochs: int) -> None:

@@ -47,7 +47,7 @@ WHITE = 127
 
 
 @dataclass(frozen=True)
-class Face:
+class Job:
     """One face to convert: its files in the release and its place in the output."""
 
     index: int
@@ -94,25 +94,25 @@ def convert(
     claim_folder(output, MARKER, recipe, upgrade=lambda begun: {"splits": recipe["splits"], **begun})
     write_json(output / MARKER, recipe)  # an older version noted no splits
     make_folders(output / name / kind for name in SPLITS for kind in ("images", "masks"))
-    faces = [
-        Face(index, pictures[index], _in_order(parts[index]), output / name) for index, name in splits.items()
+    jobs = [
+        Job(index, pictures[index], _in_order(parts[index]), output / name) for index, name in splits.items()
     ]
-    digests = list(parallel_map(_convert_face, faces, "converting faces", workers))
+    digests = list(parallel_map(_convert_face, jobs, "converting faces", workers))
     _write_manifest(output, recipe, splits, digests)
-    return len(faces)
+    return len(jobs)
 
 
 def _in_order(parts: dict[str, Path]) -> tuple[tuple[str, Path], ...]:
     return tuple((name, parts[name]) for name in PAINT_ORDER if name in parts)
 
 
-def _convert_face(face: Face) -> tuple[str, str]:
+def _convert_face(job: Job) -> tuple[str, str]:
     """Write what is not there yet, or is older than its source; return the SHA-256 of image and mask."""
-    if _is_due(face.mask, [path for _, path in face.parts]):
-        write_whole(face.mask, encode_mask(merge_parts(face.parts)))
-    if _is_due(face.image, [face.picture]):
-        write_whole(face.image, encode_picture(read_picture(face.picture)))
-    return _sha256(face.image), _sha256(face.mask)
+    if _is_due(job.mask, [path for _, path in job.parts]):
+        write_whole(job.mask, encode_mask(merge_parts(job.parts)))
+    if _is_due(job.image, [job.picture]):
+        write_whole(job.image, encode_picture(read_picture(job.picture)))
+    return _sha256(job.image), _sha256(job.mask)
 
 
 def _is_due(target: Path, sources: Sequence[Path]) -> bool:
