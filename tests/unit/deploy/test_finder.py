@@ -1,5 +1,6 @@
 """What an exported file knows of finding faces: a second network in half precision, or why there is none."""
 
+import io
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from scene_helpers import METADATA
 
 from deploy.finder import AUTO, choose_finder
 from deploy.gate import metadata_of
+from deploy.predictor.errors import CannotStartError
 from deploy.predictor.finding import open_finder, reason_against
 from deploy.predictor.machine import cpu_has_bf16
 from deploy.predictor.model import ExportedModel
@@ -71,6 +73,20 @@ def test_a_small_network_is_its_own_finder(trained: Trained, tmp_path: Path):
     parser, images = trained.parser(), torch.rand(1, 3, 32, 64) * 255
     with torch.inference_mode():
         assert torch.allclose(finder.network(images), parser.network(parser.normalise(images)), atol=1e-4)
+
+
+def test_a_second_network_that_cannot_search_is_refused_as_the_file_is_opened(
+    trained: Trained, tmp_path: Path
+):
+    """Another program's network: it labels pictures, and has no ``dense``."""
+    file, content = TorchScript(trained, ()), io.BytesIO()
+    torch.jit.save(torch.jit.script(trained.parser()), content)
+    file.finder = content.getvalue()
+    faces = {**METADATA, "size": SIZE, "window": 43, "own": False}
+    file.write(tmp_path / "lisa.ts", {**metadata_of(trained), "faces": faces})
+    model = ExportedModel(tmp_path / "lisa.ts", CPU, "fp32")
+    with pytest.raises(CannotStartError, match=r"lisa\.ts: its finder can't be loaded \(.*'dense'"):
+        open_finder(model, tmp_path / "lisa.ts")
 
 
 def sized(trained: Trained, size: int) -> Trained:
