@@ -12,7 +12,6 @@ from lisa.config.command_line import parse_training
 from lisa.data.file_lists import read_file_list
 from lisa.errors import InputError
 from lisa.files import (
-    claim_folder,
     is_stream,
     make_folders,
     read_object,
@@ -128,13 +127,6 @@ def test_links_stay_links_and_devices_devices(tmp_path: Path):
 def test_what_is_no_object_is_an_empty_one(tmp_path: Path, content: bytes):
     (tmp_path / "file").write_bytes(content)
     assert read_object(tmp_path / "file") == read_object(tmp_path / "none") == {}
-
-
-def test_a_folder_whose_marker_is_damaged_is_left_alone(tmp_path: Path):
-    claim_folder(tmp_path, "marker.json", {"size": 1})
-    (tmp_path / "marker.json").write_text("[]")
-    with pytest.raises(InputError, match=r"marker.json: it holds no object; delete"):
-        claim_folder(tmp_path, "marker.json", {"size": 1})
 
 
 def test_what_killed_processes_left_is_cleared(tmp_path: Path):

@@ -1,0 +1,53 @@
+"""A folder that a command began, and goes on in only as it was begun: its recipe lies there."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from lisa.errors import InputError
+from lisa.files import make_folders, write_json
+
+Recipe = dict[str, Any]
+
+
+def claim_folder(
+    folder: Path, marker: str, recipe: Recipe, upgrade: Callable[[Recipe], Recipe] = lambda begun: begun
+) -> None:
+    """Make ``folder`` ours, or go on in it if it was begun with the same recipe, kept in the file ``marker``.
+
+    ``upgrade`` puts an older version's recipe into today's words.
+
+    Raises:
+        InputError: it holds something else, or was begun with another recipe.
+    """
+    note = folder / marker
+    make_folders([folder])
+    if not note.exists():
+        strangers = sorted(item.name for item in folder.iterdir())
+        if strangers:
+            raise InputError(
+                f"{folder} is not empty ({strangers[0]}, ...) and has no {marker}; "
+                "choose a new folder for --output"
+            )
+        write_json(note, recipe)
+        return
+    try:
+        begun = json.loads(note.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"can't read {note}: {error}; delete {folder} or choose another --output") from error
+    if not isinstance(begun, dict):
+        raise InputError(f"can't read {note}: it holds no object; delete {folder} or choose another --output")
+    require_same_recipe(str(folder), upgrade(begun), recipe)
+
+
+def require_same_recipe(place: str, begun: Recipe, recipe: Recipe) -> None:
+    """Raises InputError, which names what differs, if a place was begun with another recipe."""
+    differing = sorted(key for key in {*recipe, *begun} if recipe.get(key) != begun.get(key))
+    if differing:
+        was = ", ".join(f"{key}={begun.get(key)}" for key in differing)
+        now = ", ".join(f"{key}={recipe.get(key)}" for key in differing)
+        raise InputError(
+            f"{place} was begun with {was}, not {now}; run with the same settings, delete it, "
+            "or choose another --output"
+        )
