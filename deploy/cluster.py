@@ -37,12 +37,7 @@ from deploy.predictor.command import (
     settings_of,
 )
 from deploy.predictor.errors import CannotStartError
-from deploy.predictor.files import (
-    printable,
-    refuse_collisions,
-    refuse_replacing,
-    sole_writer,
-)
+from deploy.predictor.files import printable
 from deploy.predictor.inputs import (
     SETTINGS_FILE,
     SUFFIXES,
@@ -55,6 +50,7 @@ from deploy.predictor.machine import keep_freed_memory
 from deploy.predictor.model import ExportedModel, check_sha256, read_metadata
 from deploy.predictor.onnx_files import is_onnx
 from deploy.predictor.options import automatic, common_options, named
+from deploy.predictor.output_folder import refuse_collisions, refuse_replacing, sole_writer
 from deploy.predictor.photo_options import faces_of, open_photos, settle_faces
 from deploy.predictor.report import REPORT_FILE, Outcome, Report, exit_code_of
 from deploy.predictor.streams import Batches, run

@@ -6,13 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from deploy.predictor.errors import CannotStartError
-from deploy.predictor.files import (
-    goes_on,
-    in_another_run,
-    is_leftover,
-    refuse_foreign,
-)
 from deploy.predictor.inputs import HEAD, SETTINGS_FILE, Job
+from deploy.predictor.output_folder import goes_on, in_another_run, is_leftover, refuse_foreign
 from deploy.predictor.outputs import FACES, refuse_another, refuse_anothers
 from deploy.predictor.photo_options import join_faces
 from deploy.predictor.report import Report

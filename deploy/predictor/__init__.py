@@ -14,6 +14,6 @@ other options or another model. Exit code: 0 all done, 1 some failed, 2 nothing 
 The network was trained on pictures in which the face fills the frame. A model that holds a finder too finds
 the faces of whole photographs (``--faces``).
 
-To read: errors, console, machine, pictures, onnx_files, model, inputs, files, faces/, finding, photos,
-photo_options, cutout, unions, gallery, outputs, report, streams, video/, options, command.
+To read: errors, console, machine, pictures, onnx_files, model, files, inputs, output_folder, faces/, finding,
+photos, photo_options, cutout, unions, gallery, outputs, report, streams, video/, options, command.
 """

@@ -17,26 +17,24 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from .console import say
 from .errors import CannotStartError, DeviceLostError
-from .files import (
-    NEVER,
-    claim,
-    forget,
-    is_there,
-    made_since,
-    prepare_output,
-    printable,
-    refuse_collisions,
-    refuse_foreign,
-    refuse_replacing,
-    sole_writer,
-    write_whole,
-)
+from .files import is_there, printable, write_whole
 from .gallery import GALLERY, write_gallery
 from .inputs import SETTINGS_FILE, Job, find_pictures, has_outputs
 from .machine import choose_devices, choose_precision, cores, keep_freed_memory
 from .model import ExportedModel, check_sha256, read_metadata
 from .onnx_files import choose_runtime, is_onnx, settle_for_onnx
 from .options import arguments
+from .output_folder import (
+    NEVER,
+    claim,
+    forget,
+    made_since,
+    prepare_output,
+    refuse_collisions,
+    refuse_foreign,
+    refuse_replacing,
+    sole_writer,
+)
 from .outputs import CELEBAMASK, CELEBAMASK_NAMES, FACES, OWN, Writer, already_done, refuse_anothers
 from .photo_options import faces_of, join_faces, open_photos, settle_faces
 from .report import REPORT_FILE, Outcome, Report, exit_code_of

@@ -23,10 +23,10 @@ from deploy.cluster import (
     threads_per_actor,
 )
 from deploy.predictor.errors import CannotStartError
-from deploy.predictor.files import sole_writer
 from deploy.predictor.inputs import Job
 from deploy.predictor.inputs import find_pictures as predictors_pictures
 from deploy.predictor.model import read_metadata
+from deploy.predictor.output_folder import sole_writer
 from deploy.predictor.photo_options import settle_faces
 from deploy.predictor.photos import Parsed
 from deploy.predictor.report import Report

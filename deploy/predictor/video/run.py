@@ -16,23 +16,19 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..console import say
 from ..errors import CannotStartError, said
-from ..files import (
+from ..files import changed_at, printable, version_of, whole_file, write_whole
+from ..inputs import SETTINGS_FILE, VIDEOS_ALONE, Job
+from ..model import ExportedModel
+from ..output_folder import (
     FAILED,
-    changed_at,
     claim,
     forget,
     made_since,
     prepare_output,
-    printable,
     refuse_foreign,
     refuse_replacing,
     sole_writer,
-    version_of,
-    whole_file,
-    write_whole,
 )
-from ..inputs import SETTINGS_FILE, VIDEOS_ALONE, Job
-from ..model import ExportedModel
 from ..outputs import FACES, OWN, Writer, blend, with_palette
 from ..photo_options import STRETCH, open_photos
 from ..photos import Parsed, is_square, rows_of
