@@ -213,23 +213,26 @@ def _metadata(path: Path) -> _Metadata | None:
     try:
         written = content["format"]
         names, palette = tuple(content["labels"]), tuple(content["palette"])
+        pairs = tuple((names[left], names[right]) for left, right in content["flip_pairs"])
         origin = str(content.get("origin", ""))
-    except (KeyError, TypeError, AttributeError):
-        raise InputError(f"{path}: its {METADATA_FILE} lacks format, labels or palette") from None
+    except (KeyError, TypeError, AttributeError, IndexError, ValueError):
+        raise InputError(f"{path}: its {METADATA_FILE} lacks format, labels, palette or flip_pairs") from None
     if not isinstance(written, int) or written > FORMAT:
         raise InputError(f"{path}: exported format {written}, this version reads up to {FORMAT}: update LISA")
     if len(palette) != 3 * len(names):
         raise InputError(f"{path}: its {METADATA_FILE} has {len(names)} labels, {len(palette)} colour values")
     if "label_set" in content:
         return _Metadata(LabelSet.from_dict(content["label_set"], str(path)), origin)
-    return _Metadata(_plain_set(names, palette), origin)
+    return _Metadata(_plain_set(names, palette, pairs), origin)
 
 
-def _plain_set(names: tuple[str, ...], palette: tuple[int, ...]) -> LabelSet:
+def _plain_set(
+    names: tuple[str, ...], palette: tuple[int, ...], pairs: tuple[tuple[str, str], ...]
+) -> LabelSet:
     """The labels of a file that was exported before label sets had roles."""
     colors = np.array(palette).reshape(-1, 3).tolist()
     labels = (Label(name, (red, green, blue)) for name, (red, green, blue) in zip(names, colors, strict=True))
-    return LabelSet("exported", tuple(labels))
+    return LabelSet("exported", tuple(labels), pairs)
 
 
 def _exported_model(path: Path, device: torch.device) -> Callable[[Tensor], Tensor]:

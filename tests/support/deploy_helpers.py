@@ -1,5 +1,7 @@
 """What the deploy room's tests share: a checkpoint of a calibrated random network, and pictures."""
 
+import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +56,17 @@ def write_faces(folder: Path, count: int, size: tuple[int, int] = (48, 64)) -> l
     for index, path in enumerate(paths):
         Image.fromarray(draw_face(index, 64)[0]).resize(size).save(path, quality=95)
     return paths
+
+
+def with_metadata(model: Path, path: Path, metadata: dict[str, Any] | None) -> Path:
+    """The model with other metadata, or none."""
+    with zipfile.ZipFile(model) as source, zipfile.ZipFile(path, "w") as target:
+        for name in source.namelist():
+            if not name.endswith("lisa.json"):
+                target.writestr(name, source.read(name))
+            elif metadata is not None:
+                target.writestr(name, json.dumps(metadata))
+    return path
 
 
 def read_ids(path: Path) -> np.ndarray:

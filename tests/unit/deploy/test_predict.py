@@ -4,12 +4,11 @@ import os
 import shutil
 import zipfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from deploy_helpers import face, files, parse, read_ids, write_faces
+from deploy_helpers import face, files, parse, read_ids, with_metadata, write_faces
 from PIL import Image
 
 from deploy.predictor.errors import BadPictureError
@@ -208,17 +207,6 @@ def refused(capsys: pytest.CaptureFixture[str], code: int) -> str:
     assert error.startswith("error: ")
     assert error.count("\n") == 1
     return error
-
-
-def with_metadata(model: Path, path: Path, metadata: dict[str, Any] | None) -> Path:
-    """The model with other metadata, or none."""
-    with zipfile.ZipFile(model) as source, zipfile.ZipFile(path, "w") as target:
-        for name in source.namelist():
-            if not name.endswith("lisa.json"):
-                target.writestr(name, source.read(name))
-            elif metadata is not None:
-                target.writestr(name, json.dumps(metadata))
-    return path
 
 
 def test_models_that_are_not_ours_are_refused(

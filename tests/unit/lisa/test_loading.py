@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from deploy_helpers import SIZE, face, parse, read_ids, write_checkpoint, write_faces
+from deploy_helpers import SIZE, face, parse, read_ids, with_metadata, write_checkpoint, write_faces
 from PIL import Image
 from published_helpers import published_state, write_published
 
 import lisa
+from deploy.predictor.model import read_metadata
 from lisa.data.folders import find_pairs
 from lisa.data.pairs import decode
 from lisa.errors import InputError
@@ -86,6 +87,14 @@ def test_an_exported_file_gives_the_predictors_maps(model: Path, tmp_path: Path)
     for path in paths:
         predicted = read_ids(tmp_path / "out" / path.relative_to(tmp_path / "in").with_suffix(".png"))
         assert np.array_equal(parser(path).ids, predicted), path.name
+
+
+def test_a_file_that_was_exported_before_label_sets_were(model: Path, tmp_path: Path):
+    metadata = {key: value for key, value in read_metadata(model).items() if key != "label_set"}
+    parser = lisa.load(with_metadata(model, tmp_path / "old.ts", metadata), "cpu")
+    assert (parser.names, parser.labels.pairs) == (NAMES, CELEBAMASK.pairs)
+    assert parser.labels.palette == PALETTE
+    assert np.array_equal(parser(face()).ids, lisa.load(model, "cpu")(face()).ids)
 
 
 def test_the_published_file(tmp_path: Path):
