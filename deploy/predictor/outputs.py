@@ -1,7 +1,6 @@
 """What becomes of a label map: the files that the user asked for."""
 
 import argparse
-import contextlib
 import hashlib
 import io
 import json
@@ -21,7 +20,7 @@ from .gallery import GALLERY, gallery_piece
 from .inputs import HEAD, PICTURE, Job
 from .photos import Parsed, corners, rows_of
 from .pictures import Pixels, encode_pages, encode_picture
-from .unions import label_ids, read_cutout, read_parts
+from .unions import read_cutout, read_parts
 
 PNG_LEVEL = 1
 """zlib's level: 9 makes the label maps a little smaller and takes many times as long."""
@@ -52,17 +51,19 @@ FACES = "faces"
 KINDS = ("overlay", "color", "cutout", "probabilities", "face_maps", FACES, GALLERY)
 """Folders of what is written beside the maps, but for parts/NAME."""
 
-INNER = ("skin", "nose", "glasses", "eyes", "brows", "mouth", "lips", "beard")
-"""Parts between whose edges lies a face's box."""
+INNER = frozenset({
+    *("skin", "nose", "glasses", "left_eye", "right_eye", "left_brow", "right_brow", "mouth", "upper_lip"),
+    *("lower_lip", "beard", "eyes", "brows", "lips"),
+})  # fmt: skip
+"""Roles of the parts between whose edges lies a face's box, and names of labels without roles."""
 
 
 def inner_ids(metadata: dict[str, Any]) -> list[int]:
-    """Labels of the inner face."""
-    found: set[int] = set()
-    for name in INNER:
-        with contextlib.suppress(CannotStartError):  # not every model has them all
-            found.update(label_ids("", name, metadata))
-    return sorted(found - {0})
+    """Labels of the inner face that show nothing else: by their roles, or by name where they have none."""
+    names: list[str] = metadata["labels"]
+    labels: list[dict[str, Any]] = metadata.get("label_set", {}).get("labels", [{}] * len(names))
+    meanings = [{*(label.get("roles") or [name])} for label, name in zip(labels, names, strict=True)]
+    return [index for index, meaning in enumerate(meanings) if index and meaning <= INNER]
 
 
 class Writer:

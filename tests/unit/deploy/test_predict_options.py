@@ -16,7 +16,7 @@ from deploy.predictor.errors import CannotStartError
 from deploy.predictor.inputs import find_pictures
 from deploy.predictor.model import ExportedModel, read_metadata
 from deploy.predictor.options import arguments
-from deploy.predictor.outputs import FACE_PARSING
+from deploy.predictor.outputs import FACE_PARSING, inner_ids
 from deploy.predictor.pictures import from_frame, middle, read_picture, to_frame
 from deploy.predictor.report import Outcome, Report
 from deploy.predictor.unions import read_cutout, read_parts
@@ -71,6 +71,40 @@ def test_a_refused_group_is_not_named_as_one_to_take() -> None:
     metadata = {"labels": list(lapa.names), "label_set": lapa.to_dict()}
     with pytest.raises(CannotStartError, match=r"--parts ears: one of .*, hair, eyes, brows, lips, or"):
         read_parts("ears", metadata)  # LaPa's ears are background
+
+
+def test_the_inner_face_is_known_in_every_label_set() -> None:
+    """Its edges are those of a face's box: a label that reaches down the neck would move them."""
+    face = {"name": "face", "color": [255, 0, 0], "roles": ["skin", "nose", "left_eye", "right_eye", "mouth"]}
+    plain = [
+        {"name": name, "color": [0, 0, at], "roles": []} for at, name in enumerate(("back", "eyes", "arm"))
+    ]
+    expected = {
+        "celebamask": [
+            "skin",
+            "nose",
+            "eye_g",
+            "l_eye",
+            "r_eye",
+            "l_brow",
+            "r_brow",
+            "mouth",
+            "u_lip",
+            "l_lip",
+        ],
+        "lapa": [
+            *("skin", "left_eyebrow", "right_eyebrow", "left_eye", "right_eye", "nose", "upper_lip"),
+            *("inner_mouth", "lower_lip"),
+        ],
+        "coarse": ["facial_parts"],
+    }
+    for name, parts in expected.items():
+        labels = read_label_set(name)
+        metadata = {"labels": list(labels.names), "label_set": labels.to_dict()}
+        assert [labels.names[index] for index in inner_ids(metadata)] == parts
+    assert inner_ids({"labels": ["back", "face"], "label_set": {"labels": [plain[0], face]}}) == [1]
+    assert inner_ids({"labels": ["back", "eyes", "arm"], "label_set": {"labels": plain}}) == [1]
+    assert inner_ids({"labels": ["background", "skin", "hair"]}) == [1]  # a file from before labels had roles
 
 
 @pytest.mark.parametrize(
