@@ -17,8 +17,10 @@ REGIONS = (
     {"left_ear", "right_ear", "earrings"},
     {"hair", "hat"},
 )
-"""What one texture may cover, by the first role of a label: in a quarter of the pictures all of it, in the
-others each of these with a chance of half."""
+"""What one texture may cover, by the first role of a label that shows nothing else: in a quarter of the
+pictures all of it, in the others each of these with a chance of half. The first label is the background."""
+
+AROUND = frozenset[str]().union(*REGIONS)
 
 ALL = 0.25
 """Share of the textured pictures in which a texture covers every region."""
@@ -54,10 +56,11 @@ class Textures(nn.Module):
         super().__init__()
         self.share = share
         covered = torch.zeros(len(REGIONS), 256)
+        covered[0, 0] = 1
         for region, roles in zip(covered, REGIONS, strict=True):
-            for label in labels.labels:
-                if label.roles and label.roles[0] in roles:
-                    region[labels.ids[label.name]] = 1
+            for index, label in enumerate(labels.labels):
+                if index and label.roles and label.roles[0] in roles and AROUND.issuperset(label.roles):
+                    region[index] = 1
         self.register_buffer("covered", covered, persistent=False)
 
     @torch.no_grad()

@@ -9,7 +9,7 @@ import torch
 from lisa.augment.augmentation import Augmentation
 from lisa.augment.textures import ALL, LONGEST_WAVE, REGIONS, WEAKEST, Textures, draw_waves, foliage
 from lisa.config import AugmentConfig
-from lisa.labels import IGNORE_INDEX, LabelSet, read_label_set
+from lisa.labels import IGNORE_INDEX, Label, LabelSet, read_label_set
 from lisa.labels.celebamask import CELEBAMASK
 
 GREY = 0.4
@@ -44,6 +44,17 @@ def test_what_surrounds_the_face_is_covered_and_the_face_is_not():
 def test_sets_without_such_labels_have_their_background_and_hair_covered():
     lapa = read_label_set("lapa")
     assert changed_ids(*textured(32, labels=lapa)) == {lapa.by_role["background"], lapa.by_role["hair"]}
+
+
+def test_a_label_that_shows_the_face_too_is_not_covered_whatever_role_comes_first():
+    labels = (
+        Label("around", (0, 0, 0), ("neck", "background")),
+        Label("head", (1, 0, 0), ("left_ear", "right_ear", "skin", "nose")),
+        Label("worn", (2, 0, 0), ("hat", "clothing")),
+    )
+    assert changed_ids(*textured(32, labels=LabelSet("mine", labels))) == {0, 2}
+    plain = (Label("around", (0, 0, 0)), Label("head", (1, 0, 0)))
+    assert changed_ids(*textured(32, labels=LabelSet("mine", plain))) == {0}
 
 
 def test_each_region_is_covered_by_itself():
