@@ -19,8 +19,9 @@ def carry_over(
     """Weights of a network of label set ``theirs`` for one of ``ours``, and a line that says which rows.
 
     Of the state dict ``weights`` only the tensors of CLASSIFIER change, to our number of rows.
-    A label's row is that of the label with its first role that one of theirs covers, else that of its
-    namesake. Labels without either keep the rows of ``network``, which are fresh.
+    The first label's row is that of the first, for both are the background. Another one's is that of the
+    label with its first role that one of theirs covers, else that of its namesake. Labels without either keep
+    the rows of ``network``, which are fresh.
     """
     found = dict(weights)
     if theirs == ours:
@@ -52,6 +53,8 @@ def _by_label(rows: Tensor, labels: LabelSet) -> Tensor:
 
 
 def _counterpart(name: str, theirs: LabelSet, ours: LabelSet) -> str | None:
+    if name == ours.names[0]:
+        return theirs.names[0]
     roles = ours.labels[ours.ids[name]].roles
     shared = (theirs.names[theirs.by_role[role]] for role in roles if role in theirs.by_role)
     return next(shared, name if name in theirs.ids else None)

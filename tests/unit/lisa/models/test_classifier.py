@@ -30,6 +30,18 @@ def test_rows_go_by_role_then_by_name_and_the_rest_is_fresh():
     )
 
 
+def test_the_background_stays_the_background_whatever_it_is_called():
+    celebamask = read_label_set("celebamask")
+    trained, fresh = build(NARROW, 19), build(NARROW, 2)
+    face = Label("Face", (1, 2, 3))
+    for background in (Label("Background", (0, 0, 0)), Label("rest", (0, 0, 0), ("hair", "background"))):
+        ours = LabelSet("mine", (background, face))
+        weights, line = carry_over(trained.state_dict(), fresh, celebamask, ours)
+        assert torch.equal(weights["final.weight"][0], trained.state_dict()["final.weight"][0])
+        taken = f"{background.name} from background taken over; Face begun afresh"
+        assert line == f"classifier of celebamask for mine: {taken}"
+
+
 def test_sets_of_one_size_are_not_mixed_up():
     """Both have nineteen labels: the shapes alone would fit."""
     celebamask, theirs = read_label_set("celebamask"), read_label_set("face-synthetics")
