@@ -16,7 +16,7 @@ from typing import IO
 import tyro
 
 from lisa.errors import one_line_errors
-from lisa.files import write_whole
+from lisa.system.files import write_whole
 
 PACKAGE = Path(__file__).parent / "predictor"
 

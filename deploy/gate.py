@@ -22,9 +22,9 @@ from lisa.data.folders import run_pictures
 from lisa.data.synthetic import draw_face
 from lisa.errors import InputError
 from lisa.face_parser import FaceParser, argmax_at
-from lisa.files import whole_file
 from lisa.models import count_parameters
 from lisa.run.checkpoint import Trained, load_network
+from lisa.system.files import whole_file
 
 Runner = Callable[[Tensor], tuple[Tensor, Tensor]]
 """An exported file at work: (1,3,H,W) uint8 to (1,H,W) uint8 labels and (1,C,size,size) logits."""

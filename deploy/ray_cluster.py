@@ -19,7 +19,7 @@ def ray_cluster() -> Generator[None]:
     import ray
     import ray.exceptions
 
-    from lisa.listener import why_silent  # not above: a cluster's nodes are sent deploy alone
+    from lisa.system.listener import why_silent  # not above: a cluster's nodes are sent deploy alone
 
     address = os.environ.get("RAY_ADDRESS", "")
     if reason := why_silent(address):

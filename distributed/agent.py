@@ -12,7 +12,7 @@ from types import FrameType
 
 from distributed.exit import STATUS_FILE, stop_note
 from lisa.errors import ExitCode
-from lisa.process import die_with_parent
+from lisa.system.process import die_with_parent
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 

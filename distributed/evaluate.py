@@ -11,7 +11,7 @@ from distributed.exit import finish
 from lisa.config.limits import Limited, Range
 from lisa.data.source import SplitFlags
 from lisa.errors import InputError
-from lisa.files import is_stream
+from lisa.system.files import is_stream
 
 if TYPE_CHECKING:
     from lisa.data.pairs import Pair
@@ -76,8 +76,8 @@ def main() -> int:
     from lisa.evaluation.evaluate import evaluate, require_room
     from lisa.evaluation.wrappers import FlipAveraged, Noisy
     from lisa.face_parser import FaceParser
-    from lisa.files import make_folders
     from lisa.run.checkpoint import load_network
+    from lisa.system.files import make_folders
 
     with open_world() as world:
         trained = world.fail_together(lambda: load_network(arguments.checkpoint))
@@ -110,12 +110,12 @@ def _write(
     parser: "FaceParser",
 ) -> None:
     """Table, JSON and pictures, by rank 0 alone once the others may go."""
-    from lisa.console import console
     from lisa.evaluation.bootstrap import miou_interval
     from lisa.evaluation.metrics import figures, picture_mious
     from lisa.evaluation.table import class_table
     from lisa.figures.worst_and_best import draw_evaluation, order_by_miou
-    from lisa.files import write_whole
+    from lisa.system.console import console
+    from lisa.system.files import write_whole
 
     tally = result.tally
     record = {"exploded_pictures": result.exploded, **figures(tally), "miou_interval": miou_interval(tally)}

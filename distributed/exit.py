@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from lisa.errors import ExitCode, InputError, StopAskedError
-from lisa.short_memory import ADVICE, is_out_of_memory
+from lisa.system.short_memory import ADVICE, is_out_of_memory
 
 STATUS_FILE = "LISA_STATUS_FILE"
 

@@ -35,7 +35,7 @@ from lisa.config.limits import require_batch
 from lisa.data.parallel import available_cores
 from lisa.data.shared_memory import batch_bytes, require_shared_memory
 from lisa.errors import ExitCode, one_line_errors
-from lisa.process import KEEP_MEMORY
+from lisa.system.process import KEEP_MEMORY
 
 ROOT = Path(__file__).parents[1]
 DEFAULT_RESTARTS = 3

@@ -22,9 +22,9 @@ from torch.nn.parallel import DistributedDataParallel
 from distributed.exit import STOP_SIGNALS
 from distributed.gpus import unused_gpus
 from distributed.sync_batchnorm import synchronise_batchnorm
-from lisa.console import console
 from lisa.errors import InputError
-from lisa.process import die_with_parent, flush_denormals
+from lisa.system.console import console
+from lisa.system.process import die_with_parent, flush_denormals
 from lisa.world import SMALL_BATCH, World
 
 T = TypeVar("T")

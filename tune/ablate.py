@@ -54,7 +54,7 @@ def main() -> int:
     ablation = Ablation(config, arguments.table)
     check_start(arguments.cluster, config, arguments.processes(arguments.gpus(available=1)))
     settle_environment()
-    from lisa.console import console
+    from lisa.system.console import console
     from tune.experiment import complete
 
     with claim(config.output, arguments.recipe(), arguments.resume), open_cluster(arguments.cluster):
@@ -81,7 +81,7 @@ def _run(arguments: AblateArguments, ablation: Ablation) -> "list[Outcome]":
     import ray
     from ray import tune as ray_tune
 
-    from lisa.console import console
+    from lisa.system.console import console
     from tune.experiment import Experiment, trial_resources
     from tune.table import TrialTable
     from tune.trial import Job

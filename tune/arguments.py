@@ -14,14 +14,14 @@ from typing import Annotated, Any, NoReturn
 
 import tyro
 
-from lisa.claimed_folder import claim_folder, require_same_recipe
 from lisa.config import Config
 from lisa.config.command_line import Switch
 from lisa.config.from_plain import FORMER, GONE, off_and_gone
 from lisa.config.limits import Limited, Range
 from lisa.data.folders import find_pairs
 from lisa.errors import ExitCode, InputError, one_line_errors
-from lisa.lock import LOCK, lock_folder
+from lisa.system.claimed_folder import claim_folder, require_same_recipe
+from lisa.system.lock import LOCK, lock_folder
 from lisa.weights import DRAWN
 from tune.storage import absolute, file_system, is_url
 

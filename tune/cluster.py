@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from lisa.config import Config
 from lisa.data.shared_memory import batch_bytes, require_shared_memory
 from lisa.errors import InputError, listing
-from lisa.listener import why_silent
-from lisa.process import KEEP_MEMORY
+from lisa.system.listener import why_silent
+from lisa.system.process import KEEP_MEMORY
 from tune.arguments import MARKER, heed_sigterm
 from tune.storage import file_system, is_url
 from tune.torchrun import CHECKOUT

@@ -6,7 +6,7 @@ A Ray worker killed with -9 can't stop the processes of its trial. Here the kern
 import os
 import sys
 
-from lisa.process import die_with_parent
+from lisa.system.process import die_with_parent
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from lisa.config import Config
 from lisa.errors import InputError
-from lisa.files import make_folders, write_whole
+from lisa.system.files import make_folders, write_whole
 from tune.experiment import Outcome
 from tune.plots import draw_plots
 from tune.space import Space

@@ -12,8 +12,8 @@ from lisa.config import Config, best
 from lisa.config.command_line import Switch, parse
 from lisa.config.limits import Range
 from lisa.errors import ExitCode, InputError
-from lisa.process import run_tied
 from lisa.run.names import BEST, CONFIG
+from lisa.system.process import run_tied
 from tune.arguments import Options, claim, flatten, run_entry, settle
 from tune.cluster import check_nodes, check_start, node_resources, open_cluster, settle_environment
 from tune.space import Space
@@ -92,7 +92,7 @@ def main() -> int:
     space = Space(config, arguments.architecture)
     check_start(arguments.cluster, config, arguments.processes(arguments.gpus(available=1)))
     settle_environment()
-    from lisa.console import console
+    from lisa.system.console import console
     from tune.experiment import complete
     from tune.results import write_results
 
@@ -114,7 +114,7 @@ def _search(arguments: SearchArguments, space: Space) -> "list[Outcome]":
     """Every trial's outcome."""
     import ray
 
-    from lisa.console import console
+    from lisa.system.console import console
     from tune.table import TrialTable
 
     resources = ray.cluster_resources()

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from lisa.errors import InputError
-from lisa.files import make_folders, write_whole
 from lisa.run.names import BEST, CONFIG, LAST, LOG
+from lisa.system.files import make_folders, write_whole
 
 KEPT = (BEST, LOG, CONFIG, LAST)
 """A trial's files that are mirrored to a URL, in this order: last.pt never refers to a missing file."""

@@ -12,8 +12,8 @@ from typing import Any
 
 from lisa.config import Config
 from lisa.errors import ExitCode, InputError
-from lisa.files import write_whole
 from lisa.run.names import LOG
+from lisa.system.files import write_whole
 
 CHECKOUT = Path(__file__).parents[1]
 """The rooms' parent: on a cluster the copy that Ray made."""

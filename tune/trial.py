@@ -19,8 +19,8 @@ from lisa.config import Config
 from lisa.data.shared_memory import FEW_WORKERS
 from lisa.errors import DivergedError, InputError
 from lisa.models import build, count_parameters
-from lisa.process import flush_denormals
 from lisa.run.names import BEST
+from lisa.system.process import flush_denormals
 from lisa.training.loop import fit
 from lisa.world import World
 from tune.space import Point

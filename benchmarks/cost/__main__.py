@@ -37,8 +37,8 @@ from lisa.config import Config, DataConfig, ModelConfig
 from lisa.data.synthetic import draw_face
 from lisa.face_parser import FaceParser
 from lisa.models import build, count_parameters
-from lisa.process import KEEP_MEMORY
 from lisa.run.checkpoint import payload, save
+from lisa.system.process import KEEP_MEMORY
 
 CPU = torch.device("cpu")
 

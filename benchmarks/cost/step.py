@@ -13,7 +13,7 @@ from lisa.data.synthetic import draw_face
 from lisa.face_parser import FaceParser
 from lisa.losses import SegmentationLoss
 from lisa.models import build
-from lisa.process import flush_denormals
+from lisa.system.process import flush_denormals
 from lisa.training.precision import multiplies_bf16
 
 

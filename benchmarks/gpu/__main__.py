@@ -25,7 +25,7 @@ from benchmarks.gpu.driver import ROOT, Part, run_parts
 from benchmarks.gpu.report import ABOUT
 from lisa.data.folders import split_folders
 from lisa.errors import InputError, one_line_errors
-from lisa.files import make_folders, write_json
+from lisa.system.files import make_folders, write_json
 
 PARTS = (
     Part("device", 1, "copy bandwidth, matmul rate, and the floor that they give"),

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from benchmarks.gpu.bench import Bench
 from benchmarks.gpu.report import OUTCOME, write_report
-from lisa.files import make_folders, write_json
+from lisa.system.files import make_folders, write_json
 
 ROOT = Path(__file__).resolve().parents[2]
 

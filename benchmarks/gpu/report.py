@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.gpu.bench import ROWS
-from lisa.files import write_json, write_whole
+from lisa.system.files import write_json, write_whole
 
 ABOUT, OUTCOME = "about.json", "outcome.json"
 

@@ -26,7 +26,7 @@ from rich.progress import track
 from rich.table import Table
 
 from benchmarks.data.links import link_faces
-from lisa.process import KEEP_MEMORY
+from lisa.system.process import KEEP_MEMORY
 
 ROOT = Path(__file__).resolve().parents[2]
 VALIDATION_PICTURES = 2

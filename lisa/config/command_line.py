@@ -14,7 +14,7 @@ import tyro
 
 from lisa.config import RECIPES, Config, best
 from lisa.errors import InputError
-from lisa.files import read_text
+from lisa.system.files import read_text
 
 USAGE = f"[{' | '.join(RECIPES)} | --config FILE]"
 """What stands before the options in a usage line."""

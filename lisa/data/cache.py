@@ -23,7 +23,7 @@ from lisa.data.faces import Face, FaceDataset, read_face
 from lisa.data.pairs import Pair
 from lisa.data.parallel import parallel_map
 from lisa.errors import InputError
-from lisa.files import make_folders, read_object, write_json
+from lisa.system.files import make_folders, read_object, write_json
 
 IMAGES, MASKS, INDEX, LOCK = "images.npy", "masks.npy", "index.json", "lock"
 BYTES_PER_PIXEL = 4

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lisa.errors import InputError, listing
-from lisa.files import printable, read_text
+from lisa.system.files import printable, read_text
 
 
 def read_file_list(path: Path, root: Path, option: str) -> frozenset[Path]:

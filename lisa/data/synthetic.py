@@ -15,15 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lisa.claimed_folder import claim_folder
 from lisa.data.parallel import parallel_map
 from lisa.data.portraits.portrait import draw_portrait
 from lisa.data.portraits.traits import Traits, plan_traits
 from lisa.errors import InputError, one_line_errors
-from lisa.files import make_folders, write_whole
 from lisa.labels import LabelSet, read_label_set
 from lisa.labels.celebamask import CELEBAMASK
 from lisa.labels.encoding import read_encoding
+from lisa.system.claimed_folder import claim_folder
+from lisa.system.files import make_folders, write_whole
 
 MARKER = "synthetic.json"
 VERSION = 12

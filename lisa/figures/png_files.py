@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from lisa.errors import InputError
-from lisa.files import make_folders, write_whole
+from lisa.system.files import make_folders, write_whole
 
 if TYPE_CHECKING:  # matplotlib takes a second: --help and a wrong argument need not wait for it
     from matplotlib.figure import Figure

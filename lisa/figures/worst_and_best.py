@@ -13,7 +13,7 @@ from lisa.figures.comparison import parse, read_pair
 from lisa.figures.confusion import draw_confusion
 from lisa.figures.png_files import save_png
 from lisa.figures.sheet import Row, colored, errors, flat_panel, photo_panel, sheet
-from lisa.files import make_folders
+from lisa.system.files import make_folders
 
 SHOWN = 20
 SIDE = 192

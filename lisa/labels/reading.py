@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from lisa.errors import InputError
-from lisa.files import read_text
 from lisa.labels.label_set import LabelSet
 from lisa.labels.sides import other_sides, plain_name
+from lisa.system.files import read_text
 
 BUILT_IN = ("celebamask", "lapa", "face-synthetics", "coarse")
 

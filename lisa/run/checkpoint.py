@@ -24,11 +24,11 @@ from lisa.config.from_plain import without_gone
 from lisa.errors import InputError
 from lisa.exported import read_exported
 from lisa.face_parser import FaceParser
-from lisa.files import whole_file
 from lisa.labels import NUM_CLASSES
 from lisa.models import build, from_published
 from lisa.models.published import is_published
 from lisa.run.names import BEST
+from lisa.system.files import whole_file
 from lisa.weights import resolve
 from lisa.weights.packed import SUFFIX, read_packed
 

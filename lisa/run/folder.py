@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from lisa.errors import InputError
-from lisa.files import make_folders, read_object
-from lisa.lock import lock_folder
 from lisa.run import checkpoint
 from lisa.run.names import BEST, CONFIG, LAST, LOG, PREVIOUS, SUMMARY
+from lisa.system.files import make_folders, read_object
+from lisa.system.lock import lock_folder
 
 KEYS = {CONFIG: {"model", "data", "train"}, SUMMARY: {"config", "starts"}}
 """The files that a run writes over as it begins, and keys by which its own are known."""

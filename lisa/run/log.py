@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from lisa.console import console
 from lisa.evaluation.table import class_table
 from lisa.run.names import LOG
 from lisa.run.tensorboard import Events
+from lisa.system.console import console
 
 PROGRESS_SECONDS = 2.0
 

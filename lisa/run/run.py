@@ -16,14 +16,14 @@ from torch import nn
 from lisa.config import Config, ModelConfig
 from lisa.config.checkpoint_every import Cadence
 from lisa.errors import InputError
-from lisa.files import write_whole
-from lisa.lock import require_lock_of
 from lisa.run import checkpoint
 from lisa.run.folder import RunFolder
 from lisa.run.log import RunLog
 from lisa.run.names import BEST, CONFIG
 from lisa.run.rank_log import rank_log
 from lisa.run.summary import Summary
+from lisa.system.files import write_whole
+from lisa.system.lock import require_lock_of
 from lisa.world import World
 
 

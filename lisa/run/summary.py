@@ -9,8 +9,8 @@ from typing import Any
 
 import lisa
 from lisa.config import Config
-from lisa.files import read_object, write_json
 from lisa.run.names import SUMMARY
+from lisa.system.files import read_object, write_json
 
 PACKAGES = ("torch", "timm", "kornia", "numpy")
 

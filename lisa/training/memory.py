@@ -9,7 +9,7 @@ from torch import nn
 
 from lisa.data.faces import EpochBatches
 from lisa.errors import InputError
-from lisa.short_memory import ADVICE, is_out_of_memory
+from lisa.system.short_memory import ADVICE, is_out_of_memory
 from lisa.training.step import Step
 from lisa.world import World
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from lisa.errors import InputError
-from lisa.files import write_whole
+from lisa.system.files import write_whole
 
 SUFFIX = ".safetensors"
 KEY = "lisa"

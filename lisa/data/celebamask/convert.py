@@ -19,7 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, features
 
-from lisa.claimed_folder import claim_folder
 from lisa.data.celebamask.source import (
     PARTS,
     PICTURES,
@@ -34,8 +33,9 @@ from lisa.data.exif import UNREADABLE
 from lisa.data.folders import SPLITS
 from lisa.data.parallel import parallel_map
 from lisa.errors import InputError, one_line_errors
-from lisa.files import make_folders, write_json, write_whole
 from lisa.labels import IDS, PAINT_ORDER, PALETTE
+from lisa.system.claimed_folder import claim_folder
+from lisa.system.files import make_folders, write_json, write_whole
 
 MARKER = "celebamask.json"
 MANIFEST = "manifest.jsonl"

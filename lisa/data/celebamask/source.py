@@ -12,8 +12,8 @@ import numpy as np
 
 from lisa.data.pairs import IMAGE_SUFFIXES
 from lisa.errors import InputError, listing
-from lisa.files import read_text
 from lisa.labels import NAMES
+from lisa.system.files import read_text
 
 PICTURES = "CelebA-HQ-img"
 PARTS = "CelebAMask-HQ-mask-anno"

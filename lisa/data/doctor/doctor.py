@@ -28,9 +28,9 @@ from lisa.data.pairs import IMAGE_SUFFIXES
 from lisa.data.parallel import parallel_map
 from lisa.data.source import FolderFlags
 from lisa.errors import InputError, one_line_errors
-from lisa.files import printable, write_json, write_whole
 from lisa.labels import LabelSet, read_label_set
 from lisa.labels.encoding import OWN_IDS, Encoding, read_encoding
+from lisa.system.files import printable, write_json, write_whole
 
 KINDS = {
     "unpaired": "picture or mask without its partner",

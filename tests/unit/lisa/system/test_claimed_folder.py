@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from lisa.claimed_folder import claim_folder
 from lisa.errors import InputError
+from lisa.system.claimed_folder import claim_folder
 
 
 def test_a_folder_whose_marker_is_damaged_is_left_alone(tmp_path: Path):

@@ -2,7 +2,7 @@ import socket
 
 import pytest
 
-from lisa.listener import why_silent
+from lisa.system.listener import why_silent
 
 
 @pytest.mark.parametrize("kind", ["", "ray://"])

@@ -11,14 +11,14 @@ import pytest
 
 from lisa.config import Config
 from lisa.errors import InputError
-from lisa.lock import lock_folder, require_lock_of
 from lisa.run.run import Run
+from lisa.system.lock import lock_folder, require_lock_of
 from lisa.world import World
 
 HOLD = """
 import os, sys, time
 from pathlib import Path
-from lisa.lock import lock_folder
+from lisa.system.lock import lock_folder
 lock = lock_folder(Path(sys.argv[1]))
 child = os.fork()  # a loader's worker, which outlives its trainer
 if child:
@@ -52,7 +52,7 @@ def test_a_host_whose_folder_is_another_one_is_told(
     left: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """It would begin anew where the others go on."""
-    monkeypatch.setattr("lisa.lock.SEEN_SECONDS", 0.3)
+    monkeypatch.setattr("lisa.system.lock.SEEN_SECONDS", 0.3)
     content = {"a former job's lock": '{"host": "a", "pid": 6}', "a lock that is being written": ""}
     if left in content:
         (tmp_path / "lock").write_text(content[left])
@@ -69,7 +69,7 @@ def test_a_run_keeps_its_lock(tmp_path: Path):
 
 
 def test_ranks_of_a_run_look_for_rank_0s_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("lisa.lock.SEEN_SECONDS", 0.1)
+    monkeypatch.setattr("lisa.system.lock.SEEN_SECONDS", 0.1)
     world = World(rank=1, world_size=2)
     holder = ("another host", 7)
     monkeypatch.setattr(world, "all_gather", lambda own: [holder, own] if isinstance(own, tuple) else [own])

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lisa.errors import InputError
-from lisa.files import make_folders, write_json
+from lisa.system.files import make_folders, write_json
 
 Recipe = dict[str, Any]
 

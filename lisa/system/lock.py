@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from lisa.errors import InputError
-from lisa.files import read_object
+from lisa.system.files import read_object
 
 LOCK = "lock"
 SEEN_SECONDS = 60.0

@@ -11,7 +11,7 @@ import pytest
 from lisa.config.command_line import parse_training
 from lisa.data.file_lists import read_file_list
 from lisa.errors import InputError
-from lisa.files import (
+from lisa.system.files import (
     is_stream,
     make_folders,
     read_object,

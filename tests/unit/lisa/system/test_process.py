@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lisa.process import run_tied
+from lisa.system.process import run_tied
 
 CHILD = """
 import pathlib, signal, sys, time
@@ -24,7 +24,7 @@ time.sleep(60)
 """
 PARENT = """
 import os, pathlib, sys
-from lisa.process import run_tied
+from lisa.system.process import run_tied
 sys.exit(run_tied([sys.executable, "-c", sys.argv[1], sys.argv[2]], os.environ, pathlib.Path.cwd()))
 """
 

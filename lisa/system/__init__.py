@@ -1,0 +1,1 @@
+"""What knows nothing of faces and networks: files and folders, processes, sockets, the console."""
