@@ -1,24 +1,19 @@
+"""Options: what is written of a label map, and how a picture reaches the network."""
+
 import json
-import os
-import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from deploy_helpers import SIZE, face, files, parse, read_ids, write_checkpoint, write_faces
+from deploy_helpers import SIZE, face, files, parse, read_ids, write_faces
 from encoding_helpers import encoding
 from PIL import Image
 
-from deploy.export import export
-from deploy.predictor.command import goes_on_from_here, main
 from deploy.predictor.errors import CannotStartError
-from deploy.predictor.inputs import find_pictures
 from deploy.predictor.model import ExportedModel, read_metadata
-from deploy.predictor.options import arguments
 from deploy.predictor.outputs import FACE_PARSING, inner_ids
 from deploy.predictor.pictures import from_frame, middle, read_picture, to_frame
-from deploy.predictor.report import Outcome, Report
 from deploy.predictor.unions import read_cutout, read_parts
 from lisa.labels import IDS, PALETTE, read_label_set
 from lisa.labels.celebamask import CELEBAMASK
@@ -154,26 +149,6 @@ def test_channels_of_probabilities_are_in_the_order_of_the_ids(model: Path, tmp_
     assert not np.array_equal(found[FACE_PARSING], found["celebamask"])
 
 
-def test_inputs_are_never_replaced(
-    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "in").mkdir()
-    for picture in write_faces(tmp_path / "faces", 2):
-        Image.open(picture).save(tmp_path / "in" / f"{picture.stem}.png")
-    (tmp_path / "link").symlink_to(tmp_path / "in")
-    (tmp_path / "list.txt").write_text(f"{tmp_path}/in/face1.png\n")
-    before = {path: path.read_bytes() for path in (tmp_path / "in").iterdir()}
-    monkeypatch.chdir(tmp_path / "in")
-    for source, output in (
-        (Path("face0.png"), Path()),
-        (tmp_path / "in/*.png", tmp_path / "link"),
-        (tmp_path / "list.txt", tmp_path / "in"),
-    ):
-        assert parse(model, source, output) == 2, source
-        assert "is an input picture, which an output would replace" in capsys.readouterr().err
-    assert {path: path.read_bytes() for path in (tmp_path / "in").iterdir()} == before
-
-
 def test_padding_counts_against_the_largest_picture(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -247,98 +222,6 @@ def test_batches_of_mixed_sizes_give_what_single_pictures_give(model: Path, tmp_
 def _made(folder: Path) -> Path:
     folder.mkdir(exist_ok=True)
     return folder
-
-
-def names(source: str | Path, output: Path) -> list[str]:
-    return [job.name for job in find_pictures(str(source), output)]
-
-
-def test_input_may_be_a_file_a_pattern_or_a_list(tmp_path: Path) -> None:
-    output = tmp_path / "out"
-    for name in ("a/x.jpg", "a/deep/y.png", "b/z.jpg"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_bytes(b"")
-    assert names(tmp_path / "a" / "x.jpg", output) == ["x"]
-    assert names(f"{tmp_path}/**/*.jpg", output) == ["a/x", "b/z"]
-    (tmp_path / "list.txt").write_text("b/z.jpg\n\na/deep/y.png\nb/z.jpg\n")
-    assert names(tmp_path / "list.txt", output) == ["b/z", "a/deep/y"]
-    assert names(os.path.relpath(tmp_path / "a"), output) == ["deep/y", "x"]
-
-
-def test_listed_picture_that_is_missing_fails_alone(model: Path, faces: Path, tmp_path: Path) -> None:
-    (tmp_path / "list.txt").write_text("in/face0.jpg\nin/gone.jpg\n")
-    assert parse(model, tmp_path / "list.txt", tmp_path / "out") == 1
-    assert files(tmp_path / "out") == ["face0.png"]
-
-
-def test_outputs_that_would_replace_one_another_are_refused(
-    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for name in ("x.jpg", "color/x.jpg"):
-        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
-        face().save(tmp_path / "in" / name)
-    assert parse(model, tmp_path / "in", tmp_path / "out") == 0
-    assert parse(model, tmp_path / "in", tmp_path / "out", "--color") == 2
-    assert "would both be written to" in capsys.readouterr().err
-
-
-def test_pictures_whose_logits_explode_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    checkpoint = write_checkpoint(tmp_path / "best.pt")
-    stored = torch.load(checkpoint, weights_only=True)
-    for name in ("final.weight", "final.bias"):
-        stored["weights"][name] *= 1e6
-    torch.save(stored, checkpoint)
-    export(checkpoint, tmp_path / "lisa.ts", finder="none")
-    write_faces(tmp_path / "in", 2, (80, 60))
-    source, output = tmp_path / "in", tmp_path / "out"
-    assert parse(tmp_path / "lisa.ts", source, output) == 0
-    assert "2 maps may be nonsense, the network's numbers explode there:" in capsys.readouterr().out
-    assert files(output) == ["face0.png", "face1.png"]
-    told = json.loads((output / "report.json").read_text())["doubtful"]
-    assert sorted(told) == sorted(map(str, source.iterdir()))
-    assert all(float(text.removeprefix("|logit| ")) > 1e4 for text in told.values())
-
-
-def test_ordinary_logits_are_not_told(model: Path, tmp_path: Path) -> None:
-    write_faces(tmp_path / "in", 2, (80, 60))
-    assert parse(model, tmp_path / "in", tmp_path / "out") == 0
-    assert json.loads((tmp_path / "out" / "report.json").read_text())["doubtful"] == {}
-
-
-@pytest.mark.parametrize("option", ["--input", "--output"])
-def test_an_empty_place_is_not_the_current_folder(
-    model: Path, faces: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str
-) -> None:
-    """Say, of a shell's variable that is not set."""
-    places = {"--input": str(faces), "--output": str(tmp_path / "out"), option: ""}
-    with pytest.raises(SystemExit):
-        main(["--model", str(model), *(word for pair in places.items() for word in pair)])
-    assert f"argument {option}: empty; . is the current folder" in capsys.readouterr().err
-
-
-def test_an_interrupted_overwrite_goes_on_without_it(model: Path) -> None:
-    command = ["--model", str(model), "--input", "in", "--output", "out"]
-    assert goes_on_from_here(arguments(command)) == "the same command goes on from here"
-    again = goes_on_from_here(arguments([*command, "--overwrite"]))
-    assert again == "the same command without --overwrite goes on from here"
-
-
-def test_a_signal_after_the_last_picture_interrupts_nothing(
-    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    count = Report.count
-
-    def counted(report: Report, outcome: Outcome, where: str) -> None:
-        count(report, outcome, where)
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    write_faces(tmp_path / "in", 1)
-    monkeypatch.setattr(Report, "count", counted)
-    assert parse(model, tmp_path / "in", tmp_path / "out") == 0
-    shown = capsys.readouterr().out
-    assert "1 done" in shown
-    assert "interrupted" not in shown
-    assert not json.loads((tmp_path / "out/report.json").read_text())["interrupted"]
 
 
 def test_a_picture_too_wide_for_a_jpeg_is_told(
