@@ -18,6 +18,8 @@ from lisa.labels import NAMES, PALETTE
 from lisa.models.registry import NETWORKS
 from lisa.run.checkpoint import PUBLISHED, load, load_network, save
 
+pytestmark = pytest.mark.xdist_group("an exported network")  # one process makes it
+
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:

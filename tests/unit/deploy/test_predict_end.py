@@ -16,7 +16,7 @@ from deploy.predictor.report import Outcome, Report
 
 
 def test_pictures_whose_logits_explode_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    checkpoint = write_checkpoint(tmp_path / "best.pt")
+    checkpoint = write_checkpoint(tmp_path / "best.pt", widths=(8, 8, 12, 16, 24), depths=(1, 1, 1, 1, 1))
     stored = torch.load(checkpoint, weights_only=True)
     for name in ("final.weight", "final.bias"):
         stored["weights"][name] *= 1e6

@@ -131,7 +131,7 @@ def test_a_broken_file_gives_what_is_readable_and_says_so(
     whole = film(tmp_path / "whole.mkv", frames).read_bytes()
     broken = tmp_path / "broken.mkv"
     broken.write_bytes(whole[: len(whole) // 2])
-    assert parse(model, broken, tmp_path / "out", "--overlay") == 1
+    assert parse(model, broken, tmp_path / "out", "--overlay", "--faces", "frame") == 1
     shown = capsys.readouterr().out
     assert "what was readable is written" in shown
     assert "s of 3." in shown
@@ -198,7 +198,7 @@ def test_what_is_behind_a_damaged_spot_is_parsed_too(
     middle = len(content) // 2
     content[middle : middle + 300] = bytes((37 * index) % 256 for index in range(300))
     path.write_bytes(content)
-    code = parse(model, path, tmp_path / "out")
+    code = parse(model, path, tmp_path / "out", "--faces", "frame")
     shown = capsys.readouterr().out
     assert len(ids_of(tmp_path / "out" / "spot.ids.mkv")) > FRAMES - 5
     assert code == ("failed:" in shown)
@@ -237,10 +237,12 @@ def test_another_video_of_the_same_name_is_refused(
     for folder in ("one", "two"):
         (tmp_path / folder).mkdir()
         film(tmp_path / folder / "clip.mkv", frames=2, sound=False)
-    assert parse(model, tmp_path / "one" / "clip.mkv", tmp_path / "out") == 0
-    assert parse(model, tmp_path / "two" / "clip.mkv", tmp_path / "out") == 2
+    assert parse(model, tmp_path / "one" / "clip.mkv", tmp_path / "out", "--faces", "frame") == 0
+    assert parse(model, tmp_path / "two" / "clip.mkv", tmp_path / "out", "--faces", "frame") == 2
     assert f"clip.ids.mkv is of {tmp_path / 'one' / 'clip.mkv'}" in capsys.readouterr().err
-    assert parse(model, tmp_path / "two" / "clip.mkv", tmp_path / "out", "--overwrite") == 0
+    assert (
+        parse(model, tmp_path / "two" / "clip.mkv", tmp_path / "out", "--overwrite", "--faces", "frame") == 0
+    )
 
 
 def test_frames_that_no_face_fills_are_told(
@@ -286,13 +288,13 @@ def test_a_folder_holds_the_maps_of_many_videos(
     films = [film(tmp_path / name, frames=2, sound=False) for name in ("a.mkv", "b.mkv")]
     for expected in ("2 done, 0 done before", "0 done, 1 done before"):
         for each in films:
-            assert parse(model, each, tmp_path / "out") == 0
+            assert parse(model, each, tmp_path / "out", "--faces", "frame") == 0
             shown = capsys.readouterr().out
             assert expected in shown
             assert "anew" not in shown
     (tmp_path / "other").mkdir()
     again = film(tmp_path / "other/a.mkv", frames=2, sound=False)
-    assert parse(model, again, tmp_path / "out") == 2
+    assert parse(model, again, tmp_path / "out", "--faces", "frame") == 2
     assert f"a.ids.mkv is of {films[0].resolve()}: choose another --output" in capsys.readouterr().err
 
 
@@ -329,7 +331,7 @@ def test_a_report_of_another_video_does_not_stay(
     one, two = (film(tmp_path / f"{name}.mkv", frames=2, sound=False) for name in ("one", "two"))
     report = tmp_path / "out/report.json"
     for source, done in ((one, 2), (two, 2), (one, 0)):
-        assert parse(model, source, tmp_path / "out") == 0
+        assert parse(model, source, tmp_path / "out", "--faces", "frame") == 0
         content = json.loads(report.read_text())
         assert (content["settings"]["video"], content["done"]) == (str(source), done)
     write = run.write_whole
@@ -342,7 +344,7 @@ def test_a_report_of_another_video_does_not_stay(
     monkeypatch.setattr(run, "write_whole", full)
     for options in ((), ("--overwrite",)):
         report.write_text("of another video")
-        assert parse(model, two, tmp_path / "out", *options) == 1
+        assert parse(model, two, tmp_path / "out", "--faces", "frame", *options) == 1
         assert not report.exists()
 
 

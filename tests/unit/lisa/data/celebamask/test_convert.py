@@ -19,6 +19,8 @@ from lisa.data.synthetic import draw_face
 from lisa.errors import InputError
 from lisa.labels import IDS, PALETTE
 
+pytestmark = pytest.mark.xdist_group("the raw release")  # one process makes it
+
 
 def refused(source: Path, output: Path) -> str:
     with pytest.raises(InputError) as caught:

@@ -15,6 +15,8 @@ from PIL import Image
 
 from lisa.data.celebamask.convert import MANIFEST, convert
 
+pytestmark = pytest.mark.xdist_group("the raw release")  # one process makes it
+
 
 def finished_files(output: Path) -> int:
     return len(list(output.glob("*/*/[!.]*")))
