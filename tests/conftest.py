@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -40,9 +41,12 @@ settings.load_profile("lisa")
 
 
 def pytest_configure() -> None:
-    """Processes started in the background or by nohup ignore Ctrl-C or HUP, and so do their children."""
+    # Processes started in the background or by nohup ignore Ctrl-C or HUP, and so do their children.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    # Images for containers often set this: each of our hundreds of processes would compile torch again.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
