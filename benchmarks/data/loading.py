@@ -17,7 +17,8 @@ from rich.table import Table
 from torch.utils.data import DataLoader, Dataset
 
 from lisa.data.cache import open_faces
-from lisa.data.faces import EpochBatches, Face, collate_same_size
+from lisa.data.epoch_batches import EpochBatches
+from lisa.data.faces import Face, collate_same_size
 from lisa.data.folders import find_pairs
 from lisa.data.loader import begin_worker
 from lisa.data.parallel import available_cores

@@ -13,7 +13,8 @@ from torch.profiler import record_function
 from lisa.config import Config
 from lisa.config.limits import require_batch
 from lisa.data.cache import open_faces
-from lisa.data.faces import EpochBatches, collate_same_size
+from lisa.data.epoch_batches import EpochBatches
+from lisa.data.faces import collate_same_size
 from lisa.data.loader import Loader
 from lisa.data.pairs import Pair
 from lisa.errors import DivergedError, InputError, StopAskedError

@@ -7,7 +7,7 @@ from functools import partial
 import torch
 from torch import nn
 
-from lisa.data.faces import EpochBatches
+from lisa.data.epoch_batches import EpochBatches
 from lisa.errors import InputError
 from lisa.system.short_memory import ADVICE, is_out_of_memory
 from lisa.training.step import Step

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from lisa.config import Config
 from lisa.data.arrangement import measure_arrangement
 from lisa.data.checking import check_pairs, ignored_notes
-from lisa.data.faces import EpochBatches
+from lisa.data.epoch_batches import EpochBatches
 from lisa.data.folders import find_pairs, has_split, unread_notes
 from lisa.data.pairs import Pair, fingerprint
 from lisa.data.parallel import available_cores

@@ -14,7 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 from distributed.exit import finish
 from distributed.world import open_world
 from lisa.config import Config, DataConfig, LossConfig, ModelConfig, OptimConfig, TrainConfig
-from lisa.data.faces import EpochBatches
+from lisa.data.epoch_batches import EpochBatches
 from lisa.models import build
 from lisa.training import muon
 from lisa.training.optim import make_optimizer

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from lisa.data.faces import EpochBatches
+from lisa.data.epoch_batches import EpochBatches
 from lisa.errors import InputError
 
 small = st.integers(1, 60)

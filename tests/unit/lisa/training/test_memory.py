@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from lisa.config import Config, DataConfig, ModelConfig, OptimConfig, TrainConfig
-from lisa.data.faces import EpochBatches
+from lisa.data.epoch_batches import EpochBatches
 from lisa.errors import InputError
 from lisa.models import NETWORKS, build
 from lisa.run import checkpoint
