@@ -24,7 +24,7 @@ from lisa.evaluation.float32 import ieee_float32
 from lisa.exported import METADATA_FILE, TORCHSCRIPT, read_exported
 from lisa.figures.sheet import overlay
 from lisa.labels import Label, LabelSet
-from lisa.photographs import Face, Mode, Photographs, Places
+from lisa.photographs import FoundFace, Mode, Photographs, Places
 from lisa.pixels import Picture, pixels_of
 from lisa.run.checkpoint import load_network
 from lisa.weights import DRAWN, resolve
@@ -44,7 +44,7 @@ class LabelMap:
     """(H,W,3) RGB: the picture that the ids belong to, upright by its EXIF tag."""
     labels: LabelSet = field(repr=False)
     """Names, colours and roles of the ids."""
-    faces: tuple[Face, ...] | None = None
+    faces: tuple[FoundFace, ...] | None = None
     """The faces of a photograph, the surest first; None for a picture that was parsed as one frame."""
 
     @property

@@ -31,7 +31,7 @@ SHAPES = ((4,), (2, 2), (10,), (5, 2))
 
 
 @dataclass(frozen=True)
-class Face:
+class FoundFace:
     """A face in a photo, in the photo's pixels."""
 
     box: tuple[int, int, int, int]
@@ -70,7 +70,7 @@ class Photographs:
 
     def __call__(
         self, pixels: NDArray[np.uint8], wanted: Mode | Places
-    ) -> tuple[NDArray[np.uint8], list[Face]] | None:
+    ) -> tuple[NDArray[np.uint8], list[FoundFace]] | None:
         """(H,W,3) to ids (H,W) and the faces; None for a picture that ``auto`` takes as one frame.
 
         Raises InputError for places that can't be, and if the file can't find what is wanted.
@@ -90,7 +90,7 @@ class Photographs:
         parsed = photos.parse(pixels, found)
         rows = self._photos.rows_of(parsed, self._labels, self._inner)
         faces = [
-            Face(tuple(row["box"]), row["angle"], tuple(map(tuple, row["points"])), row["confidence"])
+            FoundFace(tuple(row["box"]), row["angle"], tuple(map(tuple, row["points"])), row["confidence"])
             for row in rows
         ]
         return parsed.labels, faces

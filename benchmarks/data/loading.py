@@ -18,14 +18,16 @@ from torch.utils.data import DataLoader, Dataset
 
 from lisa.data.cache import open_faces
 from lisa.data.epoch_batches import EpochBatches
-from lisa.data.faces import Face, collate_same_size
+from lisa.data.faces import DecodedFace, collate_same_size
 from lisa.data.folders import find_pairs
 from lisa.data.loader import begin_worker
 from lisa.data.parallel import available_cores
 from lisa.data.synthetic import write_dataset
 
 
-def images_per_second(faces: Dataset[Face], count: int, workers: int, batch: int, epochs: int = 3) -> float:
+def images_per_second(
+    faces: Dataset[DecodedFace], count: int, workers: int, batch: int, epochs: int = 3
+) -> float:
     """Speed of training's own loader over whole epochs, the workers' start included, after one to warm up."""
     batches = EpochBatches(count, batch, seed=0)
     loader = DataLoader(

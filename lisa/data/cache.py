@@ -19,7 +19,7 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from lisa.data.faces import Face, FaceDataset, read_face
+from lisa.data.faces import DecodedFace, FaceDataset, read_face
 from lisa.data.pairs import Pair
 from lisa.data.parallel import parallel_map
 from lisa.errors import InputError
@@ -31,7 +31,7 @@ VERSION = 2
 """Raise it when decoding or resizing changes: a cache of another version is built anew."""
 
 
-class CachedFaces(Dataset[Face]):
+class CachedFaces(Dataset[DecodedFace]):
     """What ``FaceDataset(pairs, size)`` gives, bit for bit, read from a cache."""
 
     def __init__(self, folder: Path, pairs: Sequence[Pair]) -> None:
@@ -45,12 +45,12 @@ class CachedFaces(Dataset[Face]):
     def __len__(self) -> int:
         return len(self.pairs)
 
-    def __getitem__(self, index: int) -> Face:
+    def __getitem__(self, index: int) -> DecodedFace:
         image, mask = np.array(self.images[index]), np.array(self.masks[index])
-        return Face(torch.from_numpy(image), torch.from_numpy(mask), index)
+        return DecodedFace(torch.from_numpy(image), torch.from_numpy(mask), index)
 
 
-def open_faces(pairs: Sequence[Pair], size: int, cache: str = "") -> Dataset[Face]:
+def open_faces(pairs: Sequence[Pair], size: int, cache: str = "") -> Dataset[DecodedFace]:
     """The pairs at ``size`` x ``size``: decoded at each access, or once into the folder ``cache``.
 
     Any number of processes may call this at once: one builds the cache, the others wait for it.

@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 from lisa.data.pairs import Pair, decode
 
 
-class Face(NamedTuple):
+class DecodedFace(NamedTuple):
     """One decoded pair: ``image`` (3,H,W) uint8 RGB, ``mask`` (H,W) uint8 ids, 255 = ignore."""
 
     image: Tensor
@@ -20,7 +20,7 @@ class Face(NamedTuple):
     number: int
 
 
-class FaceDataset(Dataset[Face]):
+class FaceDataset(Dataset[DecodedFace]):
     """Decodes pairs, at ``size`` x ``size`` pixels or, with None, picture and mask each at their own size.
 
     Raises InputError with the file's name for one that can't be read any more.
@@ -33,11 +33,11 @@ class FaceDataset(Dataset[Face]):
     def __len__(self) -> int:
         return len(self.pairs)
 
-    def __getitem__(self, index: int) -> Face:
+    def __getitem__(self, index: int) -> DecodedFace:
         return read_face(self.pairs[index], self.size, index)
 
 
-def read_face(pair: Pair, size: int | None, number: int) -> Face:
+def read_face(pair: Pair, size: int | None, number: int) -> DecodedFace:
     """The pair as face ``number`` of its split.
 
     Pictures are resized with an antialiased bilinear filter, masks by nearest neighbour.
@@ -47,7 +47,7 @@ def read_face(pair: Pair, size: int | None, number: int) -> Face:
     if size is not None:
         image = image.resize((size, size), Image.Resampling.BILINEAR)
         ids = nearest(ids, size, size, number)
-    return Face(torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1), ids, number)
+    return DecodedFace(torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1), ids, number)
 
 
 def nearest(mask: Tensor, height: int, width: int, number: int) -> Tensor:
@@ -67,6 +67,6 @@ def nearest(mask: Tensor, height: int, width: int, number: int) -> Tensor:
     return mask[rows[:, None], columns]
 
 
-def collate_same_size(faces: list[Face]) -> tuple[Tensor, Tensor]:
+def collate_same_size(faces: list[DecodedFace]) -> tuple[Tensor, Tensor]:
     """Pictures (B,3,H,W) uint8 and masks (B,H,W) uint8."""
     return torch.stack([face.image for face in faces]), torch.stack([face.mask for face in faces])

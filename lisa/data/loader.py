@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.data._utils import signal_handling
 
-from lisa.data.faces import Face
+from lisa.data.faces import DecodedFace
 from lisa.data.shared_memory import PREFETCH, ROOM, SHARED_MEMORY, free_bytes
 from lisa.errors import InputError, StopAskedError, plain
 from lisa.world import World
@@ -27,9 +27,9 @@ class Loader(Generic[T]):
 
     def __init__(
         self,
-        faces: Dataset[Face],
+        faces: Dataset[DecodedFace],
         batches: Iterable[list[int]],
-        collate: Callable[[list[Face]], T],
+        collate: Callable[[list[DecodedFace]], T],
         workers: int,
         world: World,
         kept: bool = False,

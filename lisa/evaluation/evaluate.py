@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from lisa.data.exif import UNREADABLE
-from lisa.data.faces import Face, FaceDataset, nearest
+from lisa.data.faces import DecodedFace, FaceDataset, nearest
 from lisa.data.loader import Loader
 from lisa.data.pairs import Pair
 from lisa.data.shared_memory import require_shared_memory
@@ -120,7 +120,7 @@ def evaluate_all(
     return results
 
 
-def by_size(faces: list[Face]) -> list[OneSize]:
+def by_size(faces: list[DecodedFace]) -> list[OneSize]:
     """The faces in groups of one size, in their order; a large picture is alone."""
     return [
         OneSize(
@@ -149,8 +149,8 @@ def bytes_at_once(pairs: Sequence[Pair], world: World) -> int:
     return 4 * largest * (AT_ONCE if world.device.type == "cuda" else 1)
 
 
-def _groups(faces: list[Face]) -> Iterator[list[Face]]:
-    by_shape: dict[tuple[int, ...], list[Face]] = {}
+def _groups(faces: list[DecodedFace]) -> Iterator[list[DecodedFace]]:
+    by_shape: dict[tuple[int, ...], list[DecodedFace]] = {}
     for face in faces:
         by_shape.setdefault((*face.image.shape, *face.mask.shape), []).append(face)
     for group in by_shape.values():

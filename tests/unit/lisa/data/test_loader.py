@@ -16,7 +16,7 @@ import torch
 from torch.utils.data import Dataset
 
 from lisa.config import Config, DataConfig, TrainConfig
-from lisa.data.faces import Face, FaceDataset
+from lisa.data.faces import DecodedFace, FaceDataset
 from lisa.data.folders import find_pairs
 from lisa.data.loader import Loader, begin_worker
 from lisa.data.shared_memory import require_shared_memory
@@ -25,18 +25,18 @@ from lisa.training.loop import fit
 from lisa.world import World
 
 
-class Faces(Dataset[Face]):
+class Faces(Dataset[DecodedFace]):
     """Numbers in place of faces; one of them never comes, one is too large for /dev/shm."""
 
     def __init__(self, hangs: int = -1, bursts: int = -1) -> None:
         self.hangs, self.bursts = hangs, bursts
 
-    def __getitem__(self, index: int) -> Face:
+    def __getitem__(self, index: int) -> DecodedFace:
         if index == self.hangs:
             time.sleep(10_000)
         if index == self.bursts:
             os.kill(os.getpid(), signal.SIGBUS)  # what writing to a full /dev/shm does
-        return Face(torch.zeros(1), torch.zeros(1), index)
+        return DecodedFace(torch.zeros(1), torch.zeros(1), index)
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +45,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL", 0.5)
 
 
-def numbers(faces: list[Face]) -> list[int]:
+def numbers(faces: list[DecodedFace]) -> list[int]:
     return [face.number for face in faces]
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 from deploy.predictor.model import SANE
 from lisa.config import LossConfig, ModelConfig
 from lisa.data import faces as reading
-from lisa.data.faces import Face, FaceDataset
+from lisa.data.faces import DecodedFace, FaceDataset
 from lisa.data.folders import find_pairs
 from lisa.data.pairs import Pair
 from lisa.errors import InputError, StopAskedError
@@ -27,8 +27,8 @@ from lisa.world import World
 NARROW = ModelConfig(widths=(4, 8, 12, 16, 24))
 
 
-def face(height: int, width: int, number: int) -> Face:
-    return Face(torch.zeros(3, height, width), torch.full((height, width), number), number)
+def face(height: int, width: int, number: int) -> DecodedFace:
+    return DecodedFace(torch.zeros(3, height, width), torch.full((height, width), number), number)
 
 
 def test_faces_are_grouped_by_size_and_large_ones_are_alone(monkeypatch: pytest.MonkeyPatch):
@@ -42,7 +42,7 @@ def test_faces_are_grouped_by_size_and_large_ones_are_alone(monkeypatch: pytest.
 
 def test_large_pictures_with_small_masks_are_alone_too(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(evaluation, "PIXELS_AT_ONCE", 2 * 8 * 8)
-    faces = [Face(torch.zeros(3, 16, 16), torch.zeros(4, 4), number) for number in range(2)]
+    faces = [DecodedFace(torch.zeros(3, 16, 16), torch.zeros(4, 4), number) for number in range(2)]
     assert [group.numbers for group in by_size(faces)] == [[0], [1]]
 
 
