@@ -12,7 +12,7 @@ from lisa.config.command_line import parse
 from lisa.config.limits import Range
 from lisa.errors import ExitCode
 from tune.ablations import Ablation, markdown
-from tune.arguments import Options, claim, flatten, run_entry, settle
+from tune.arguments import Options, claim, run_entry, settle
 from tune.cluster import check_nodes, check_start, node_resources, open_cluster, settle_environment
 from tune.storage import put_text
 
@@ -32,7 +32,7 @@ class AblateArguments(Options):
 
     def recipe(self) -> dict[str, object]:
         """What may not change when the ablation goes on."""
-        return {"table": self.table, "seeds": self.seeds, **flatten(self.config)}
+        return {"table": self.table, "seeds": self.seeds, **self.config.by_name()}
 
 
 def with_own_output(config: Config) -> AblateArguments:

@@ -117,15 +117,6 @@ def settle(config: Config) -> Config:
     return replace(config, data=data, train=train, output=absolute(config.output))
 
 
-def flatten(config: Config) -> dict[str, object]:
-    """The config's values by their dotted names, as JSON knows them, without the place of the output."""
-    sections = json.loads(config.to_json())
-    del sections["output"]
-    return {
-        f"{section}.{name}": value for section, fields in sections.items() for name, value in fields.items()
-    }
-
-
 def upgrade(recipe: Mapping[str, object], begun: Mapping[str, Any]) -> dict[str, Any]:
     """What a search was begun with, in today's names: so it goes on under a version with other options.
 
@@ -140,7 +131,7 @@ def upgrade(recipe: Mapping[str, object], begun: Mapping[str, Any]) -> dict[str,
         )
     renamed = {old: f"{old.partition('.')[0]}.{new}" for old, new in FORMER.items()}
     begun = {name: value for name, value in begun.items() if name not in GONE}
-    unknown = {name: value for name, value in flatten(Config()).items() if name in recipe}
+    unknown = {name: value for name, value in Config().by_name().items() if name in recipe}
     return {**unknown, **{renamed.get(name, name): value for name, value in begun.items()}}
 
 

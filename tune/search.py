@@ -14,7 +14,7 @@ from lisa.config.limits import Range
 from lisa.errors import ExitCode, InputError
 from lisa.run.names import BEST, CONFIG
 from lisa.system.process import run_tied
-from tune.arguments import Options, claim, flatten, run_entry, settle
+from tune.arguments import Options, claim, run_entry, settle
 from tune.cluster import check_nodes, check_start, node_resources, open_cluster, settle_environment
 from tune.space import Space
 from tune.torchrun import CHECKOUT
@@ -69,7 +69,7 @@ class SearchArguments(Options):
         """What may not change when the search goes on."""
         names = ("trials", "search", "objective", "architecture")
         own = {name: getattr(self, name) for name in names}
-        return {**own, "trial_epochs": self.epochs, **flatten(self.config)}
+        return {**own, "trial_epochs": self.epochs, **self.config.by_name()}
 
 
 def with_own_output(config: Config) -> SearchArguments:

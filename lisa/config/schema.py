@@ -285,6 +285,14 @@ class Config:
         """The config as indented JSON."""
         return json.dumps(self.to_dict(), indent=2)
 
+    def by_name(self) -> dict[str, Any]:
+        """Every value by its dotted name, as JSON holds it, but the output: that is a place, no setting."""
+        sections = json.loads(self.to_json())
+        del sections["output"]
+        return {
+            f"{section}.{name}": value for section in sections for name, value in sections[section].items()
+        }
+
     @staticmethod
     def from_dict(values: Mapping[str, Any]) -> "Config":
         """The inverse of to_dict. Missing fields keep their defaults; unknown ones are InputErrors.

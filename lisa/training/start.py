@@ -30,8 +30,8 @@ from lisa.training.state import TrainState
 from lisa.training.step import Step
 from lisa.world import SMALL_BATCH, World
 
-UNTOLD = ("train.auto_batch",)
-"""An option whose outcome is told, not its own value."""
+UNTOLD = ("train.auto_batch", "labels.")
+"""An option whose outcome is told, not its own value; and the label set, which a run keeps."""
 
 
 MOST_WORKERS = 12
@@ -198,24 +198,14 @@ def settle_parts(config: Config, step: Step, batches: EpochBatches) -> Config:
 
 def changes(before: Config, now: Config) -> list[str]:
     """A line that names the options which are others than in the last checkpoint."""
-    old, new = flat(before), flat(now)
+    old, new = before.by_name(), now.by_name()
     # A checkpoint of an earlier version holds what was asked, not what was settled.
     told = [
         f"{name} {old[name]} -> {value}"
         for name, value in new.items()
-        if name in old and old[name] != value and old[name] != "auto" and name not in UNTOLD
+        if name in old and old[name] != value and old[name] != "auto" and not name.startswith(UNTOLD)
     ]
     return [f"options changed since the last checkpoint: {', '.join(told)}"] if told else []
-
-
-def flat(config: Config) -> dict[str, Any]:
-    """The config's values by their dotted names."""
-    groups = {
-        name: value
-        for name, value in config.to_dict().items()
-        if isinstance(value, dict) and name != "labels"  # a run keeps its label set
-    }
-    return {f"{group}.{name}": value for group, values in groups.items() for name, value in values.items()}
 
 
 def moved(step: Step, saved: dict[str, Any]) -> list[str]:
