@@ -60,8 +60,7 @@ def write_packed(checkpoint: dict[str, Any], path: Path) -> None:
     """Writes what prediction needs of a checkpoint, half its size or less.
 
     Raises:
-        InputError: a weight that half precision can't hold.
-        OSError: no room; the file is then as it was.
+        InputError: a weight that half precision can't hold, or no room: the file is then as it was.
     """
     weights = {name: _packed(name, value) for name, value in checkpoint["weights"].items()}
     known = [*FIELDS, *(field for field in OPTIONAL if checkpoint.get(field))]
