@@ -1,7 +1,7 @@
 """Evaluation of networks on a split, each rank its own pictures, at the masks' own resolution."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -13,9 +13,9 @@ from lisa.data.faces import DecodedFace, FaceDataset, nearest
 from lisa.data.loader import Loader
 from lisa.data.pairs import Pair
 from lisa.data.shared_memory import require_shared_memory
-from lisa.errors import InputError, StopAskedError
 from lisa.evaluation.float32 import ieee_float32
 from lisa.evaluation.metrics import Tally
+from lisa.evaluation.rounds import in_rounds
 from lisa.face_parser import FaceParser, argmax_at
 from lisa.labels import IGNORE_INDEX
 from lisa.losses import SegmentationLoss
@@ -163,37 +163,6 @@ def _nothing(pairs: Sequence[Pair], device: torch.device) -> Evaluation:
     tally = Tally(len(pairs), pairs[0].encoding.labels, device)
     losses, largest = torch.zeros(2, len(pairs), dtype=torch.float64, device=device)
     return Evaluation(tally, losses, largest)
-
-
-def _raise(fault: InputError | None) -> None:
-    if fault is not None:
-        raise fault
-
-
-def in_rounds(action: Callable[[], None], rounds: int, world: World) -> None:
-    """Every rank's ``action``, as often on each; raises on all ranks what was raised on one.
-
-    The ranks tell one another of a stop, or of a fault, while the next round goes on.
-    """
-    fault: InputError | None = None
-    answer = world.start_all_max(0)
-    for _ in range(rounds):
-        if answer():
-            break
-        answer = world.start_all_max(int(world.stop_asked or fault is not None))
-        try:
-            if fault is None:
-                action()
-        except StopAskedError:
-            continue  # the next round tells of it
-        except InputError as error:
-            fault = error
-        world.beat()
-    else:
-        answer()
-    world.fail_together(lambda: _raise(fault))
-    if world.any(world.stop_asked):
-        raise StopAskedError
 
 
 def _count(

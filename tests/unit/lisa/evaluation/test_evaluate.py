@@ -15,9 +15,9 @@ from lisa.data import faces as reading
 from lisa.data.faces import DecodedFace, FaceDataset
 from lisa.data.folders import find_pairs
 from lisa.data.pairs import Pair
-from lisa.errors import InputError, StopAskedError
+from lisa.errors import InputError
 from lisa.evaluation import evaluate as evaluation
-from lisa.evaluation.evaluate import SANE_LOGIT, by_size, evaluate, evaluate_all, in_rounds, require_room
+from lisa.evaluation.evaluate import SANE_LOGIT, by_size, evaluate, evaluate_all, require_room
 from lisa.evaluation.metrics import figures
 from lisa.evaluation.table import class_table
 from lisa.losses import SegmentationLoss
@@ -44,50 +44,6 @@ def test_large_pictures_with_small_masks_are_alone_too(monkeypatch: pytest.Monke
     monkeypatch.setattr(evaluation, "PIXELS_AT_ONCE", 2 * 8 * 8)
     faces = [DecodedFace(torch.zeros(3, 16, 16), torch.zeros(4, 4), number) for number in range(2)]
     assert [group.numbers for group in by_size(faces)] == [[0], [1]]
-
-
-class Other(World):
-    """A rank beside another one, which asks for a stop in its round ``stops``."""
-
-    def __init__(self, stops: int = -1) -> None:
-        super().__init__()
-        self.stops, self.told = stops, list[int]()
-
-    def start_all_max(self, value: int) -> Callable[[], int]:
-        self.told.append(value)
-        theirs = int(len(self.told) > self.stops >= 0)
-        return lambda: max(value, theirs)
-
-    def any(self, flag: bool) -> bool:
-        return flag or self.stops >= 0
-
-
-def test_ranks_go_round_by_round_and_heed_a_stop_together():
-    world, done = Other(stops=3), list[int]()
-    with pytest.raises(StopAskedError):
-        in_rounds(lambda: done.append(len(done)), 9, world)
-    assert world.told == [0, 0, 0, 0]
-    assert len(done) == 3
-
-
-def test_a_rank_that_cannot_go_on_keeps_its_rounds_until_all_know():
-    world, done = Other(), list[int]()
-
-    def action() -> None:
-        done.append(len(done))
-        if len(done) == 2:
-            raise InputError("faces/2.png: truncated")
-
-    with pytest.raises(InputError, match="truncated"):
-        in_rounds(action, 9, world)
-    assert world.told == [0, 0, 0, 1]  # the first is of before the rounds
-    assert len(done) == 2
-
-
-def test_every_rank_has_as_many_rounds():
-    world, done = Other(), list[int]()
-    in_rounds(lambda: done.append(0), 3, world)
-    assert (len(world.told), len(done)) == (4, 3)
 
 
 def test_a_picture_without_a_pixel_that_counts_has_no_loss(make_faces: Callable[..., Path]):
