@@ -119,10 +119,9 @@ def _common_labels(paths: Sequence[Path], trained: "Sequence[Trained]") -> Label
     labels = trained[0].config.labels
     for path, each in zip(paths, trained, strict=True):
         if each.config.labels != labels:
-            theirs = each.config.labels.name
-            theirs = f"another set {theirs!r}" if theirs == labels.name else f"label set {theirs}"
             raise InputError(
-                f"{path} was trained on {theirs}, {paths[0]} on {labels.name}: compare networks of one set"
+                f"{path} was trained on {each.config.labels.told_from(labels)}, {paths[0]} on {labels.name}: "
+                "compare networks of one set"
             )
     return labels
 

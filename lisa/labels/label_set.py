@@ -177,6 +177,10 @@ class LabelSet:
         index = self.by_role.get(role)
         return index if index is not None and self.labels[index].roles == (role,) else None
 
+    def told_from(self, other: "LabelSet") -> str:
+        """What a message calls this set beside another one, which may have the same name."""
+        return f"another set {self.name!r}" if self.name == other.name else f"label set {self.name}"
+
     def __len__(self) -> int:
         return len(self.labels)
 

@@ -5,7 +5,6 @@ import os
 import platform
 from collections.abc import Callable
 from contextlib import ExitStack, closing
-from dataclasses import fields, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
@@ -13,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from torch import nn
 
-from lisa.config import Config, ModelConfig
+from lisa.config import Config
 from lisa.config.checkpoint_every import Cadence
 from lisa.errors import InputError
 from lisa.run import checkpoint
@@ -21,6 +20,7 @@ from lisa.run.folder import RunFolder
 from lisa.run.log import RunLog
 from lisa.run.names import BEST, CONFIG
 from lisa.run.rank_log import rank_log
+from lisa.run.same_run import require_same_run
 from lisa.run.summary import Summary
 from lisa.system.files import write_whole
 from lisa.system.lock import require_lock_of
@@ -112,46 +112,26 @@ class Run:
         self._refuse_different((training.get("epoch", 0), training.get("batch", 0)))
         if saved is None:
             return None, [f"--resume: no run in {self.folder.path} yet, so it begins", *notes]
-        if saved["gone"]:
-            gone = ", ".join(f"{name} = {value}" for name, value in saved["gone"].items())
-            raise InputError(
-                f"{self.folder.path}: trained with {gone}, which this version has not: go on with the one "
-                f"that began it, or begin a new run with --init {self.folder.path}/last.pt"
-            )
-        before = Config.from_dict(saved["config"])
-        if before.model != self._config.model:
-            raise InputError(
-                f"{self.folder.path}: trained with {_changed(before.model, self._config.model)}: give it as "
-                "before, or choose another --output"
-            )
-        if replace(before.labels, name=self._config.labels.name) != self._config.labels:
-            ours, theirs = self._config.labels.name, before.labels.name
-            theirs = f"another set {theirs!r}" if theirs == ours else f"label set {theirs}"
-            raise InputError(
-                f"{self.folder.path}: trained on {theirs}, the config says {ours}: give --labels as before, "
-                "or begin a new run with --init"
-            )
-        if before.encoding.ids != self._config.encoding.ids:
-            theirs, ours = (config.data.encoding or "''" for config in (before, self._config))
-            raise InputError(
-                f"{self.folder.path}: trained with --data.encoding {theirs}, the config says {ours}: give it "
-                "as before, or begin a new run with --init"
-            )
+        require_same_run(saved, self._config, self.folder.path)
         self._log_offset = training["log_offset"]
-        train, epoch, best = self._config.train, training["epoch"], training["best_epoch"]
-        goes_on = epoch < train.epochs and best > 0 and epoch - best < train.patience
-        others = training.get("val", val) != val  # none was kept by earlier versions
-        if goes_on and self._world.all_gather(others)[0]:
-            training = {**training, "best": -1.0, "best_epoch": 0}
-            saved["training"] = training
-            notes.append("the validation faces are others than before: the best from now on counts")
-        # As rank 0 sees it, which writes: another host may see an older state of the disk.
-        if self._world.all_gather(training["best_epoch"] > 0 and not (self.folder.path / BEST).exists())[0]:
+        if void := self._best_is_void(training):
             saved["training"] = {**training, "best": -1.0, "best_epoch": 0}
-            notes.append(
-                f"{BEST} of epoch {training['best_epoch']} is not there: the best from now on counts"
-            )
+            notes.append(f"{void}: the best from now on counts")
         return saved, notes
+
+    def _best_is_void(self, training: dict[str, Any]) -> str:
+        """Why no epoch to come can be compared with the best one so far; empty if one can.
+
+        Rank 0, which writes, decides: another host may see an older state of the disk.
+        """
+        config, epoch, best = self._config.train, training["epoch"], training["best_epoch"]
+        goes_on = epoch < config.epochs and best > 0 and epoch - best < config.patience
+        others = training.get("val", self._val) != self._val  # none was kept by earlier versions
+        lost = best > 0 and not (self.folder.path / BEST).exists()
+        others, lost = self._world.all_gather((others, lost))[0]
+        if goes_on and others:
+            return "the validation faces are others than before"
+        return f"{BEST} of epoch {best} is not there" if lost else ""
 
     def _refuse_different(self, position: tuple[int, int]) -> None:
         seen = self._world.all_gather((position, self._world.place))
@@ -251,12 +231,3 @@ class Run:
             self._summary.end(how, **figures)
         except InputError as error:  # a full disk
             self.log.warn(str(error))
-
-
-def _changed(before: ModelConfig, now: ModelConfig) -> str:
-    """The settings of the network that differ, as options name them."""
-    return ", ".join(
-        f"model.{field.name.replace('_', '-')} {getattr(before, field.name)} (now {getattr(now, field.name)})"
-        for field in fields(before)
-        if getattr(before, field.name) != getattr(now, field.name)
-    )
