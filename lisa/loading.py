@@ -144,9 +144,8 @@ class Parser:
             raise InputError(f"faces {faces!r}: one of {', '.join(get_args(Mode))}, or boxes and points")
         pixels = np.array(pixels_of(picture))  # a copy: the caller may write the next frame into its array
         if not (isinstance(faces, str) and faces == "frame"):
-            photographs = self._photographs  # its first use sets CUDA's switches by torch's older names
             with torch.inference_mode(), ieee_float32(self.device):
-                found = photographs(pixels, faces)
+                found = self._photographs(pixels, faces)
             if found is not None:
                 return LabelMap(found[0], pixels, self.labels, tuple(found[1]))
         images = torch.from_numpy(pixels[None]).to(self.device).permute(0, 3, 1, 2)

@@ -63,6 +63,8 @@ class Photographs:
             self._labels: list[str] = metadata["labels"]
             self._inner: list[int] = program("outputs").inner_ids(metadata)
             self._job = program("inputs").Job(Path(), "")
+            # A program switches TF32 off for its whole process; here lisa.loading does for each call.
+            model.prepare_device = lambda device, precision: None
             self._model = model.ExportedModel(path, device, "fp32")
             self._finder = finding.open_finder(self._model, path)
         except program("errors").CannotStartError as error:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from deploy_helpers import parse, read_ids, write_checkpoint
 from PIL import Image
 from scene_helpers import painted_face, scene, write_painted_model
@@ -40,6 +41,13 @@ def test_a_photo_in_python_is_the_commands(model: Path, tmp_path: Path):
     assert face.box[0] < 300 < face.box[2]
     assert len(face.points) == 5
     assert parser(np.zeros((80, 200, 3), np.uint8), faces="find").faces == ()
+
+
+def test_the_process_that_called_keeps_its_switches(model: Path, monkeypatch: pytest.MonkeyPatch):
+    """The program sets them for itself where it is the process: TF32 on CUDA, and torch's fuser."""
+    parser = lisa.load(model, device="cpu")
+    monkeypatch.setattr(torch.jit, "set_fusion_strategy", lambda strategy: pytest.fail("a switch"))
+    assert parser(scene(600, 400, WHERE), faces="find").faces
 
 
 def test_an_aligned_face_is_a_frame(model: Path):
