@@ -40,8 +40,6 @@ UNREADABLE = (
 )
 """What Pillow and its decoders raise for damaged files. Who catches it leaves ``decode`` to say why."""
 
-heif.register()
-
 _APP1, _START_OF_SCAN = 0xFFE1, 0xFFDA
 _PNG_MAY_HOLD_EXIF = (b"eXIf", b"iTXt", b"tEXt", b"zTXt")
 
@@ -56,7 +54,7 @@ def orientation_of(path: Path) -> int:
         with path.open("rb") as file:
             if not _may_hold_exif(file):
                 return UPRIGHT
-        with Image.open(path) as image:
+        with open_picture(path) as image:
             found = image.getexif().get(ExifTags.Base.Orientation, UPRIGHT)
     except UNREADABLE:
         return UPRIGHT
@@ -88,7 +86,7 @@ def _may_hold_exif(file: BinaryIO) -> bool:
 
 @contextmanager
 def open_picture(path: Path) -> Generator[Image.Image]:
-    """Opens a picture through a file object, which keeps Pillow from mapping it into memory.
+    """Opens a picture of any format through a file object, which keeps Pillow from mapping it into memory.
 
     Pillow 13 maps uncompressed TIFFs of orientations 5 to 8 with width and height exchanged: noise, no error.
     Raises OSError for what may never end: pipes, sockets, devices.
@@ -96,6 +94,7 @@ def open_picture(path: Path) -> Generator[Image.Image]:
     mode = path.stat().st_mode
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # opening a folder says what it is
         raise OSError("no file but a pipe, a socket or a device")
+    heif.register()
     with path.open("rb") as file, Image.open(file) as picture:
         yield picture
 

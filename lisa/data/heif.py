@@ -1,5 +1,6 @@
 """HEIC, as phones write it: Pillow reads it where pillow-heif is installed (the extra ``heic``)."""
 
+from functools import cache
 from pathlib import Path
 
 from PIL import Image
@@ -7,8 +8,9 @@ from PIL import Image
 SUFFIXES = (".heic", ".heif")
 
 
+@cache
 def register() -> None:
-    """Teaches Pillow the format, if it can be."""
+    """Teaches Pillow the format, if it can be; once in a process."""
     try:
         from pillow_heif import register_heif_opener
     except ModuleNotFoundError:

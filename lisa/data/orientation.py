@@ -121,7 +121,7 @@ def _by_sizes(pair: Pair) -> _Clue:
         if turn == UPRIGHT:
             return _Clue(UPRIGHT, 0)
     try:
-        with Image.open(pair.image) as image, Image.open(pair.mask) as mask:
+        with open_picture(pair.image) as image, Image.open(pair.mask) as mask:
             shown, width, height = shown_size(image, orientation_of(pair.image)), *mask.size
     except UNREADABLE:
         return _Clue(UPRIGHT, 0)

@@ -5,10 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
-from lisa.data.exif import UNREADABLE
+from lisa.data.exif import UNREADABLE, open_picture
 from lisa.data.faces import DecodedFace, FaceDataset, nearest
 from lisa.data.loader import Loader
 from lisa.data.pairs import Pair
@@ -142,7 +141,7 @@ def bytes_at_once(pairs: Sequence[Pair], world: World) -> int:
     largest = 0
     for pair in pairs[:: max(1, len(pairs) // SAMPLED)]:
         try:
-            with Image.open(pair.image) as image:
+            with open_picture(pair.image) as image:
                 largest = max(largest, image.width * image.height)
         except UNREADABLE:
             continue  # whoever reads it says why
