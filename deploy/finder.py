@@ -101,7 +101,7 @@ def _reason(trained: Trained, pictures: list[Tensor]) -> str:
         return str(arrangement["reason"])
     found = recognised(_finder(trained), pictures)
     if found < RECOGNISED * len(pictures):
-        return f"it recognises {found} of {len(pictures)} aligned faces, or they are framed in another way"
+        return f"{found} of {len(pictures)} aligned faces are recognised, or they are framed in another way"
     return ""
 
 

@@ -132,7 +132,8 @@ def summarise(report: Report, console: Console) -> None:
     split = asdict(report.split)
     busy = sum(split.values())
     shares = ", ".join(f"{part} {100 * value / busy:.0f} %" for part, value in split.items()) if busy else ""
-    line = f"{counts}; {report.rate:.1f} pictures/s" + (f" ({shares})" if shares else "")
+    rate = f"{report.rate:.1f}" if report.rate >= 1 else f"{report.rate:.2g}"
+    line = f"{counts}; {rate} pictures/s" + (f" ({shares})" if shares else "")
     console.print(line, highlight=False, soft_wrap=True)
     if report.oblong and not report.photos:
         say(f"{report.oblong} done as frames look like photographs: {report.advice}", console)

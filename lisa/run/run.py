@@ -180,7 +180,8 @@ class Run:
         if self._world.is_main:
             self.log.flush()
             weights = state.averaged.state_dict()
-            content = checkpoint.payload(weights, self._config, {"best_miou": state.best}, self._arrangement)
+            figures = {"best_miou": state.best} if state.best_epoch > 0 else {}
+            content = checkpoint.payload(weights, self._config, figures, self._arrangement)
             fault = self.folder.save_last(
                 {**content, "training": {**training, "log_offset": self.log.offset, "val": self._val}}
             )

@@ -98,7 +98,7 @@ OWN_REASONS = [
     (512, None, "it was trained at 512 pixels, and searching takes 128 or fewer"),
     (SIZE, None, "its checkpoint is from before they said where the parts of a face lie"),
     (SIZE, {"reason": "too few"}, "too few"),
-    (SIZE, METADATA, "it recognises 0 of 4 aligned faces, or they are framed in another way"),
+    (SIZE, METADATA, "0 of 4 aligned faces are recognised, or they are framed in another way"),
 ]
 
 
@@ -107,7 +107,7 @@ def test_why_a_file_finds_no_faces(trained: Trained, size: int, arrangement: Any
     network = sized(trained, size)._replace(arrangement=arrangement)
     content, finder = choose_finder(network, AUTO, PICTURES)
     assert finder is None
-    none = "it recognises 0 of 4 aligned faces, or they are framed in another way"
+    none = "0 of 4 aligned faces are recognised, or they are framed in another way"
     boxed = f"the weights in the box can't either: {none}"
     assert content["reason"].startswith(f"{reason}; {boxed}; deploy.export --finder best.pt")
     assert reason_against({"faces": content}) == content["reason"]

@@ -58,6 +58,7 @@ def test_a_run_that_is_stopped_before_its_first_figure_has_no_best(
     assert not fit(small(make_faces(), tmp_path / "run"), world).finished
     told = json.loads((tmp_path / "run/summary.json").read_text())
     assert (told["best"], told["epochs"]) == ({"miou": None, "epoch": None}, 0)
+    assert checkpoint.load(tmp_path / "run/last.pt")["metrics"] == {}
 
 
 def test_resuming_a_finished_run_does_nothing(make_faces: Callable[..., Path], tmp_path: Path):
