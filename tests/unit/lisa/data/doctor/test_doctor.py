@@ -22,7 +22,7 @@ from lisa.labels import IDS, NAMES, PALETTE, read_label_set
 from lisa.labels.celebamask import CELEBAMASK
 from lisa.labels.encoding import read_encoding
 
-REAL = Path(__file__).resolve().parents[4].parent / "shared" / "celebamask_mini"
+REAL = Path(__file__).resolve().parents[5].parent / "shared" / "celebamask_mini"
 FLIP = CELEBAMASK.flip_table()
 
 

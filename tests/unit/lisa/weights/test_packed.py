@@ -25,7 +25,7 @@ from lisa.weights import DRAWN, DRAWN_FILE
 from lisa.weights.__main__ import main
 from lisa.weights.packed import mean_of, read_packed, write_packed
 
-CARD = Path(__file__).parents[3] / "docs/model_card.md"
+CARD = Path(__file__).parents[4] / "docs/model_card.md"
 
 
 @pytest.fixture
