@@ -52,10 +52,11 @@ def children(pid: int) -> list[int]:
         tasks = list(Path(f"/proc/{pid}/task").iterdir())
         return [int(child) for task in tasks for child in (task / "children").read_text().split()]
     except OSError:  # no /proc, as on macOS, or a kernel that does not list children
-        return _children_by_ps(pid)
+        return children_by_ps(pid)
 
 
-def _children_by_ps(pid: int) -> list[int]:
+def children_by_ps(pid: int) -> list[int]:
+    """The same, asked of ps."""
     try:
         listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=False)
     except OSError:

@@ -211,7 +211,7 @@ def open_world() -> Generator[ProcessGroupWorld]:
         rank=0 if alone else int(os.environ["RANK"]),
         world_size=1 if alone else int(os.environ["WORLD_SIZE"]),
         local_world_size=1 if alone else int(os.environ["LOCAL_WORLD_SIZE"]),
-        device=_device(0 if alone else int(os.environ["LOCAL_RANK"])),
+        device=local_device(0 if alone else int(os.environ["LOCAL_RANK"])),
         patience=PATIENCE * patience.total_seconds(),
     )
     _settle_process(world)
@@ -233,7 +233,11 @@ def open_world() -> Generator[ProcessGroupWorld]:
         dist.destroy_process_group()
 
 
-def _device(local_rank: int) -> torch.device:
+def local_device(local_rank: int) -> torch.device:
+    """This rank's GPU, which has computed something, or the CPU; local rank 0 warns of GPUs left unused.
+
+    Raises InputError for more processes than GPUs, and for a GPU that computes nothing.
+    """
     if not torch.cuda.is_available():
         if local_rank == 0 and (warning := unused_gpus(os.environ)):
             print(f"warning: {warning}", file=sys.stderr, flush=True)

@@ -170,7 +170,7 @@ def _openvino() -> Any:
     return openvino.Core()
 
 
-def _widen_strips(network: Any) -> None:
+def widen_strips(network: Any) -> None:
     """Gives depthwise convolutions channels of zeros where their bf16 kernel would never return.
 
     oneDNN's does not for at most 16 channels and rows of 15 columns or more (OpenVINO 2026.4, CPUs with AMX).
@@ -219,7 +219,7 @@ class OpenVinoModel:
         make: Any = openvino.Model  # its type stubs contradict themselves
         network = make([whole.output("logits").node], [pictures])
         if precision == "bf16":
-            _widen_strips(network)
+            widen_strips(network)
         options = {
             "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
             "NUM_STREAMS": streams,

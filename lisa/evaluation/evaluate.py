@@ -96,7 +96,7 @@ def evaluate_all(
     parsers = {
         name: FaceParser.for_prediction(network, size, world.device) for name, network in networks.items()
     }
-    results = {name: _nothing(pairs, world.device) for name in networks}
+    results = {name: no_counts(pairs, world.device) for name in networks}
     own = range(world.rank, len(pairs), world.world_size)
     at_once = AT_ONCE if world.device.type == "cuda" else 1
     chunks = [list(own[start : start + at_once]) for start in range(0, len(own), at_once)]
@@ -105,7 +105,7 @@ def evaluate_all(
     def count_next() -> None:
         for group in loader.fetch() or ():
             for name, parser in parsers.items():
-                _count(group, parser, results[name], loss, world.device)
+                count_group(group, parser, results[name], loss, world.device)
 
     try:
         with torch.inference_mode(), ieee_float32(world.device):
@@ -158,13 +158,14 @@ def _groups(faces: list[DecodedFace]) -> Iterator[list[DecodedFace]]:
         yield from (group[start : start + length] for start in range(0, len(group), length))
 
 
-def _nothing(pairs: Sequence[Pair], device: torch.device) -> Evaluation:
+def no_counts(pairs: Sequence[Pair], device: torch.device) -> Evaluation:
+    """Of an evaluation that has not begun."""
     tally = Tally(len(pairs), pairs[0].encoding.labels, device)
     losses, largest = torch.zeros(2, len(pairs), dtype=torch.float64, device=device)
     return Evaluation(tally, losses, largest)
 
 
-def _count(
+def count_group(
     group: OneSize,
     parser: FaceParser,
     result: Evaluation,

@@ -32,11 +32,11 @@ def _recomputed(block: nn.Module, forward: Callable[..., Any], *inputs: Any) -> 
 
 def _contexts(block: nn.Module) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
     """What surrounds the first and the second forward pass."""
-    return nullcontext(), _statistics_kept(block)
+    return nullcontext(), statistics_kept(block)
 
 
 @contextmanager
-def _statistics_kept(block: nn.Module) -> Generator[None]:
+def statistics_kept(block: nn.Module) -> Generator[None]:
     """Leaves BatchNorm's running statistics alone: the first pass has counted this batch already."""
     norms = [module for module in block.modules() if isinstance(module, nn.BatchNorm2d | nn.SyncBatchNorm)]
     momenta = [norm.momentum for norm in norms]

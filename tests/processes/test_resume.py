@@ -45,7 +45,7 @@ class Fate:
         self.left = 10**9
         self.aim = ""
         self.killed: list[str] = []
-        count, rename = evaluation._count, Path.replace  # pyright: ignore[reportPrivateUsage]
+        count, rename = evaluation.count_group, Path.replace
 
         def counting(*arguments: Any) -> Any:
             self.meet("evaluation")
@@ -55,7 +55,7 @@ class Fate:
             self.meet(f"before {target.name} was in its place")
             return rename(path, target)
 
-        monkeypatch.setattr(evaluation, "_count", counting)
+        monkeypatch.setattr(evaluation, "count_group", counting)
         monkeypatch.setattr(Path, "replace", renaming)
 
     def meet(self, moment: str) -> None:

@@ -89,7 +89,7 @@ def _at_size(
     scale = window / (share * min(height, width))
     rows, columns = max(1, round(height * scale)), max(1, round(width * scale))
     small = F.interpolate(photo, size=[rows, columns], mode="bilinear", antialias=True)
-    maps = part_maps(_logits(small, network).softmax(1), arrangement)
+    maps = part_maps(tiled_logits(small, network).softmax(1), arrangement)
     margin = window // 4
     maps = F.pad(maps, (margin, margin, margin, margin))
     y, x = _peaks(_votes(maps, arrangement, window), window)
@@ -107,7 +107,7 @@ def _at_size(
     return moved(windows, found.matrix), found.score
 
 
-def _logits(picture: Tensor, network: Network) -> Tensor:
+def tiled_logits(picture: Tensor, network: Network) -> Tensor:
     """(1,C,h,w) of a picture (1,3,h,w) of any size, tile by tile."""
     height, width = picture.shape[2:]
     tops, lefts = _starts(height), _starts(width)

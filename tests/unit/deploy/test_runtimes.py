@@ -98,7 +98,7 @@ import sys
 import numpy as np
 import openvino
 import openvino.opset13 as ops
-from deploy.predictor.onnx_files import _widen_strips
+from deploy.predictor.onnx_files import widen_strips
 
 random = np.random.default_rng(0)
 pictures = ops.parameter([-1, 8, 32, 32], np.float32)
@@ -111,7 +111,7 @@ def run(precision):
     return openvino.Core().compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": precision})(x)[0]
 
 exact = run("f32")
-_widen_strips(network)
+widen_strips(network)
 print(np.abs(run("f32") - exact).max() < 1e-5, np.abs(run("bf16") - exact).max() < 0.05)
 """
 

@@ -110,7 +110,7 @@ sys.exit(sum(codes))
 def test_a_signal_asks_the_workers_and_not_the_agent(run: Run, monkeypatch: pytest.MonkeyPatch, proc: bool):
     """Also where there is no /proc."""
     if not proc:
-        monkeypatch.setattr(agent, "children", agent._children_by_ps)  # pyright: ignore[reportPrivateUsage]
+        monkeypatch.setattr(agent, "children", agent.children_by_ps)
     assert run(AGENT) == 75
 
 
@@ -179,7 +179,7 @@ def test_what_was_ignored_from_the_start_stays_ignored(run: Run):
 
 def test_children_by_proc_and_by_ps():
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
-        for found in (children(os.getpid()), agent._children_by_ps(os.getpid())):  # pyright: ignore[reportPrivateUsage]
+        for found in (children(os.getpid()), agent.children_by_ps(os.getpid())):
             assert child.pid in found
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from distributed import world
 from distributed.gpus import count_gpus, unused_gpus
 from lisa.errors import InputError
 
@@ -49,16 +48,6 @@ def test_a_warning_where_gpus_lie_idle(tmp_path: Path):
     assert of_driver.startswith(f"{tmp_path}/nvidia0, {tmp_path}/nvidia1: there, but torch sees no GPU")
     assert warning("nvidia0", CUDA_VISIBLE_DEVICES="") is None
     assert warning("nvidia0", SLURM_GPUS_ON_NODE="4", CUDA_VISIBLE_DEVICES="-1") is None
-
-
-def test_the_first_process_of_a_host_warns(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
-    monkeypatch.setenv("SLURM_JOB_GPUS", "0,1")
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "NoDevFiles")
-    for local_rank in (0, 1):
-        assert world._device(local_rank).type == "cpu"  # pyright: ignore[reportPrivateUsage]
-    assert capsys.readouterr().err.count("warning: SLURM_JOB_GPUS=0,1, but torch sees no GPU") == 1
 
 
 def test_a_wrong_argument_is_answered_without_torch():

@@ -89,11 +89,11 @@ def test_pictures_taken_together_have_the_figures_of_pictures_one_by_one(make_fa
     loss = SegmentationLoss(LossConfig())
     expected = evaluate(network, 32, pairs, World(), loss)
     parser = evaluation.FaceParser.for_prediction(network, 32, torch.device("cpu"))
-    found = evaluation._nothing(pairs, torch.device("cpu"))  # pyright: ignore[reportPrivateUsage]
+    found = evaluation.no_counts(pairs, torch.device("cpu"))
     dataset = FaceDataset(pairs, None)
     (group,) = by_size([dataset[index] for index in range(4)])
     with torch.inference_mode():
-        evaluation._count(group, parser, found, loss, torch.device("cpu"))  # pyright: ignore[reportPrivateUsage]
+        evaluation.count_group(group, parser, found, loss, torch.device("cpu"))
     assert torch.allclose(found.losses, expected.losses, rtol=1e-5)
     assert torch.allclose(found.largest_logits, expected.largest_logits, rtol=1e-5)
     assert figures(found.tally)["miou"] == pytest.approx(figures(expected.tally)["miou"], rel=0.02)

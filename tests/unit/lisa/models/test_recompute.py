@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from lisa.config import ModelConfig
 from lisa.models import NETWORKS, build
-from lisa.models.recompute import _statistics_kept, recompute_blocks  # pyright: ignore[reportPrivateUsage]
+from lisa.models.recompute import recompute_blocks, statistics_kept
 
 
 def after_a_step(name: str, recompute: bool) -> tuple[dict[str, Tensor], int]:
@@ -44,7 +44,7 @@ def test_synchronised_statistics_are_kept_too():
     """SyncBatchNorm, which several GPUs take for small shares, refuses to run without its counter."""
     norm = nn.SyncBatchNorm(3)
     before = {name: buffer.clone() for name, buffer in norm.named_buffers()}
-    with _statistics_kept(nn.Sequential(norm)):
+    with statistics_kept(nn.Sequential(norm)):
         norm(torch.randn(2, 3, 4, 4))
     for name, buffer in norm.named_buffers():
         assert torch.equal(buffer, before[name]), name

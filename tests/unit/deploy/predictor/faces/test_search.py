@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from deploy.predictor.faces.search import TILE, TILE_BORDER, _logits  # pyright: ignore[reportPrivateUsage]
+from deploy.predictor.faces.search import TILE, TILE_BORDER, tiled_logits
 
 
 @pytest.mark.parametrize("shape", [(TILE, TILE), (192, 192), (200, 131), (320, 576)])
@@ -16,4 +16,4 @@ def test_tiles_give_what_the_whole_picture_gives(shape: tuple[int, int]):
         return F.conv2d(pictures, weight, padding=TILE_BORDER, dilation=TILE_BORDER)
 
     picture = torch.rand(1, 3, *shape)
-    torch.testing.assert_close(_logits(picture, network), network(picture))
+    torch.testing.assert_close(tiled_logits(picture, network), network(picture))
