@@ -1,12 +1,14 @@
 """Reads a config from plain values: what JSON and checkpoints hold, each field checked by its type hint."""
 
 import dataclasses
+import json
 from collections.abc import Mapping
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from lisa.config.limits import require
 from lisa.errors import InputError
 from lisa.labels import LabelSet, read_label_set
+from lisa.labels.reading import without_repeats
 
 FORMER = {"data.label_order": "encoding"}
 """Fields that had another name: configs and checkpoints of then are still read."""
@@ -56,6 +58,19 @@ def from_plain(cls: type[Any], values: Mapping[str, Any], prefix: str = "") -> A
         else:
             arguments[key] = _checked(hints[key], value, name)
     return cls(**arguments)
+
+
+def parse_object(text: str) -> dict[str, Any]:
+    """The JSON object in a config's text. Raises InputError for other text, and where a name comes twice."""
+    try:
+        values = json.loads(text, object_pairs_hook=without_repeats)
+    except json.JSONDecodeError as error:
+        raise InputError(f"config is not JSON: {error}") from None
+    except InputError as error:
+        raise InputError(f"config: {error}") from None
+    if not isinstance(values, dict):
+        raise InputError(f"config must be a JSON object, not {type(values).__name__}")
+    return values
 
 
 def without_gone(config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -13,24 +13,14 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from lisa.config.checkpoint_every import parse_every
-from lisa.config.from_plain import from_plain
+from lisa.config.from_plain import from_plain, parse_object
+from lisa.config.label_flag import LabelFlag
 from lisa.config.limits import Limited, Range, require
 from lisa.config.parameter_count import count_lisa
 from lisa.config.shapes import DEPTHS, HAMBURGER_RATIO, SHAPES
 from lisa.errors import InputError
-from lisa.labels import BUILT_IN, LabelSet, read_label_set
 from lisa.labels.celebamask import CELEBAMASK
 from lisa.labels.encoding import Encoding, read_encoding, write_out
-from lisa.labels.reading import without_repeats
-
-_LABELS = tyro.constructors.PrimitiveConstructorSpec(
-    nargs=1,
-    metavar=f"{{{','.join(BUILT_IN)}}}|FILE",
-    instance_from_str=lambda words: read_label_set(words[0]),
-    is_instance=lambda value: isinstance(value, LabelSet),
-    str_from_instance=lambda labels: [labels.name],
-)
-"""How the command line reads a label set."""
 
 
 @dataclass(frozen=True)
@@ -252,7 +242,7 @@ class Config:
     loss: LossConfig = field(default_factory=LossConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
-    labels: Annotated[LabelSet, _LABELS] = CELEBAMASK
+    labels: LabelFlag = CELEBAMASK
     """Classes that the network tells apart: a built-in label set, or a .toml or .json file (docs/data.md)."""
     output: str = "runs/lisa"
     """Run folder: checkpoints, logs, figures."""
@@ -304,12 +294,4 @@ class Config:
     @staticmethod
     def from_json(text: str) -> "Config":
         """The inverse of to_json. Raises InputError for what is no config."""
-        try:
-            values = json.loads(text, object_pairs_hook=without_repeats)
-        except json.JSONDecodeError as error:
-            raise InputError(f"config is not JSON: {error}") from None
-        except InputError as error:
-            raise InputError(f"config: {error}") from None
-        if not isinstance(values, dict):
-            raise InputError(f"config must be a JSON object, not {type(values).__name__}")
-        return Config.from_dict(values)
+        return Config.from_dict(parse_object(text))
