@@ -33,9 +33,9 @@ from deploy.predictor.command import (
     MAX_GPU_STREAMS,
     goes_on_from_here,
     notes_of,
-    say,
     settings_of,
 )
+from deploy.predictor.console import say
 from deploy.predictor.errors import CannotStartError
 from deploy.predictor.files import printable
 from deploy.predictor.inputs import (

@@ -1,1 +1,1 @@
-"""Augmentation on the batch's device: geometry and appearance by Kornia, pasted accessories."""
+"""Augmentation on the batch's device: Kornia's, pasted accessories, textures, faces on clutter."""

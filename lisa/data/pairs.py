@@ -1,4 +1,4 @@
-"""Pictures and their masks: how they are read, whether all can be, and what to leave out."""
+"""A picture and its mask: how they are read, and why they can't be."""
 
 import hashlib
 from collections.abc import Callable, Sequence

@@ -1,1 +1,1 @@
-"""CPU kernels faster than torch's own for these networks' layers; the plain modules serve everywhere else."""
+"""Kernels faster than torch's own for these networks' layers; the plain modules serve everywhere else."""
