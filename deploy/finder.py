@@ -37,12 +37,13 @@ def choose_finder(
 ) -> tuple[dict[str, Any], Trained | None]:
     """What the file says of its faces, and the network to put beside its own; None if none is needed.
 
-    ``finder`` is a checkpoint, or one of two words. auto: the network itself where it was trained small
-    enough and with wide geometry, or else the weights in the box (docs/model_card.md), which were; where
-    these fail a small network without wide geometry is better than none. none: no finder. ``pictures``
-    (1,3,H,W) uint8 are aligned faces, of which a finder must recognise enough. A network that sees enough of
-    them as faces itself may move and reject what another one finds: the file then has its arrangement as
-    ``parser``. Without a finder the file says the ``reason``, and parses whole frames only.
+    ``finder`` is a checkpoint, or one of two words. none: no finder. auto: the first of these that can find
+    faces: the network itself, if it was trained with wide geometry; the weights in the box
+    (docs/model_card.md); the network itself without such training.
+
+    ``pictures`` (1,3,H,W) uint8 are aligned faces, of which a finder must recognise enough. A network that
+    sees enough of them as faces itself may move and reject what another one finds: the file then has its
+    arrangement as ``parser``. Without a finder the file says the ``reason``, and parses whole frames only.
 
     Raises:
         InputError: ``finder`` can't be read, or can't find faces.

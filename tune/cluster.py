@@ -105,7 +105,7 @@ def open_cluster(address: str) -> Generator[None]:
 
     arguments: dict[str, Any] = {"include_dashboard": False, "object_store_memory": 256 * 2**20}
     if address:
-        excludes = ["/*", *(f"!/{room}/" for room in TRAVELS), "__pycache__/"]
+        excludes = ["/*", *(f"!/{folder}/" for folder in TRAVELS), "__pycache__/"]
         environment = {"working_dir": str(CHECKOUT), "excludes": excludes, "env_vars": ENVIRONMENT}
         arguments = {"runtime_env": environment}
     try:

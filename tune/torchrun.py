@@ -16,7 +16,7 @@ from lisa.run.names import LOG
 from lisa.system.files import write_whole
 
 CHECKOUT = Path(__file__).parents[1]
-"""The rooms' parent: on a cluster the copy that Ray made."""
+"""The checkout; on a cluster the copy that Ray made."""
 
 POLL_SECONDS = 0.2
 PATIENCE_SECONDS = 10.0
@@ -39,7 +39,7 @@ def tied(command: list[str]) -> list[str]:
 
 
 def tied_environment(**extra: str) -> dict[str, str]:
-    """Environment of a tied command that finds the rooms."""
+    """Environment of a tied command that finds this checkout's packages."""
     path = os.pathsep.join(filter(None, (str(CHECKOUT), os.environ.get("PYTHONPATH"))))
     return {**os.environ, "PYTHONPATH": path, "LISA_TIED_TO": str(os.getpid()), **extra}
 
