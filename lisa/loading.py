@@ -23,7 +23,7 @@ from lisa.errors import InputError
 from lisa.evaluation.float32 import ieee_float32
 from lisa.exported import METADATA_FILE, TORCHSCRIPT, read_exported
 from lisa.figures.sheet import overlay
-from lisa.labels import Label, LabelSet
+from lisa.labels import Label, LabelSet, stored_label_set
 from lisa.photographs import FoundFace, Mode, Photographs, Places
 from lisa.pixels import Picture, pixels_of
 from lisa.run.checkpoint import load_network
@@ -221,7 +221,7 @@ def _metadata(path: Path) -> _Metadata | None:
     if len(palette) != 3 * len(names):
         raise InputError(f"{path}: its {METADATA_FILE} has {len(names)} labels, {len(palette)} colour values")
     if "label_set" in content:
-        return _Metadata(LabelSet.from_dict(content["label_set"], str(path)), origin)
+        return _Metadata(stored_label_set(content["label_set"], str(path)), origin)
     return _Metadata(_plain_set(names, palette, pairs), origin)
 
 

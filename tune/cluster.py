@@ -67,7 +67,7 @@ def check_start(address: str, config: Config, processes: int = 1) -> None:
             f"--batch-size {config.train.batch_size}: at least one picture for each of a trial's {processes} "
             "processes: raise it, or use fewer (--processes-per-trial, --gpus-per-trial)"
         )
-    config.require_both_sides()
+    config.require_learnable()
     if config.train.init:
         from lisa.training.initial import start_network  # timm takes seconds
 

@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from lisa.config.limits import require
 from lisa.errors import InputError
-from lisa.labels import LabelSet, read_label_set
+from lisa.labels import LabelSet, read_label_set, stored_label_set
 from lisa.labels.reading import without_repeats
 
 FORMER = {"data.label_order": "encoding"}
@@ -99,7 +99,7 @@ def off_and_gone(name: str, value: Any) -> bool:
 
 def _labels(value: Any) -> LabelSet:
     require(isinstance(value, str | Mapping), "labels", value, "a built-in set's name, or a label set")
-    return read_label_set(value) if isinstance(value, str) else LabelSet.from_dict(value, "labels")
+    return read_label_set(value) if isinstance(value, str) else stored_label_set(value, "labels")
 
 
 def _checked(kind: Any, value: Any, name: str) -> Any:

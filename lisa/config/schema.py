@@ -19,6 +19,7 @@ from lisa.config.limits import Limited, Range, require
 from lisa.config.parameter_count import count_lisa
 from lisa.config.shapes import DEPTHS, HAMBURGER_RATIO, SHAPES
 from lisa.errors import InputError
+from lisa.labels import refuse_unlearnable
 from lisa.labels.celebamask import CELEBAMASK
 from lisa.labels.encoding import Encoding, read_encoding, write_out
 
@@ -253,8 +254,9 @@ class Config:
         blur = self.augment.blur
         require(math.ceil(2 * blur) < self.data.size, "augment.blur", blur, "below half of data.size")
 
-    def require_both_sides(self) -> None:
-        """A mirrored picture would show the other side's part under this one's name. Raises InputError."""
+    def require_learnable(self) -> None:
+        """Raises InputError for labels that a mirrored picture would show under the other side's name."""
+        refuse_unlearnable(self.labels)
         if self.augment.flip > 0 and self.labels.one_sided:
             raise InputError(
                 f"label set {self.labels.name}: {', '.join(self.labels.one_sided)}: no label for the other "

@@ -2,7 +2,7 @@
 
 from lisa.labels.celebamask import IDS, NAMES, NUM_CLASSES, PAINT_ORDER, PALETTE
 from lisa.labels.label_set import IGNORE_INDEX, Label, LabelSet
-from lisa.labels.reading import BUILT_IN, read_label_set
+from lisa.labels.reading import BUILT_IN, read_label_set, refuse_unlearnable, stored_label_set
 
 __all__ = [
     "BUILT_IN",
@@ -15,4 +15,6 @@ __all__ = [
     "Label",
     "LabelSet",
     "read_label_set",
+    "refuse_unlearnable",
+    "stored_label_set",
 ]

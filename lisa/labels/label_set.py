@@ -17,7 +17,7 @@ Left and right are the *person's* in roles, whatever a data set's own names mean
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -57,7 +57,7 @@ class LabelSet:
     Raises:
         InputError: fewer than 2 or more than 64 labels; a name, colour or role that comes twice; a colour
             outside 0 to 255; a role that nobody knows; a background that is not the first label; a pair that
-            names no label, or one label twice; left and right labels that are no pair.
+            names no label, or one label twice.
     """
 
     name: str
@@ -87,33 +87,12 @@ class LabelSet:
         if self.by_role.get("background", 0) != 0:
             owner = self.names[self.by_role["background"]]
             raise InputError(f"{where}: {owner} has the role background: put it first, its id is 0")
-        for name in self.names[1:]:
-            if plain_name(name) == "background":
-                raise InputError(f"{where}: {name} is not the first label: put it first, its id is 0")
         in_pairs = [name for pair in self.pairs for name in pair]
         for name in in_pairs:
             if name not in self.names:
                 raise InputError(f"{where}: a pair names {name!r}, which is no label of it")
             if in_pairs.count(name) > 1:
                 raise InputError(f"{where}: {name} is in the pairs twice")
-        for part in ("eye", "brow", "ear"):
-            sides = [self.by_role.get(f"{side}_{part}") for side in ("left", "right")]
-            names = [self.names[index] for index in sides if index is not None]
-            if len(set(names)) == 2 and not {tuple(names), tuple(names[::-1])} & set(self.pairs):
-                raise InputError(
-                    f"{where}: {' and '.join(names)} are left and right: name them in pairs, or they would "
-                    "not change places in a mirrored picture"
-                )
-
-        by_plain_name = {plain_name(name): name for name in self.names}
-        for name in self.names:
-            plain = plain_name(name)
-            other = by_plain_name.get(mirrored(plain))
-            if mirrored(plain) != plain and other is not None and name not in in_pairs:
-                raise InputError(
-                    f"{where}: {name} and {other} are left and right by their names: name them in pairs, or "
-                    "they would not change places in a mirrored picture"
-                )
 
     @staticmethod
     def _require_one_each(where: str, what: str, owned: list[tuple[Any, str]]) -> None:
@@ -163,6 +142,25 @@ class LabelSet:
             and all(opposite(role) != role and opposite(role) not in roles for role in roles)
         )
 
+    @cached_property
+    def unpaired(self) -> tuple[tuple[str, str], ...]:
+        """Labels that are left and right of one another, by roles or else by name, and no pair."""
+        found: list[tuple[str, str]] = []
+        for part in ("eye", "brow", "ear"):
+            ids = [self.by_role.get(f"{side}_{part}") for side in ("left", "right")]
+            names = [self.names[index] for index in ids if index is not None]
+            if len(set(names)) == 2 and not {tuple(names), tuple(names[::-1])} & set(self.pairs):
+                found.append((names[0], names[1]))
+        by_plain_name = {plain_name(name): name for name in self.names}
+        in_pairs = {name for pair in (*self.pairs, *found) for name in pair}
+        for name in self.names:
+            plain = plain_name(name)
+            other = by_plain_name.get(mirrored(plain))
+            if other is not None and mirrored(plain) != plain and name not in in_pairs:
+                found.append((name, other))
+                in_pairs |= {name, other}
+        return tuple(found)
+
     def flip_table(self) -> NDArray[np.uint8]:
         """``flipped_ids`` for every value of a mask, uint8 (256,): others stay what they are."""
         return np.array((*self.flipped_ids, *range(len(self), 256)), np.uint8)
@@ -197,6 +195,14 @@ class LabelSet:
                 for label in self.labels
             ],
         }
+
+    def paired(self) -> "LabelSet":
+        """With the unpaired sides as pairs, but for labels that are in another one."""
+        pairs = list(self.pairs)
+        for pair in self.unpaired:
+            if not {*pair} & {name for each in pairs for name in each}:
+                pairs.append(pair)
+        return replace(self, pairs=tuple(pairs))
 
     @staticmethod
     def from_dict(values: Mapping[str, Any], where: str) -> "LabelSet":

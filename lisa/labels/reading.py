@@ -2,6 +2,7 @@
 
 import json
 import tomllib
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -37,8 +38,33 @@ def read_label_set(source: str) -> LabelSet:
         raise InputError(
             f"--labels {path}: is another set than the built-in {found.name}: give it another name"
         )
+    refuse_unlearnable(found)
     _refuse_odd_pairs(found, f"--labels {path}")
     return found
+
+
+def stored_label_set(values: Mapping[str, Any], where: str) -> LabelSet:
+    """The set in a config, a checkpoint or an exported file. Raises InputError.
+
+    Sides had not always to be paired: whoever has such a file can't change it, so they are paired here.
+    """
+    return LabelSet.from_dict(values, where).paired()
+
+
+def refuse_unlearnable(labels: LabelSet) -> None:
+    """Raises InputError for sides that are no pair, and for a background that is not the first label.
+
+    Asked where labels are chosen and as training begins: an older network is read as it is.
+    """
+    where = f"label set {labels.name}"
+    for name in labels.names[1:]:
+        if plain_name(name) == "background":  # the means without background would leave another label out
+            raise InputError(f"{where}: {name} is not the first label: put it first, its id is 0")
+    for one, other in labels.unpaired:
+        raise InputError(
+            f"{where}: {one} and {other} are left and right: name them in pairs, or they would not change "
+            "places in a mirrored picture"
+        )
 
 
 def _refuse_odd_pairs(labels: LabelSet, where: str) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from lisa.config import Config, ModelConfig
 from lisa.errors import InputError
+from lisa.labels import LabelSet
 from lisa.run.names import LAST
 
 
@@ -26,7 +27,7 @@ def require_same_run(saved: dict[str, Any], config: Config, folder: Path) -> Non
             f"{folder}: trained with {_changed(before.model, config.model)}: give it as before, or choose "
             "another --output"
         )
-    if replace(before.labels, name=config.labels.name) != config.labels:
+    if not _same_labels(before.labels, config.labels):
         raise InputError(
             f"{folder}: trained on {before.labels.told_from(config.labels)}, the config says "
             f"{config.labels.name}: give --labels as before, or begin a new run with --init"
@@ -37,6 +38,11 @@ def require_same_run(saved: dict[str, Any], config: Config, folder: Path) -> Non
             f"{folder}: trained with --data.encoding {theirs}, the config says {ours}: give it as before, or "
             "begin a new run with --init"
         )
+
+
+def _same_labels(before: LabelSet, now: LabelSet) -> bool:
+    """Whether all is the same but the sets' names, and the order in which pairs are written."""
+    return replace(before, name=now.name, pairs=now.pairs) == now and before.flipped_ids == now.flipped_ids
 
 
 def _changed(before: ModelConfig, now: ModelConfig) -> str:

@@ -70,7 +70,7 @@ def load_faces(config: Config, world: World) -> tuple[Config, Faces]:
     With them the config, in which the number of processes that will decode them is settled.
     """
     data = config.data
-    world.fail_together(config.require_both_sides)
+    world.fail_together(config.require_learnable)
     train, val = world.fail_together(
         lambda: [
             find_pairs(data.root, split, config.encoding, data.exclude, data.val_share)

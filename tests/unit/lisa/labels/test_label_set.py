@@ -7,7 +7,7 @@ import pytest
 
 from lisa import labels as contract
 from lisa.errors import InputError
-from lisa.labels import BUILT_IN, LabelSet, read_label_set
+from lisa.labels import BUILT_IN, LabelSet, read_label_set, stored_label_set
 from lisa.labels.roles import ROLES
 from lisa.labels.sides import other_sides
 
@@ -100,7 +100,6 @@ FAULTS: list[tuple[dict[str, Any], str]] = [
         {"labels": [{"name": "a", "color": [0, 0, 0]}, {"color": [1, 2, 3]}], "pairs": []},
         "entry 1 of labels needs a name",
     ),
-    ({"pairs": []}, "left and right are left and right: name them in pairs"),
     (
         {
             "labels": {
@@ -117,8 +116,17 @@ FAULTS: list[tuple[dict[str, Any], str]] = [
 ]
 
 
+def assert_refused_in_files_alone(values: dict[str, Any], told: str, folder: Path):
+    """Whoever has an older network can't change what it says: its sides are pairs."""
+    path = folder / "mine.json"
+    path.write_text(json.dumps(values))
+    with pytest.raises(InputError, match=f"{told}.*: name them in pairs"):
+        read_label_set(str(path))
+    assert stored_label_set(values, "config.json").flipped_ids == (0, 2, 1)
+
+
 @pytest.mark.parametrize("part", ["eye", "brow", "ear"])
-def test_both_sides_of_a_part_are_a_pair(part: str):
+def test_both_sides_of_a_part_are_a_pair(part: str, tmp_path: Path):
     labels = {
         "rest": {"color": [0, 0, 0]},
         "left": {"color": [0, 0, 9], "roles": [f"left_{part}"]},
@@ -126,8 +134,9 @@ def test_both_sides_of_a_part_are_a_pair(part: str):
     }
     for pair in (["left", "right"], ["right", "left"]):
         assert LabelSet.from_dict(eyes(labels=labels, pairs=[pair]), "mine.toml").flipped_ids == (0, 2, 1)
-    with pytest.raises(InputError, match="left and right are left and right: name them in pairs"):
-        LabelSet.from_dict(eyes(labels=labels, pairs=[]), "mine.toml")
+    assert_refused_in_files_alone(
+        eyes(labels=labels, pairs=[]), "left and right are left and right", tmp_path
+    )
 
 
 @pytest.mark.parametrize(
@@ -144,12 +153,11 @@ def test_both_sides_of_a_part_are_a_pair(part: str):
         ("browleft", "browright"),
     ],
 )
-def test_sides_by_name_alone_are_a_pair_too(one: str, other: str):
+def test_sides_by_name_alone_are_a_pair_too(one: str, other: str, tmp_path: Path):
     """A mirrored picture would teach each as the other."""
     labels = {name: {"color": [0, 0, index]} for index, name in enumerate(("rest", one, other))}
     assert LabelSet.from_dict(eyes(labels=labels, pairs=[[one, other]]), "mine.toml").flipped_ids == (0, 2, 1)
-    with pytest.raises(InputError, match=f"{one} and {other} are left and right by their names"):
-        LabelSet.from_dict(eyes(labels=labels, pairs=[]), "mine.toml")
+    assert_refused_in_files_alone(eyes(labels=labels, pairs=[]), f"{one} and {other} are left and", tmp_path)
 
 
 def file_of(names: list[str], pairs: list[list[str]], folder: Path) -> str:
@@ -192,9 +200,28 @@ def test_names_that_differ_in_l_and_r_alone_are_a_pair(one: str, other: str, tmp
     assert len(read_label_set(file_of([one, "gown"], [], tmp_path))) == 3
 
 
-def test_a_stored_network_keeps_the_sides_that_files_may_not_have():
-    labels = {name: {"color": [0, 0, index]} for index, name in enumerate(("rest", "leye", "reye"))}
-    assert LabelSet.from_dict(eyes(labels=labels, pairs=[]), "config.json").flipped_ids == (0, 1, 2)
+@pytest.mark.parametrize(
+    ("names", "pairs"),
+    [
+        (("leye", "reye"), []),
+        (("left_eye", "nose", "right_eye"), [["nose", "left_eye"]]),
+        (("Left_eye", "left_eye", "right_eye"), [["left_eye", "right_eye"]]),
+    ],
+)
+def test_a_stored_network_keeps_the_sides_that_files_may_not_have(
+    names: tuple[str, ...], pairs: list[list[str]], tmp_path: Path
+):
+    """Whatever they are called, no label is put into a second pair."""
+    path = file_of([*names], pairs, tmp_path)
+    found = stored_label_set(json.loads(Path(path).read_text()), "config.json")
+    assert [[*pair] for pair in found.pairs] == pairs
+    with pytest.raises(InputError):
+        read_label_set(path)
+
+
+def test_two_spellings_of_a_side_have_one_other():
+    labels = {name: {"color": [0, 0, index]} for index, name in enumerate(("x", "L_ear", "l_ear", "r_ear"))}
+    assert stored_label_set(eyes(labels=labels, pairs=[]), "config.json").pairs == (("L_ear", "r_ear"),)
 
 
 def test_a_side_without_its_other_needs_no_pair():
@@ -224,11 +251,12 @@ def test_files_that_are_none(tmp_path: Path):
             read_label_set(source)
 
 
-def test_a_label_called_background_comes_first():
+def test_a_label_called_background_comes_first(tmp_path: Path):
     """Else the means without background would leave another label out."""
-    labels = {name: {"color": [0, 0, index]} for index, name in enumerate(("skin", "Background", "hair"))}
+    path = file_of(["Background", "hair"], [], tmp_path)
     with pytest.raises(InputError, match="Background is not the first label: put it first, its id is 0"):
-        LabelSet.from_dict(eyes(labels=labels, pairs=[]), "mine.toml")
+        read_label_set(path)
+    assert stored_label_set(json.loads(Path(path).read_text()), "x").names == ("rest", "Background", "hair")
 
 
 @pytest.mark.parametrize("entries", [["background", "skin"], [0, 1], [["background", {"color": [0, 0, 0]}]]])

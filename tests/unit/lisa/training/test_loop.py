@@ -16,6 +16,7 @@ from lisa.data.folders import find_pairs
 from lisa.errors import DivergedError, InputError
 from lisa.evaluation.evaluate import evaluate
 from lisa.evaluation.metrics import figures
+from lisa.labels.celebamask import CELEBAMASK
 from lisa.losses import SegmentationLoss
 from lisa.models import build
 from lisa.run import checkpoint
@@ -179,6 +180,17 @@ def test_resuming_with_another_network_is_refused(make_faces: Callable[..., Path
         fit(other, World(), resume=True)
     settled = settle_precision(config, World())
     assert Config.from_json((tmp_path / "run/config.json").read_text()) == settled
+
+
+def test_a_run_goes_on_however_its_pairs_are_written(make_faces: Callable[..., Path], tmp_path: Path):
+    config = small(make_faces(), tmp_path / "run", epochs=1)
+    fit(config, World())
+    pairs = tuple((right, left) for left, right in reversed(CELEBAMASK.pairs))
+    again = dataclasses.replace(config, labels=dataclasses.replace(CELEBAMASK, pairs=pairs))
+    assert fit(again, World(), resume=True).epochs == 1
+    more = dataclasses.replace(CELEBAMASK, pairs=(*CELEBAMASK.pairs, ("u_lip", "l_lip")))
+    with pytest.raises(InputError, match=r"trained on another set 'celebamask'.*: give --labels as before"):
+        fit(dataclasses.replace(config, labels=more), World(), resume=True)
 
 
 def test_a_run_keeps_its_bound(make_faces: Callable[..., Path], tmp_path: Path):

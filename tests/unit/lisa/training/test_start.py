@@ -215,9 +215,18 @@ def test_one_side_alone_does_not_train_with_flips(
     config = dataclasses.replace(small(make_faces(train=2), tmp_path / "run"), labels=labels)
     with pytest.raises(InputError, match=f"{label.name}: no label for the other side.*--augment.flip 0"):
         load_faces(config, World())
-    dataclasses.replace(config, augment=AugmentConfig(flip=0)).require_both_sides()
+    dataclasses.replace(config, augment=AugmentConfig(flip=0)).require_learnable()
 
 
 def test_both_sides_under_one_label_train_with_flips():
     eyes = Label("eyes", (0, 0, 9), ("left_eye", "right_eye"))
-    Config(labels=LabelSet("both", (Label("rest", (0, 0, 0)), eyes))).require_both_sides()
+    Config(labels=LabelSet("both", (Label("rest", (0, 0, 0)), eyes))).require_learnable()
+
+
+def test_sides_that_are_no_pair_do_not_train():
+    """Of a set that was made in Python; those in files are refused where they are read."""
+    ears = (Label("left_ear", (0, 0, 9)), Label("right_ear", (0, 9, 0)))
+    config = Config(labels=LabelSet("ears", (Label("rest", (0, 0, 0)), *ears)))
+    with pytest.raises(InputError, match="left_ear and right_ear are left and right: name them in pairs"):
+        config.require_learnable()
+    Config.from_json(config.to_json()).require_learnable()  # an older run's config.json
