@@ -49,8 +49,13 @@ def read_parts(text: str, metadata: dict[str, Any]) -> dict[str, list[int]]:
         name, equals, members = map(str.strip, part.partition("="))
         if equals and (not name or set(name) & set("/\\.+") or not members):
             raise CannotStartError(f"--parts {part}: a union is written as face=skin+nose+eyes")
-        if name.casefold() in map(str.casefold, found):  # one folder where names ignore case
+        if name in found:
             raise CannotStartError(f"--parts: {name} comes twice")
+        if also := [each for each in found if each.casefold() == name.casefold()]:
+            raise CannotStartError(
+                f"--parts: {also[0]} and {name} are one folder where names ignore case: give another name, "
+                f"as {name}2={members or name}"
+            )
         each = [*map(str.strip, members.split("+"))] if equals else [name]
         found[name] = sorted({index for member in each for index in label_ids("--parts", member, metadata)})
     return found

@@ -55,10 +55,17 @@ def test_unknown_part_is_refused(
     assert parse(model, faces, tmp_path / "out", "--parts", "face=skin+nose,face=hair") == 2
     assert "--parts: face comes twice" in capsys.readouterr().err
     assert parse(model, faces, tmp_path / "out", "--parts", "hair,Hair=hair+skin") == 2
-    assert "--parts: Hair comes twice" in capsys.readouterr().err
+    assert "--parts: hair and Hair are one folder where" in capsys.readouterr().err
     for option in ("--parts", "--cutout"):
         assert parse(model, faces, tmp_path / "out", option, " , ") == 2
         assert f"{option} ' , ': names nothing" in capsys.readouterr().err
+
+
+def test_labels_that_differ_in_case_are_parts_under_two_names() -> None:
+    metadata = {"labels": ["rest", "Hair", "hair"]}
+    with pytest.raises(CannotStartError, match=r"Hair and hair are one folder .*, as hair2=hair"):
+        read_parts("Hair,hair", metadata)
+    assert read_parts("Hair,hair2=hair", metadata) == {"Hair": [1], "hair2": [2]}
 
 
 def test_a_refused_group_is_not_named_as_one_to_take() -> None:
