@@ -243,7 +243,7 @@ def _predict(
     if options.finds:
         join_pieces(target, writer, jobs, report)
     with report.writing(REPORT_FILE):
-        target.write(REPORT_FILE, report.content(options.model, settings))
+        target.write(REPORT_FILE, report.content(options, settings))
     return report
 
 

@@ -225,7 +225,7 @@ def _write_notes(
         with report.writing(path.name):
             write_whole(path, join_faces(piece.read_bytes() for piece in pieces))
     with report.writing(REPORT_FILE):
-        write_whole(options.output / REPORT_FILE, report.content(options.model, settings))
+        write_whole(options.output / REPORT_FILE, report.content(options, settings))
 
 
 def _drive(streams: list[Stream], batches: Batches, report: Report, total: int, console: Console) -> None:

@@ -1,12 +1,12 @@
 """What became of the pictures: counted, summarised on the screen, and told by the exit code."""
 
+import argparse
 import contextlib
 import json
 import sys
 import time
 from collections.abc import Callable, Generator
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -109,11 +109,11 @@ class Report:
         except OSError as error:
             self.failed[name] = f"not written: {error.strerror or error}"
 
-    def content(self, model: Path, settings: dict[str, Any]) -> bytes:
-        """report.json of a run by this model and these settings."""
+    def content(self, options: argparse.Namespace, settings: dict[str, Any]) -> bytes:
+        """report.json of a run with these options and settings."""
         content = {
-            "model": str(model),
-            "settings": settings,
+            "model": str(options.model),
+            "settings": {**settings, "labels": options.labels},  # settings_of calls the own order celebamask
             **asdict(self),
             "pictures_per_second": self.rate,
         }

@@ -99,7 +99,7 @@ def predict_video(
 
 def _write_report(options: argparse.Namespace, settings: dict[str, Any], report: Report) -> None:
     with report.writing(REPORT_FILE):
-        write_whole(options.output / REPORT_FILE, report.content(options.model, settings))
+        write_whole(options.output / REPORT_FILE, report.content(options, settings))
 
 
 @contextlib.contextmanager

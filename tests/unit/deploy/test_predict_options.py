@@ -12,7 +12,7 @@ from PIL import Image
 
 from deploy.predictor.errors import CannotStartError
 from deploy.predictor.model import ExportedModel, read_metadata
-from deploy.predictor.outputs import FACE_PARSING, inner_ids
+from deploy.predictor.outputs import FACE_PARSING, OWN, inner_ids
 from deploy.predictor.pictures import from_frame, middle, read_picture, to_frame
 from deploy.predictor.unions import read_cutout, read_parts
 from lisa.labels import IDS, PALETTE, read_label_set
@@ -137,7 +137,8 @@ def test_other_order_changes_ids_and_keeps_colours(model: Path, faces: Path, tmp
     assert parse(model, faces, tmp_path / "theirs", "--labels", FACE_PARSING) == 0
     assert parse(model, faces, tmp_path / "old", "--labels", "zllrunning") == 0
     assert (tmp_path / "old/face0.png").read_bytes() == (tmp_path / "theirs/face0.png").read_bytes()
-    assert json.loads((tmp_path / "old/report.json").read_text())["settings"]["labels"] == FACE_PARSING
+    told = [json.loads((tmp_path / name / "report.json").read_text()) for name in ("old", "ours")]
+    assert [report["settings"]["labels"] for report in told] == [FACE_PARSING, OWN]
     ours, theirs = (tmp_path / name / "face0.png" for name in ("ours", "theirs"))
     assert np.array_equal(encoding(FACE_PARSING).table()[read_ids(theirs)], read_ids(ours))
     with Image.open(ours) as left, Image.open(theirs) as right:
