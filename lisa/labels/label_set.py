@@ -144,21 +144,20 @@ class LabelSet:
 
     @cached_property
     def unpaired(self) -> tuple[tuple[str, str], ...]:
-        """Labels that are left and right of one another, by roles or else by name, and no pair."""
-        found: list[tuple[str, str]] = []
-        for part in ("eye", "brow", "ear"):
-            ids = [self.by_role.get(f"{side}_{part}") for side in ("left", "right")]
-            names = [self.names[index] for index in ids if index is not None]
-            if len(set(names)) == 2 and not {tuple(names), tuple(names[::-1])} & set(self.pairs):
-                found.append((names[0], names[1]))
+        """Labels that are left and right of one another, by all of their roles or else by name, and no pair.
+
+        The left eye is no pair with a skin that has the right one among its roles.
+        """
+        by_roles = {frozenset(map(opposite, label.roles)): label.name for label in self.labels if label.roles}
         by_plain_name = {plain_name(name): name for name in self.names}
-        in_pairs = {name for pair in (*self.pairs, *found) for name in pair}
-        for name in self.names:
-            plain = plain_name(name)
-            other = by_plain_name.get(mirrored(plain))
-            if other is not None and mirrored(plain) != plain and name not in in_pairs:
+        found: list[tuple[str, str]] = []
+        for label, flipped in zip(self.labels, self.flipped_ids, strict=True):
+            name, plain, partner = label.name, plain_name(label.name), self.names[flipped]
+            other = by_roles.get(frozenset(label.roles))
+            if other is None and mirrored(plain) != plain and partner == name:
+                other = by_plain_name.get(mirrored(plain))
+            if other is not None and other not in (name, partner) and (other, name) not in found:
                 found.append((name, other))
-                in_pairs |= {name, other}
         return tuple(found)
 
     def flip_table(self) -> NDArray[np.uint8]:

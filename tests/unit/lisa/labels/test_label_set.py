@@ -219,6 +219,20 @@ def test_a_stored_network_keeps_the_sides_that_files_may_not_have(
         read_label_set(path)
 
 
+def test_a_side_among_other_roles_is_no_pair(tmp_path: Path):
+    """Skin would become the left eye in every mirrored picture."""
+    labels = {
+        "rest": {"color": [0, 0, 0]},
+        "left": {"color": [0, 0, 9], "roles": ["left_eye"]},
+        "skin": {"color": [9, 0, 0], "roles": ["skin", "right_eye"]},
+    }
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps(eyes(labels=labels, pairs=[])))
+    found = read_label_set(str(path))
+    assert found == stored_label_set(found.to_dict(), "config.json")
+    assert (found.pairs, found.one_sided) == ((), ("left",))
+
+
 def test_two_spellings_of_a_side_have_one_other():
     labels = {name: {"color": [0, 0, index]} for index, name in enumerate(("x", "L_ear", "l_ear", "r_ear"))}
     assert stored_label_set(eyes(labels=labels, pairs=[]), "config.json").pairs == (("L_ear", "r_ear"),)
