@@ -47,7 +47,7 @@ from deploy.predictor.inputs import (
     name_outputs,
 )
 from deploy.predictor.machine import keep_freed_memory
-from deploy.predictor.model import ExportedModel, check_sha256, read_metadata
+from deploy.predictor.model import ExportedModel, check_sha256, read_metadata, refuse_flip
 from deploy.predictor.onnx_files import is_onnx
 from deploy.predictor.options import automatic, common_options, named
 from deploy.predictor.output_folder import refuse_collisions, refuse_replacing, sole_writer
@@ -205,6 +205,8 @@ def predict_folder(options: argparse.Namespace, console: Console) -> Report:
     options.input, options.output = source.uri, target.uri  # workers may have another working folder
     metadata = read_metadata(options.model)
     settle_faces(options, metadata)
+    if options.tta == "flip":
+        refuse_flip(metadata)
     writer = StoreWriter(metadata, options, target)
     jobs = find_pictures(source, target, lambda text: say(text, console))
     if options.listed is not None:

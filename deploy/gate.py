@@ -210,6 +210,7 @@ def metadata_of(trained: Trained) -> dict[str, Any]:
         "labels": list(labels.names),
         "palette": list(labels.palette),
         "flip_pairs": [list(pair) for pair in labels.flip_pairs],
+        "one_sided": list(labels.one_sided),
         "label_set": labels.to_dict(),
         "parameters": count_parameters(trained.network),
         "config": trained.config.to_dict(),

@@ -82,6 +82,8 @@ def main() -> int:
     with open_world() as world:
         trained = world.fail_together(lambda: load_network(arguments.checkpoint))
         labels, data = trained.config.labels, trained.config.data
+        if arguments.tta == "flip":
+            world.fail_together(lambda: labels.require_both_sides("leave out --tta flip"))
         source, notes = arguments.source.as_trained(data.root, data.encoding)
         pairs = world.fail_together(lambda: source.pairs(labels, data.val_share))
         world.fail_together(lambda: require_room(pairs, arguments.workers, world))

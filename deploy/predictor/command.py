@@ -21,7 +21,7 @@ from .files import is_there, printable, write_whole
 from .gallery import GALLERY, write_gallery
 from .inputs import SETTINGS_FILE, Job, find_pictures, has_outputs
 from .machine import choose_devices, choose_precision, cores, keep_freed_memory
-from .model import ExportedModel, check_sha256, read_metadata
+from .model import ExportedModel, check_sha256, read_metadata, refuse_flip
 from .onnx_files import choose_runtime, is_onnx, settle_for_onnx
 from .options import arguments
 from .output_folder import (
@@ -138,6 +138,8 @@ def predict(options: argparse.Namespace, console: Console) -> Report:
     digest = check_sha256(options.model, options.sha256)
     metadata = read_metadata(options.model)
     settle_faces(options, metadata)
+    if options.tta == "flip":
+        refuse_flip(metadata)
     writer = Writer(metadata, options)
     options.runtime = choose_runtime(options.runtime, options.model)
     if options.runtime != "torch":

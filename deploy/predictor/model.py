@@ -104,6 +104,15 @@ def check_sha256(path: Path, expected: str | None) -> str:
     return digest
 
 
+def refuse_flip(metadata: dict[str, Any]) -> None:
+    """Raises CannotStartError for labels of one side, under whose name a mirrored picture shows the other."""
+    if one_sided := metadata.get("one_sided"):
+        raise CannotStartError(
+            f"--tta flip: {', '.join(one_sided)}: the model has no label for the other side, which a "
+            "mirrored picture would show under this name: leave it out"
+        )
+
+
 @dataclass(frozen=True)
 class Prediction:
     """A model's answer to a batch of pictures of one size."""

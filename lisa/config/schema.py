@@ -257,12 +257,8 @@ class Config:
     def require_learnable(self) -> None:
         """Raises InputError for labels that a mirrored picture would show under the other side's name."""
         refuse_unlearnable(self.labels)
-        if self.augment.flip > 0 and self.labels.one_sided:
-            raise InputError(
-                f"label set {self.labels.name}: {', '.join(self.labels.one_sided)}: no label for the other "
-                "side, which a mirrored picture would show under this name: give --augment.flip 0, add that "
-                "label, or name both in pairs"
-            )
+        if self.augment.flip > 0:
+            self.labels.require_both_sides("give --augment.flip 0, add that label, or name both in pairs")
 
     @property
     def encoding(self) -> Encoding:

@@ -142,6 +142,14 @@ class LabelSet:
             and all(opposite(role) != role and opposite(role) not in roles for role in roles)
         )
 
+    def require_both_sides(self, remedy: str) -> None:
+        """Raises InputError, which ends with the remedy, if a mirrored picture can't be labelled."""
+        if self.one_sided:
+            raise InputError(
+                f"label set {self.name}: {', '.join(self.one_sided)}: no label for the other side, which a "
+                f"mirrored picture would show under this name: {remedy}"
+            )
+
     @cached_property
     def unpaired(self) -> tuple[tuple[str, str], ...]:
         """Labels that are left and right of one another, by all of their roles or else by name, and no pair.

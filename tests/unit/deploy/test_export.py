@@ -48,6 +48,7 @@ def test_file_says_what_it_is(checkpoint: Path, exported: Path) -> None:
     assert metadata["labels"] == list(NAMES)
     assert metadata["palette"] == list(PALETTE)
     assert metadata["flip_pairs"] == [[4, 5], [6, 7], [8, 9]]
+    assert metadata["one_sided"] == []
     assert metadata["size"] == SIZE
     assert metadata["parameters"] == 1_999_551
     assert Config.from_dict(metadata["config"]) == load_network(checkpoint).config

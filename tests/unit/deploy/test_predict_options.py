@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from deploy_helpers import SIZE, face, files, parse, read_ids, write_faces
+from deploy_helpers import SIZE, face, files, parse, read_ids, with_metadata, write_faces
 from encoding_helpers import encoding
 from PIL import Image
 
@@ -130,6 +130,15 @@ def test_numbers_out_of_range_are_refused(
     with pytest.raises(SystemExit, match="2"):
         parse(model, faces, tmp_path / "out", f"{option}={value}")
     assert message in capsys.readouterr().err
+
+
+def test_labels_of_one_side_are_not_averaged_with_the_mirrored_picture(
+    model: Path, faces: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = with_metadata(model, tmp_path / "one.ts", {**read_metadata(model), "one_sided": ["l_eye"]})
+    assert parse(path, faces, tmp_path / "out", "--tta", "flip") == 2
+    assert "--tta flip: l_eye: the model has no label for the other side" in capsys.readouterr().err
+    assert parse(path, faces, tmp_path / "out") == 0
 
 
 def test_other_order_changes_ids_and_keeps_colours(model: Path, faces: Path, tmp_path: Path) -> None:

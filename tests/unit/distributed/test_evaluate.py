@@ -8,7 +8,11 @@ import pytest
 from published_helpers import write_published
 
 from distributed.evaluate import main
-from lisa.run.checkpoint import PUBLISHED
+from lisa.config import Config, DataConfig, ModelConfig
+from lisa.errors import InputError
+from lisa.labels import Label, LabelSet
+from lisa.models import build
+from lisa.run.checkpoint import PUBLISHED, payload, save
 
 
 def test_the_published_file_is_evaluated_as_the_authors(
@@ -61,3 +65,17 @@ def test_a_file_of_something_else_is_not_written_over(
         assert main() == 0
         assert f"{output} and {tmp_path}/val [bold]_pictures/" in capsys.readouterr().out
     assert json.loads(output.read_text())["miou_interval"] is None  # of few pictures
+
+
+def test_labels_of_one_side_are_not_averaged_with_the_mirrored_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """There the other hand would have this one's name."""
+    labels = LabelSet("one", (Label("rest", (0, 0, 0)), Label("left_hand", (0, 0, 9))))
+    tiny = ModelConfig(widths=(4, 4, 6, 6, 8), depths=(1, 1, 1, 1, 1))
+    config = Config(data=DataConfig(size=32), model=tiny, labels=labels)
+    save(payload(build(tiny, 2).state_dict(), config, {"miou": 0.5}), tmp_path / "best.pt")
+    words = ["--checkpoint", tmp_path / "best.pt", "--data", "x", "--output", tmp_path / "val.json"]
+    monkeypatch.setattr("sys.argv", ["evaluate", *map(str, words), "--tta", "flip"])
+    with pytest.raises(InputError, match=r"left_hand: no label for the other side, .*: leave out --tta flip"):
+        main()
