@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lisa.augment.augmentation import Augmentation
 from lisa.config import AugmentConfig
+from lisa.data.checking import check_pairs
 from lisa.data.faces import FaceDataset, collate_same_size
 from lisa.data.pairs import Pair
 from lisa.figures.comparison import evenly
@@ -21,8 +22,12 @@ SHEET_ROWS, SHEET_VIEWS = 6, 6
 
 
 def draw_sheet(config: AugmentConfig, pairs: Sequence[Pair], output: Path, size: int) -> None:
-    """Draws six of the pairs, one a row: as they are, then augmented, every second view with its labels."""
+    """Draws six of the pairs, one a row: as they are, then augmented, every second view with its labels.
+
+    Raises InputError for masks that training would refuse.
+    """
     chosen = evenly(pairs, SHEET_ROWS)
+    check_pairs(chosen)
     dataset = FaceDataset(chosen, size)
     images, masks = collate_same_size([dataset[index] for index in range(len(chosen))])
     labels = chosen[0].encoding.labels

@@ -136,6 +136,15 @@ def test_a_figure_replaces_no_file_but_a_picture(make_faces: Callable[..., Path]
     assert Image.open(png).width == 7 * 16
 
 
+def test_an_augmentation_sheet_is_of_masks_that_train(make_faces: Callable[..., Path], tmp_path: Path):
+    """Without --labels those of another set were drawn as CelebAMask-HQ's."""
+    faces = make_faces()
+    for path in (faces / "train/masks").iterdir():
+        Image.fromarray(np.array(Image.open(path)) // 10).save(path)
+    with pytest.raises(InputError, match="no value but 0 and 1: masks of a face"):
+        augmentation(Source(faces), tmp_path / "sheet.png", size=16)
+
+
 def test_evenly_spread():
     pairs = [Pair(Path(f"{number}.png"), Path("mask.png")) for number in range(11)]
     assert [pair.image.stem for pair in evenly(pairs, 3)] == ["0", "5", "10"]
