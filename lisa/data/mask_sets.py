@@ -209,9 +209,11 @@ def _known_order(gathered: Gathered, given: Fit, encoding: Encoding) -> Verdict 
     if exchanged and len(gathered.parts) < SIDES_TOLD:
         unclear = "too few masks tell left from right: compare one with its picture, and"
         advice = _advice(best, encoding.labels, exchanged=False)
-        return Verdict(best.kind, f"{look}, but {unclear} {advice}, or that with left and right exchanged")
-    same = dict(enumerate(best.roles)) == judged_order(encoding) and not exchanged
-    hint = "" if same else f"{look}: {_advice(best, encoding.labels, exchanged)}"
+        hint = f"{look}, but {unclear} {advice}, or that with left and right exchanged"
+    elif dict(enumerate(best.roles)) == judged_order(encoding) and not exchanged:
+        hint = ""
+    else:
+        hint = f"{look}: {_advice(best, encoding.labels, exchanged)}"
     return Verdict(best.kind, "; ".join(part for part in (best.cause, hint) if part))
 
 

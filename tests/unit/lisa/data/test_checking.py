@@ -150,6 +150,8 @@ def test_too_few_masks_leave_left_and_right_to_the_user(faces: list[Ids], tmp_pa
     message = refusal(tmp_path, [in_order(FLIP[ids], LAPA) for ids in faces[:3]])
     assert "LaPa" in message
     assert "compare one with its picture" in message
+    message = refusal(tmp_path, [FLIP[ids] + np.uint8(1) for ids in faces[:3]])
+    assert re.search("one too high .*subtract 1 .*; the masks look .*compare one with its picture", message)
 
 
 def test_label_maps_pass(faces: list[Ids], tmp_path: Path):
