@@ -71,8 +71,8 @@ class LabelSet:
         for label in self.labels:
             if not _NAME.fullmatch(label.name) or label.name == IGNORE:
                 raise InputError(
-                    f"{where}: {label.name!r} can't be a label's name: a letter, then letters, digits, _ or "
-                    f"-, and not {IGNORE!r}"
+                    f"{where}: {label.name!r} can't be a label's name: ASCII letters, digits, _ and -, a "
+                    f"letter first, and not {IGNORE!r}"
                 )
             if len(label.color) != 3 or not all(0 <= value <= 255 for value in label.color):
                 raise InputError(f"{where}: {label.name} has colour {list(label.color)}: three of 0 to 255")
@@ -219,7 +219,9 @@ class LabelSet:
             raise InputError(f"{where}: {unknown[0]!r} is no field of a label set: name, pairs, labels")
         name, entries = values.get("name"), values.get("labels")
         if not isinstance(name, str) or not _NAME.fullmatch(name):
-            raise InputError(f"{where}: a label set needs a name: a letter, then letters, digits, _ or -")
+            raise InputError(
+                f"{where}: a label set needs a name: ASCII letters, digits, _ and -, a letter first"
+            )
         labels = tuple(_label(each, entry, where) for each, entry in _entries(entries, where))
         pairs = values.get("pairs", [])
         if not isinstance(pairs, list) or not all(_is_list_of(pair, str, 2) for pair in pairs):

@@ -97,6 +97,10 @@ FAULTS: list[tuple[dict[str, Any], str]] = [
         "can't be a label",
     ),
     (
+        {"labels": {"rest": {"color": [0, 0, 0]}, "глаз": {"color": [1, 2, 3]}}, "pairs": []},
+        "'глаз' can't be a label's name: ASCII letters",
+    ),
+    (
         {"labels": [{"name": "a", "color": [0, 0, 0]}, {"color": [1, 2, 3]}], "pairs": []},
         "entry 1 of labels needs a name",
     ),
