@@ -9,6 +9,9 @@ from torch import Tensor
 from lisa.figures.png_files import save_plot
 from lisa.labels import LabelSet
 
+SIDE, CELL, NAME = 10, 0.45, 0.08
+"""Inches: of the figure, of a class where there are many, and of a name's letter."""
+
 
 def draw_confusion(confusion: Tensor, labels: LabelSet, path: Path) -> None:
     """Draws a confusion matrix, (C,C) pixel counts with truth in rows, in % of each true class's pixels."""
@@ -17,7 +20,9 @@ def draw_confusion(confusion: Tensor, labels: LabelSet, path: Path) -> None:
 
     counts = confusion.double().cpu().numpy()
     shares = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    figure, axes = plt.subplots(figsize=(11, 10), layout="constrained")
+    beyond = max(0, max(map(len, labels.names)) - len("background")) * NAME
+    side = max(SIDE, CELL * len(labels)) + beyond
+    figure, axes = plt.subplots(figsize=(side + 1, side), layout="constrained")
     axes.imshow(np.sqrt(shares), cmap="Blues", vmin=0, vmax=10)  # the root shows confusions of a few percent
     for (row, column), share in np.ndenumerate(shares):
         if share >= 0.5:

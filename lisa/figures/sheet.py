@@ -17,7 +17,7 @@ CAPTION = 18
 LEGEND_ROW = 24
 LEGEND_CELL = 112
 LEGEND_TEXT_AT = 22
-HEADER_TEXT, CAPTION_TEXT, LEGEND_TEXT = 17, 13, 14
+HEADER_TEXT, CAPTION_TEXT, LEGEND_TEXT, SMALLEST_TEXT = 17, 13, 14, 5
 """All in pixels."""
 
 ERROR_COLOR = (255, 32, 32)
@@ -88,12 +88,13 @@ def sheet(
     for block in range(blocks):
         for column, title in enumerate(titles):
             center = block * block_width + GAP + column * cell + side // 2
-            draw.text((center, HEADER // 2), title, "black", _font(HEADER_TEXT), anchor="mm")
+            draw.text((center, HEADER // 2), title, "black", _fitting(HEADER_TEXT, title, side), anchor="mm")
     for number, row in enumerate(rows):
         left = number // per_block * block_width + GAP
         top = HEADER + number % per_block * step
         if row.caption:
-            draw.text((left, top + caption // 2), row.caption, "black", _font(CAPTION_TEXT), anchor="lm")
+            font = _fitting(CAPTION_TEXT, row.caption, block_width - BLOCK_GAP)
+            draw.text((left, top + caption // 2), row.caption, "black", font, anchor="lm")
         for column, panel in enumerate(row.panels):
             x = left + column * cell + (side - panel.width) // 2
             canvas.paste(panel, (x, top + caption + (side - panel.height) // 2))
@@ -121,6 +122,13 @@ def _draw_legend(draw: ImageDraw.ImageDraw, width: int, top: int, labels: LabelS
         draw.text(
             (x + LEGEND_TEXT_AT, y + LEGEND_ROW // 2), label.name, "black", _font(LEGEND_TEXT), anchor="lm"
         )
+
+
+def _fitting(size: int, text: str, width: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """The font at this size, or as much smaller as the text needs to be no wider than ``width`` pixels."""
+    while size > SMALLEST_TEXT and _font(size).getlength(text) > width:
+        size -= 1
+    return _font(size)
 
 
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:

@@ -1,11 +1,18 @@
 """Sheets and panels, pixel by pixel."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from lisa.figures.confusion import draw_confusion
 from lisa.figures.sheet import (
+    BLOCK_GAP,
+    CAPTION,
     ERROR_COLOR,
+    GAP,
     HEADER,
     Row,
     colored,
@@ -98,3 +105,26 @@ def test_long_names_in_the_legend_keep_clear_of_one_another(side: int):
             top, left = np.argwhere((shown == label.color).all(2)).min(0).tolist()
             before = shown[top : top + 10, max(0, left - 4) : left - 1]
             assert (before == 255).all(), label.name
+
+
+def test_long_titles_and_captions_keep_clear_of_one_another():
+    """Four weak classes with long names, and networks in deep folders."""
+    caption = ", ".join(["a_label_of_somebody_with_much_to_say"] * 3)
+    rows = [Row([Image.new("RGB", (192, 192), "white")] * 2, caption)] * 2
+    titles = ("LISA, folded (folded_512_with_textures/best)",) * 2
+    shown = np.asarray(sheet(titles, rows, 192, CELEBAMASK, blocks=2))
+    second = GAP + 2 * (192 + GAP)  # where the first block has ended
+    assert (shown[HEADER : HEADER + CAPTION, second : second + BLOCK_GAP - GAP] == 255).all()
+    assert (shown[:HEADER, GAP + 192 : GAP + 192 + GAP] == 255).all()
+    for text in (shown[:HEADER], shown[HEADER : HEADER + CAPTION]):
+        assert (text < 128).any()
+
+
+def test_a_confusion_matrix_grows_with_its_labels(tmp_path: Path):
+    many = LabelSet("many", tuple(Label(f"label_of_somebody_{index}", (index, 0, 0)) for index in range(64)))
+    sizes: list[int] = []
+    for labels in (CELEBAMASK, many):
+        draw_confusion(torch.eye(len(labels), dtype=torch.int64), labels, tmp_path / "confusion.png")
+        sizes.append(Image.open(tmp_path / "confusion.png").height)
+    assert sizes[0] == 1100
+    assert sizes[1] > 64 * 45
