@@ -118,7 +118,7 @@ def _common_labels(paths: Sequence[Path], trained: "Sequence[Trained]") -> Label
     """The label set of all networks. Raises InputError if they have several."""
     labels = trained[0].config.labels
     for path, each in zip(paths, trained, strict=True):
-        if each.config.labels != labels:
+        if each.config.labels.labels != labels.labels:
             raise InputError(
                 f"{path} was trained on {each.config.labels.told_from(labels)}, {paths[0]} on {labels.name}: "
                 "compare networks of one set"

@@ -22,15 +22,16 @@ from lisa.figures.__main__ import augmentation, main
 from lisa.figures.comparison import compare, evenly, grid, read_pair
 from lisa.figures.sheet import Row
 from lisa.figures.worst_and_best import draw_evaluation, order_by_miou
+from lisa.labels import Label, LabelSet
 from lisa.labels.celebamask import CELEBAMASK
 from lisa.models import build
 from lisa.run import checkpoint
 from lisa.world import World
 
 
-def saved(path: Path, name: str) -> Path:
+def saved(path: Path, name: str, labels: LabelSet = CELEBAMASK) -> Path:
     """A checkpoint of an untrained network."""
-    config = Config(data=DataConfig(size=32), model=ModelConfig(name=name))
+    config = Config(data=DataConfig(size=32), model=ModelConfig(name=name), labels=labels)
     path.parent.mkdir(parents=True, exist_ok=True)
     checkpoint.save(checkpoint.payload(build(config.model).state_dict(), config, {}), path)
     return path
@@ -98,6 +99,17 @@ def test_grid_of_fewer_pictures_than_places(
     grid(saved(tmp_path / "a/best.pt", "unet"), source, tmp_path / "figure5.png")
     assert titles == [("picture", "UNet")]
     assert Image.open(tmp_path / "figure5.png").size[0] > 3 * 2 * 256
+
+
+def test_networks_are_compared_by_their_labels(make_faces: Callable[..., Path], tmp_path: Path):
+    """Whatever their set is called, and in whatever order its pairs are."""
+    renamed = LabelSet("mine", CELEBAMASK.labels, CELEBAMASK.pairs[::-1])
+    others = LabelSet("mine", (*CELEBAMASK.labels[:-1], Label("scarf", (0, 204, 0))), CELEBAMASK.pairs)
+    first = saved(tmp_path / "a.pt", "unet")
+    source, output = SplitSource(make_faces()), tmp_path / "figure4.png"
+    compare([first, saved(tmp_path / "b.pt", "unet", renamed)], source, output)
+    with pytest.raises(InputError, match=r"c.pt was trained on label set mine, .* compare networks of one"):
+        compare([first, saved(tmp_path / "c.pt", "unet", others)], source, output)
 
 
 def test_wrong_input_is_one_line(

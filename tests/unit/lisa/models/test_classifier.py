@@ -53,3 +53,5 @@ def test_sets_of_one_size_are_not_mixed_up():
     same, line = carry_over(trained.state_dict(), fresh, celebamask, celebamask)
     assert line == ""
     assert torch.equal(same["final.weight"], old)
+    other_pairs = LabelSet("mine", celebamask.labels, celebamask.pairs[::-1])
+    assert carry_over(trained.state_dict(), fresh, celebamask, other_pairs)[1] == ""
