@@ -184,6 +184,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_for_real(
     make_faces: Callable[..., Path],
     tmp_path: Path,

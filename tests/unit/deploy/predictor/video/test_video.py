@@ -265,6 +265,7 @@ def test_an_interrupted_video_leaves_nothing(
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == left
 
 
+@pytest.mark.slow
 def test_what_former_settings_left_of_a_video_is_named(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
