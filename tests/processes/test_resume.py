@@ -148,6 +148,7 @@ def test_a_damaged_last_checkpoint_falls_back(
         fit(small(root, run), World(), resume=True)
 
 
+@pytest.mark.slow
 def test_a_full_disk_costs_checkpoints_not_the_run(
     make_faces: Callable[..., Path],
     tmp_path: Path,

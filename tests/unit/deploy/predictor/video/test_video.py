@@ -214,6 +214,7 @@ def test_a_broken_file_is_never_done(model: Path, tmp_path: Path, capsys: pytest
         assert "what was readable is written" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_video_that_cannot_start_changes_nothing(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -309,6 +310,7 @@ def test_a_video_of_any_name_is_done_once(
         assert expected in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_video_that_is_replaced_while_it_is_parsed_is_not_done(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
