@@ -8,9 +8,7 @@ import sys
 import tempfile
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 from deploy_helpers import files, parse, write_faces
 
@@ -22,16 +20,14 @@ from deploy.cluster import (
     main,
     threads_per_actor,
 )
-from deploy.predictor.errors import CannotStartError
 from deploy.predictor.inputs import Job
 from deploy.predictor.inputs import find_pictures as predictors_pictures
 from deploy.predictor.model import read_metadata
 from deploy.predictor.output_folder import sole_writer
 from deploy.predictor.photo_options import settle_faces
-from deploy.predictor.photos import Parsed
 from deploy.predictor.report import Report
 from deploy.store import StoreWriter
-from deploy.store_outputs import claim, done_before, join_pieces, refuse_made_of_others
+from deploy.store_outputs import claim, done_before, join_pieces
 
 pytestmark = pytest.mark.xdist_group("ray")
 
@@ -138,17 +134,6 @@ def test_both_predictors_find_the_same_pictures(tmp_path: Path) -> None:
     assert len(notes) == 3
 
 
-def test_droppings_in_buckets_are_left_alone() -> None:
-    source = Store("--input", "memory://photos")
-    names = ("a/x.jpg", "a/._x.jpg", "__MACOSX/a/x.jpg", ".trash/x.jpg", "notes.txt")
-    for name in (*names, "parsed/.predict.json", "parsed/x.png", "parsed/overlay/x.jpg"):
-        source.write(name, b"")
-    notes: list[str] = []
-    found = find_pictures(source, Store("--output", "memory://elsewhere"), notes.append)
-    assert [job.name for job in found] == ["a/x"]
-    assert notes == ["left alone, being the outputs of earlier runs: parsed/"]
-
-
 def test_a_gpu_has_its_share_of_the_cores() -> None:
     assert threads_per_actor(96, 8) == 12
     assert threads_per_actor(96, 1) == 32
@@ -234,24 +219,6 @@ def test_maps_that_the_predictor_left_of_other_settings_are_not_done(tmp_path: P
     assert done == {".predict.json", "new.png"}
 
 
-def test_errors_of_any_class_cost_one_file() -> None:
-    """Remote file systems' libraries raise classes of their own."""
-
-    class Away:
-        def __getattr__(self, name: str) -> Any:
-            def fail(*arguments: object, **options: object) -> None:
-                raise RuntimeError("endpoint timed out\nsecond line")
-
-            return fail
-
-    store = Store("--output", "memory://away")
-    store.files = Away()
-    with pytest.raises(OSError, match=r"^endpoint timed out$"):
-        store.write("x.png", b"map")
-    with pytest.raises(OSError, match=r"^endpoint timed out$"):
-        store.read("x.png")
-
-
 def test_one_program_writes_into_a_folder(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -260,62 +227,6 @@ def test_one_program_writes_into_a_folder(
     command = options(model, tmp_path / "in", tmp_path / "out")
     with sole_writer(tmp_path / "out"):
         assert "another predictor writes there" in refused(capsys, command)
-
-
-def test_store_beyond_the_disk() -> None:
-    store = Store("--output", "memory://parsed")
-    settings = {"model_sha256": "1"}
-    outputs = [["overlay/a/x.jpg", "a/x.png"]]
-    store.write("a/x.png", b"map")
-    with pytest.raises(CannotStartError, match=r"a/x\.png is there, and no predictor made it"):
-        done_before(store, settings, outputs, overwrite=True)
-    assert store.names() == ["a/x.png"]
-    store.files.rm_file(store.path("a/x.png"))
-    store.write("mine.png", b"not of this run")
-    store.write("a/.predict-tmp-killed", b"half")
-    assert done_before(store, settings, outputs, overwrite=False) == set()
-    claim(store, settings, outputs)
-    assert store.names() == [".predict.json", "mine.png"]
-    store.write("a/x.png", b"map")
-    assert "a/x.png" in done_before(store, settings, outputs, overwrite=False)
-    assert done_before(store, {"model_sha256": "2"}, outputs, overwrite=True) == set()
-    assert store.files.cat_file(store.path("a/x.png")) == b"map", "nothing is removed before it begins"
-    claim(store, {"model_sha256": "2"}, outputs)
-    assert store.names() == [".predict.json", "mine.png"]
-    assert store.files.cat_file(store.path("mine.png")) == b"not of this run"
-
-
-def test_maps_of_another_picture_in_a_bucket_do_not_count(model: Path) -> None:
-    """Cameras repeat their names, in buckets too; a map that was corrected by hand stays as it is."""
-    source, target = Store("--input", "memory://cam1"), Store("--output", "memory://maps")
-    asked = arguments(["--model", str(model), "--input", "memory://cam1", "--output", "memory://maps"])
-    settle_faces(asked, read_metadata(model))
-    writer = StoreWriter(read_metadata(model), asked, target)
-    picture = np.zeros((8, 8, 3), np.uint8)
-    jobs = [Job(Path(f"/cam{index}/a.jpg"), "a") for index in (1, 2)]
-    try:
-        refuse_made_of_others(target, writer, jobs)
-        writer.write(jobs[0], picture, Parsed(picture[..., 0]))
-        refuse_made_of_others(target, writer, jobs[:1])
-        with pytest.raises(CannotStartError, match=r"made of another picture than /cam2/a\.jpg"):
-            refuse_made_of_others(target, writer, jobs[1:])
-        target.write("a.png", b"mine")
-        with pytest.raises(CannotStartError, match="no predictor left it so"):
-            refuse_made_of_others(target, writer, jobs[:1])
-    finally:
-        for store in (source, target):
-            store.files.store.clear()
-
-
-def test_names_in_buckets_are_no_patterns() -> None:
-    store = Store("--output", "memory://parsed")
-    names = ["trip [2024]/a.png", "q?/b.png", "all*/c.png"]
-    try:
-        for name in names:
-            store.write(name, b"map")
-        assert store.names() == sorted(names)
-    finally:
-        store.files.store.clear()
 
 
 def test_faces_of_pictures_that_are_not_done_are_left_out(model: Path, tmp_path: Path) -> None:
