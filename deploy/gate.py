@@ -18,6 +18,7 @@ from deploy.predictor.errors import BadPictureError
 from deploy.predictor.inputs import SUFFIXES
 from deploy.predictor.model import FORMAT
 from deploy.predictor.pictures import Pixels, read_picture
+from lisa.data.evenly import evenly
 from lisa.data.folders import run_pictures
 from lisa.data.synthetic import draw_face
 from lisa.errors import InputError
@@ -153,7 +154,7 @@ def _readable(paths: Iterable[Path], most: int = MAX_PICTURES) -> list[Tensor]:
     """At most so many pictures, evenly spaced over the sorted paths."""
     files = sorted(path for path in paths if path.suffix.lower() in SUFFIXES)
     pictures: list[Tensor] = []
-    for path in files[:: -(-len(files) // most) or 1]:
+    for path in evenly(files, most):
         with suppress(BadPictureError):  # a picture that can't be read says nothing about the network
             pictures.append(_as_tensor(read_picture(path)))
     return pictures

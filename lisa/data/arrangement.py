@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from lisa.data.evenly import evenly
 from lisa.data.pairs import Pair, read_mask
 from lisa.labels import LabelSet
 
@@ -82,7 +83,7 @@ def measure_arrangement(pairs: Sequence[Pair], labels: LabelSet) -> dict[str, An
     missing = [name.replace("_", " ") for name in NEEDED if name not in ids]
     if missing:
         return {"reason": f"label set {labels.name} has no label of its own for {', '.join(missing)}"}
-    sample = [pairs[index] for index in np.linspace(0, len(pairs) - 1, min(SAMPLE, len(pairs))).astype(int)]
+    sample = evenly(pairs, SAMPLE)
     with ThreadPoolExecutor() as pool:
         masks = list(pool.map(lambda pair: _seen(pair, list(ids.values())), sample))
     seen = {name: [mask[index] for mask in masks] for index, name in enumerate(ids)}

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from lisa.data.evenly import evenly
 from lisa.data.exif import (
     MIRRORED,
     SIDEWAYS,
@@ -79,7 +80,7 @@ def settle_orientations(pairs: Sequence[Pair]) -> Settled:
         margins = {pair: clue.margin for pair, clue in clues.items() if clue.margin != 0}
         unknown = [pair for pair, clue in clues.items() if clue.turn != UPRIGHT and clue.margin == 0]
         together = 0
-        for looked_at in (unknown[:: -(-len(unknown) // SAMPLE) or 1], unknown):
+        for looked_at in (evenly(unknown, SAMPLE), unknown):
             new = [pair for pair in looked_at if pair not in margins]
             turns = [clues[pair].turn for pair in new]
             margins.update(zip(new, pool.map(_by_edges, new, turns), strict=True))
@@ -182,7 +183,7 @@ def _sides_are_right(pairs: Sequence[Pair]) -> bool:
     They are in masks that were drawn upright and turned back with their pictures. Whoever drew on the
     mirrored pixels called left what looked so; without a face to look at that is assumed.
     """
-    return sum(_side(pair) for pair in pairs[:: -(-len(pairs) // SAMPLE)]) > 0
+    return sum(_side(pair) for pair in evenly(pairs, SAMPLE)) > 0
 
 
 def _side(pair: Pair) -> float:

@@ -11,9 +11,9 @@ from torch import Tensor
 from lisa.augment.augmentation import Augmentation
 from lisa.config import AugmentConfig
 from lisa.data.checking import check_pairs
+from lisa.data.evenly import evenly
 from lisa.data.faces import FaceDataset, collate_same_size
 from lisa.data.pairs import Pair
-from lisa.figures.comparison import evenly
 from lisa.figures.png_files import save_png
 from lisa.figures.sheet import overlay
 from lisa.labels import LabelSet

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from lisa.data.checking import check_pairs
+from lisa.data.evenly import evenly
 from lisa.data.folders import find_pairs, share_of
 from lisa.data.pairs import Pair, decode
 from lisa.data.source import SplitFlags
@@ -136,11 +137,6 @@ def _titles(paths: Sequence[Path], trained: "Sequence[Trained]") -> list[str]:
     # None tells them apart if a file comes twice.
     length = next((each for each in lengths if len({own[-each:] for own in parts}) == len(parts)), 2)
     return [f"{name} ({'/'.join(own[-length:])})" for name, own in zip(names, parts, strict=True)]
-
-
-def evenly(pairs: Sequence[Pair], count: int) -> list[Pair]:
-    """At most ``count`` of the pairs, evenly spread, the first and the last among them."""
-    return [pairs[index] for index in np.linspace(0, len(pairs) - 1, min(count, len(pairs)), dtype=int)]
 
 
 def read_pair(pair: Pair) -> tuple[np.ndarray, np.ndarray]:

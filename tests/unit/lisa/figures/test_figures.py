@@ -12,14 +12,13 @@ from PIL import Image
 
 from lisa.config import Config, DataConfig, ModelConfig
 from lisa.data.folders import find_pairs
-from lisa.data.pairs import Pair
 from lisa.data.source import Source, SplitSource
 from lisa.errors import InputError
 from lisa.evaluation.evaluate import evaluate
 from lisa.evaluation.metrics import Tally, picture_mious
 from lisa.figures import comparison, worst_and_best
 from lisa.figures.__main__ import augmentation, main
-from lisa.figures.comparison import compare, evenly, grid, read_pair
+from lisa.figures.comparison import compare, grid, read_pair
 from lisa.figures.sheet import Row
 from lisa.figures.worst_and_best import draw_evaluation, order_by_miou
 from lisa.labels import Label, LabelSet
@@ -155,12 +154,6 @@ def test_an_augmentation_sheet_is_of_masks_that_train(make_faces: Callable[..., 
         Image.fromarray(np.array(Image.open(path)) // 10).save(path)
     with pytest.raises(InputError, match="no value but 0 and 1: masks of a face"):
         augmentation(Source(faces), tmp_path / "sheet.png", size=16)
-
-
-def test_evenly_spread():
-    pairs = [Pair(Path(f"{number}.png"), Path("mask.png")) for number in range(11)]
-    assert [pair.image.stem for pair in evenly(pairs, 3)] == ["0", "5", "10"]
-    assert evenly(pairs[:2], 6) == pairs[:2]
 
 
 def test_ranked_from_worst_to_best():
