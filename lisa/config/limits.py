@@ -1,14 +1,15 @@
-"""Limits of numbers, written once beside the field.
+"""Types and limits of values, written once beside the field.
 
-They are checked when the dataclass is made, shown by --help, and read by the search's space.
+They are checked when the dataclass is made; --help shows the limits, and the search's space reads them.
 """
 
+import dataclasses
 import inspect
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Annotated, Any, ClassVar, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
 import tyro
 
@@ -27,10 +28,8 @@ class Range:
     open_high: bool = False
     """Whether ``high`` itself is too high."""
 
-    def __contains__(self, value: float | str) -> bool:
-        """False for NaN, for infinity and for words."""
-        if isinstance(value, str):
-            return False
+    def __contains__(self, value: float) -> bool:
+        """False for NaN and for infinity."""
         above = self.low < value if self.open_low else self.low <= value
         below = value < self.high if self.open_high or math.isinf(self.high) else value <= self.high
         return above and below
@@ -49,7 +48,7 @@ class Limited:
     """Base of dataclasses whose fields may have a :class:`Range`.
 
     ``section`` stands before a field's name in messages: ``optim.lr = 0: ...``. Without one the fields are
-    flags of a command: ``--trials 0: ...``.
+    flags of a command, whose types tyro has checked: ``--trials 0: ...``.
     """
 
     section: ClassVar[str] = ""
@@ -64,6 +63,8 @@ class Limited:
                 cls.__annotations__[name] = Annotated[hint, shown]
 
     def __post_init__(self) -> None:
+        if self.section:
+            require_types(self, f"{self.section}.")
         for name, limit in ranges(type(self)).items():
             value = getattr(self, name)
             if value is None:
@@ -80,6 +81,32 @@ def ranges(kind: type[Limited]) -> Mapping[str, Range]:
     hints = get_type_hints(kind, include_extras=True)
     limits = {name: _range(hint) for name, hint in hints.items()}
     return {name: limit for name, limit in limits.items() if limit is not None}
+
+
+def require_types(config: object, prefix: str = "") -> None:
+    """Raises InputError for a field of another type, with which a run's own files could not be read again.
+
+    Whole numbers pass as floats, numpy's do not: checkpoints are read weights-only.
+    """
+    for name, kind in _types(type(config)).items():
+        value = getattr(config, name)
+        if get_origin(kind) is Literal:
+            fits, rule = value in get_args(kind), f"one of {', '.join(get_args(kind))}"
+        elif get_origin(kind) is tuple:
+            count = len(get_args(kind))
+            fits = isinstance(value, tuple) and [type(item) for item in value] == [int] * count
+            rule = f"a tuple of {count} ints"
+        else:
+            fits = type(value) is kind or (kind is float and type(value) is int)
+            rule = f"must be of type {kind.__name__}"
+        require(fits, f"{prefix}{name}", value, rule)
+
+
+@cache
+def _types(kind: type[Any]) -> Mapping[str, Any]:
+    """The types of a dataclass's fields, without what is annotated."""
+    hints = get_type_hints(kind)
+    return {field.name: hints[field.name] for field in dataclasses.fields(kind)}
 
 
 def _range(hint: Any) -> Range | None:

@@ -15,11 +15,11 @@ import tyro
 from lisa.config.checkpoint_every import parse_every
 from lisa.config.from_plain import from_plain, parse_object
 from lisa.config.label_flag import LabelFlag
-from lisa.config.limits import Limited, Range, require
+from lisa.config.limits import Limited, Range, require, require_types
 from lisa.config.parameter_count import count_lisa
 from lisa.config.shapes import DEPTHS, HAMBURGER_RATIO, SHAPES
 from lisa.errors import InputError
-from lisa.labels import refuse_unlearnable
+from lisa.labels import LabelSet, refuse_unlearnable
 from lisa.labels.celebamask import CELEBAMASK
 from lisa.labels.encoding import Encoding, read_encoding, write_out
 
@@ -249,6 +249,10 @@ class Config:
     """Run folder: checkpoints, logs, figures."""
 
     def __post_init__(self) -> None:
+        told = "a LabelSet, as lisa.labels.read_label_set gives it for a name or file"
+        is_set = isinstance(self.labels, LabelSet)  # pyright: ignore[reportUnnecessaryIsInstance]
+        require(is_set, "labels", self.labels, told)
+        require_types(self)
         self.model.require_under_cap(len(self.labels))
         read_encoding(self.data.encoding, self.labels)
         blur = self.augment.blur

@@ -7,6 +7,7 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -103,7 +104,19 @@ def test_options_that_are_gone_are_read_where_they_were_off():
         (lambda: Config.from_dict({"optim": {"section": "x"}}), "optim.section is no field"),
         (lambda: Config.from_dict({"optim": {"name": "sgd"}}), "optim.name = 'sgd': one of adam, adamw"),
         (lambda: Config.from_dict({"model": {"bound": True}}), "model.bound = True: must be of type float"),
-        (lambda: AugmentConfig(flip="x"), "augment.flip = 'x': 0 to 1"),  # pyright: ignore
+        (lambda: AugmentConfig(flip="x"), "augment.flip = 'x': must be of type float"),  # pyright: ignore
+        (lambda: OptimConfig(name="sgd"), "optim.name = 'sgd': one of adam, adamw"),  # pyright: ignore
+        (lambda: TrainConfig(patience=1e9), "train.patience = 1000000000.0: must be"),  # pyright: ignore
+        (lambda: OptimConfig(lr=np.float64(1)), "optim.lr = np.float64(1.0): must be of type float"),
+        (lambda: TrainConfig(seed=True), "train.seed = True: must be of type int"),
+        (lambda: TrainConfig(checkpoint_every=9), "train.checkpoint_every = 9: must be"),  # pyright: ignore
+        (lambda: DataConfig(root=Path("x")), "data.root = PosixPath('x'): must be"),  # pyright: ignore
+        (lambda: DataConfig(size=None), "data.size = None: must be of type int"),  # pyright: ignore
+        (lambda: ModelConfig(widths=[2] * 5), "[2, 2, 2, 2, 2]: a tuple of 5 ints"),  # pyright: ignore
+        (lambda: Config.from_dict({"model": {"depths": [1, 2]}}), "depths = (1, 2): a tuple of 5 ints"),
+        (lambda: Config(data="faces"), "data = 'faces': must be of type DataConfig"),  # pyright: ignore
+        (lambda: Config(output=Path("x")), "output = PosixPath('x'): must be"),  # pyright: ignore
+        (lambda: Config(labels="caps.json"), "labels = 'caps.json': a LabelSet"),  # pyright: ignore
         (lambda: ModelConfig(bound=-1), "model.bound = -1: at least 0"),
         (lambda: Config.from_dict({"optim": 3}), "optim = 3: must be an object"),
         (lambda: Config.from_json("{"), "not JSON"),
