@@ -27,7 +27,7 @@ def draw_confusion(confusion: Tensor, labels: LabelSet, path: Path) -> None:
     for (row, column), share in np.ndenumerate(shares):
         if share >= 0.5:
             color = "white" if share > 40 else "black"
-            axes.text(column, row, f"{share:.0f}", ha="center", va="center", color=color, fontsize=9)
+            axes.text(column, row, str(int(share + 0.5)), ha="center", va="center", color=color, fontsize=9)
     axes.set_xticks(range(len(labels)), labels.names, rotation=45, ha="right")
     axes.set_yticks(range(len(labels)), labels.names)
     axes.set(xlabel="predicted", ylabel="truth", title="Confusion: % of each true class's pixels")

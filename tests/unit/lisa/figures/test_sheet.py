@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from matplotlib.axes import Axes
 from PIL import Image
 
 from lisa.figures.confusion import draw_confusion
@@ -128,3 +129,11 @@ def test_a_confusion_matrix_grows_with_its_labels(tmp_path: Path):
         sizes.append(Image.open(tmp_path / "confusion.png").height)
     assert sizes[0] == 1100
     assert sizes[1] > 64 * 45
+
+
+def test_a_confusion_of_half_a_percent_is_no_zero(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    written: list[str] = []
+    monkeypatch.setattr(Axes, "text", lambda self, x, y, text, **style: written.append(text))  # pyright: ignore
+    two = LabelSet("two", (Label("background", (0, 0, 0)), Label("face", (9, 9, 9))))
+    draw_confusion(torch.tensor([[199, 1], [5, 195]]), two, tmp_path / "confusion.png")
+    assert written == ["100", "1", "3", "98"]
