@@ -148,6 +148,19 @@ def seen(page: Page) -> np.ndarray:
 
 
 @pytest.mark.slow
+def test_a_legend_of_many_labels_leaves_the_pictures_room(browser: Browser, tmp_path: Path) -> None:
+    many = [f"a_rather_long_name_{index}" for index in range(64)]
+    write_gallery(tmp_path / "gallery.html", [], 0, many, list(range(3 * 64)))
+    page, wrong = open_page(browser, tmp_path / "gallery.html")
+    page.set_viewport_size({"width": 800, "height": 600})
+    assert page.evaluate("document.querySelector('header').offsetHeight") < 300
+    page.locator("#legend .class", has_text="name_63").click()
+    assert not page.locator("#legend input").last.is_checked()
+    assert wrong == []
+    page.close()
+
+
+@pytest.mark.slow
 def test_light_and_dark(browser: Browser, tmp_path: Path) -> None:
     path = write_page(tmp_path, ["anna"])
     brightness: dict[str, float] = {}
