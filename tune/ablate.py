@@ -13,7 +13,14 @@ from lisa.config.limits import Range
 from lisa.errors import ExitCode
 from tune.ablations import Ablation, markdown
 from tune.arguments import Options, claim, run_entry, settle
-from tune.cluster import check_nodes, check_start, node_resources, open_cluster, settle_environment
+from tune.cluster import (
+    check_faces,
+    check_nodes,
+    check_start,
+    node_resources,
+    open_cluster,
+    settle_environment,
+)
 from tune.storage import put_text
 
 if TYPE_CHECKING:
@@ -106,6 +113,7 @@ def _run(arguments: AblateArguments, ablation: Ablation) -> "list[Outcome]":
         highlight=False,
         soft_wrap=True,
     )
+    check_faces(ablation.base)
     with TrialTable(console, epochs, trials, {"row": "row", "seed": "seed"}) as table:
         return experiment.run(table, arguments.resume)
 

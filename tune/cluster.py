@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lisa.config import Config
+from lisa.data.checking import check_pairs
+from lisa.data.folders import find_pairs
+from lisa.data.repair import repair_sides
 from lisa.data.shared_memory import batch_bytes, require_shared_memory
 from lisa.errors import InputError, listing
 from lisa.system.listener import why_silent
@@ -58,7 +61,8 @@ def check_start(address: str, config: Config, processes: int = 1) -> None:
 
     Raises:
         InputError: a batch has fewer pictures than a trial has processes, a label of one side would be
-            mirrored, the weights of train.init serve another network, or nobody listens at the address.
+            mirrored, there is no such network, the weights of train.init serve another one, or nobody listens
+            at the address.
             Without one: TMPDIR is too long for Ray's sockets, or /dev/shm is too small for a trial of one
             process; :func:`check_nodes` counts them all.
     """
@@ -68,10 +72,9 @@ def check_start(address: str, config: Config, processes: int = 1) -> None:
             "processes: raise it, or use fewer (--processes-per-trial, --gpus-per-trial)"
         )
     config.require_learnable()
-    if config.train.init:
-        from lisa.training.initial import start_network  # timm takes seconds
+    from lisa.training.initial import start_network  # timm takes seconds
 
-        start_network(config)  # Ray would try each trial that fails by it four times
+    start_network(config)  # Ray would try each trial that fails by it four times
     if address:
         if reason := why_silent(address):
             raise InputError(f"no Ray cluster at {address} ({reason}): docs/tune.md has the commands")
@@ -157,6 +160,22 @@ def check_nodes(config: Config, experiment: "Experiment") -> None:
             "not all nodes can run the trials (files need a path that all of them see, or a URL):\n"
             + listing(faults)
         )
+
+
+def check_faces(config: Config) -> None:
+    """Decodes every pair once. Raises InputError for data on which Ray would try each trial four times.
+
+    Data behind a URL is left to the trials, which copy it.
+    """
+    data = config.data
+    if is_url(data.root):
+        return
+    train, val = (
+        find_pairs(data.root, split, config.encoding, data.exclude, data.val_share)
+        for split in ("train", "val")
+    )
+    check_pairs(repair_sides(train, data.repair, data.root) if data.repair else train)
+    check_pairs(val)
 
 
 def faults_here(config: Config, trials: int, processes: int) -> list[str]:

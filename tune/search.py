@@ -15,7 +15,14 @@ from lisa.errors import ExitCode, InputError
 from lisa.run.names import BEST, CONFIG
 from lisa.system.process import run_tied
 from tune.arguments import Options, claim, run_entry, settle
-from tune.cluster import check_nodes, check_start, node_resources, open_cluster, settle_environment
+from tune.cluster import (
+    check_faces,
+    check_nodes,
+    check_start,
+    node_resources,
+    open_cluster,
+    settle_environment,
+)
 from tune.space import Space
 from tune.torchrun import CHECKOUT
 
@@ -126,6 +133,7 @@ def _search(arguments: SearchArguments, space: Space) -> "list[Outcome]":
         highlight=False,
         soft_wrap=True,
     )
+    check_faces(space.base)
     with TrialTable(console, arguments.epochs, arguments.trials, COLUMNS) as table:
         return experiment.run(table, arguments.resume)
 

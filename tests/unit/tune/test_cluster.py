@@ -3,6 +3,7 @@
 import shutil
 import signal
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,11 +12,11 @@ import pytest
 from deploy_helpers import write_checkpoint
 from ray.tune.trainable import function_trainable
 
-from lisa.config import Config, DataConfig, TrainConfig
+from lisa.config import Config, DataConfig, ModelConfig, TrainConfig
 from lisa.errors import InputError
 from lisa.labels import Label, LabelSet
 from tune.arguments import Options
-from tune.cluster import ENVIRONMENT, check_start, faults_here, open_cluster
+from tune.cluster import ENVIRONMENT, check_faces, check_start, faults_here, open_cluster
 from tune.torchrun import PATIENCE_SECONDS
 
 NO_WORKERS = Config(DataConfig(workers=0))
@@ -120,6 +121,29 @@ def test_dev_shm_must_hold_the_batches_of_all_trials_at_once(tmp_path: Path, mon
     free(for_one - 1)
     with pytest.raises(InputError, match="2 decoding processes need 14 MiB"):
         check_start("", config)
+
+
+def test_a_network_that_does_not_exist_is_refused_before_ray_starts():
+    with pytest.raises(InputError, match=r"model\.name = 'unett': one of lisa"):
+        check_start("", replace(NO_WORKERS, model=ModelConfig(name="unett")))
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_a_bad_mask_is_refused_before_the_first_trial(split: str, make_faces: Callable[..., Path]):
+    """Each trial would meet it, and be tried again three times."""
+    root = make_faces()
+    config = Config(DataConfig(root=str(root)))
+    check_faces(config)
+    mask = next((root / split / "masks").iterdir())
+    mask.write_bytes(b"")
+    with pytest.raises(InputError, match=mask.name):
+        check_faces(config)
+
+
+def test_a_repair_list_that_is_not_there_is_refused_before_the_first_trial(make_faces: Callable[..., Path]):
+    data = DataConfig(root=str(make_faces()), repair="nowhere.txt")
+    with pytest.raises(InputError, match=r"data\.repair nowhere\.txt"):
+        check_faces(Config(data))
 
 
 def test_weights_of_another_network_are_refused_before_the_first_trial(tmp_path: Path):
