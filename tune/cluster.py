@@ -8,9 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lisa.config import Config
-from lisa.data.checking import check_pairs
-from lisa.data.folders import find_pairs
-from lisa.data.repair import repair_sides
 from lisa.data.shared_memory import batch_bytes, require_shared_memory
 from lisa.errors import InputError, listing
 from lisa.system.listener import why_silent
@@ -62,9 +59,8 @@ def check_start(address: str, config: Config, processes: int = 1) -> None:
     Raises:
         InputError: a batch has fewer pictures than a trial has processes, a label of one side would be
             mirrored, there is no such network, the weights of train.init serve another one, or nobody listens
-            at the address.
-            Without one: TMPDIR is too long for Ray's sockets, or /dev/shm is too small for a trial of one
-            process; :func:`check_nodes` counts them all.
+            at the address. Without one: TMPDIR is too long for Ray's sockets, or /dev/shm is too small for a
+            trial of one process; :func:`check_nodes` counts them all.
     """
     if config.train.batch_size < processes:
         raise InputError(
@@ -167,15 +163,12 @@ def check_faces(config: Config) -> None:
 
     Data behind a URL is left to the trials, which copy it.
     """
-    data = config.data
-    if is_url(data.root):
+    if is_url(config.data.root):
         return
-    train, val = (
-        find_pairs(data.root, split, config.encoding, data.exclude, data.val_share)
-        for split in ("train", "val")
-    )
-    check_pairs(repair_sides(train, data.repair, data.root) if data.repair else train)
-    check_pairs(val)
+    from lisa.training.start import load_faces
+    from lisa.world import World
+
+    load_faces(config, World())
 
 
 def faults_here(config: Config, trials: int, processes: int) -> list[str]:
