@@ -20,7 +20,7 @@ from lisa.config.from_plain import FORMER, GONE, off_and_gone
 from lisa.config.limits import Limited, Range
 from lisa.data.folders import find_pairs
 from lisa.errors import ExitCode, InputError, one_line_errors
-from lisa.system.claimed_folder import claim_folder, require_same_recipe
+from lisa.system.claimed_folder import claim_folder, read_recipe, require_same_recipe
 from lisa.system.lock import LOCK, lock_folder
 from lisa.weights import DRAWN
 from tune.storage import absolute, file_system, is_url
@@ -135,14 +135,6 @@ def upgrade(recipe: Mapping[str, object], begun: Mapping[str, Any]) -> dict[str,
     return {**unknown, **{renamed.get(name, name): value for name, value in begun.items()}}
 
 
-def read_marker(content: bytes, place: str) -> dict[str, Any]:
-    """The settings in a marker file. Raises InputError if it holds none."""
-    try:
-        return json.loads(content)
-    except ValueError as error:
-        raise InputError(f"can't read {place}/{MARKER}: {error}; choose another --output") from None
-
-
 @contextmanager
 def claim(results: str, recipe: dict[str, object], resume: bool) -> Generator[None]:
     """Makes the results folder ours and, where it has a lock, nobody else's until the end.
@@ -173,7 +165,7 @@ def claim(results: str, recipe: dict[str, object], resume: bool) -> Generator[No
     files, root = file_system(results)
     files.makedirs(root, exist_ok=True)
     if begun:
-        before = read_marker(files.cat_file(f"{root}/{MARKER}"), results)
+        before = read_recipe(partial(files.cat_file, f"{root}/{MARKER}"), results, MARKER)
         require_same_recipe(results, upgrade(recipe, before), recipe)
     files.pipe_file(f"{root}/{MARKER}", json.dumps(recipe, indent=1, sort_keys=True).encode())
     try:

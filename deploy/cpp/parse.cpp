@@ -28,7 +28,7 @@ static torch::Tensor read_ppm(const std::string& path) {
   in.read(magic.data(), 2);
   if (magic != "P6") throw std::runtime_error("no binary PPM (P6)");
   const int64_t width = header_number(in), height = header_number(in);
-  if (header_number(in) != 255) throw std::runtime_error("more than 8 bits per sample");
+  if (header_number(in) != 255) throw std::runtime_error("its largest value must be 255");
   in.get();  // the one white space before the pixels
   auto pixels = torch::empty({1, height, width, 3}, torch::kUInt8);
   in.read(reinterpret_cast<char*>(pixels.data_ptr<uint8_t>()), pixels.numel());

@@ -32,13 +32,19 @@ def claim_folder(
             )
         write_json(note, recipe)
         return
+    require_same_recipe(str(folder), upgrade(read_recipe(note.read_bytes, str(folder), marker)), recipe)
+
+
+def read_recipe(read: Callable[[], bytes], place: str, marker: str) -> Recipe:
+    """The recipe in a place's marker, whose content ``read`` gives. Raises InputError if it can't be read."""
     try:
-        begun = json.loads(note.read_text(encoding="utf-8"))
+        recipe = json.loads(read())
+        if not isinstance(recipe, dict):
+            raise ValueError("it holds no object")
     except (OSError, ValueError) as error:
-        raise InputError(f"can't read {note}: {error}; delete {folder} or choose another --output") from error
-    if not isinstance(begun, dict):
-        raise InputError(f"can't read {note}: it holds no object; delete {folder} or choose another --output")
-    require_same_recipe(str(folder), upgrade(begun), recipe)
+        remedy = f"delete {place} or choose another --output"
+        raise InputError(f"can't read {place}/{marker}: {error}; {remedy}") from error
+    return recipe
 
 
 def require_same_recipe(place: str, begun: Recipe, recipe: Recipe) -> None:

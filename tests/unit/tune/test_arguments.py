@@ -75,6 +75,19 @@ def test_a_search_of_an_older_version_goes_on(kind: str, tmp_path: Path):
 
 
 @pytest.mark.parametrize("kind", ["folder", "url"])
+@pytest.mark.parametrize(
+    ("content", "fault"), [("[]", "it holds no object"), ("{", "Expecting property name")]
+)
+def test_a_damaged_marker_is_one_line(kind: str, content: str, fault: str, tmp_path: Path):
+    results = str(tmp_path / "s") if kind == "folder" else f"file://{tmp_path}/s"
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / MARKER).write_text(content)
+    told = rf"can't read {results}/{MARKER}: {fault}.*; delete {results} or choose another --output"
+    with pytest.raises(InputError, match=told), claim(results, {}, resume=True):
+        pass
+
+
+@pytest.mark.parametrize("kind", ["folder", "url"])
 def test_a_search_does_not_go_on_without_an_option_that_it_had(kind: str, tmp_path: Path):
     recipe = SearchArguments(config=Config()).recipe()
     results = str(tmp_path / "s") if kind == "folder" else f"file://{tmp_path}/s"
