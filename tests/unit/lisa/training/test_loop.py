@@ -1,4 +1,4 @@
-"""The loop in one process: what it leaves behind, and that a stopped run ends as if nothing had happened."""
+"""The loop in one process: how a run begins, what it leaves behind, and which weights are the best."""
 
 import dataclasses
 import json
@@ -10,34 +10,25 @@ from typing import Any
 import pytest
 import torch
 from published_helpers import write_published
+from run_helpers import small_run
 
-from lisa.config import Config, DataConfig, ModelConfig, OptimConfig, TrainConfig
+from lisa.config import Config, ModelConfig, OptimConfig, TrainConfig
 from lisa.data.folders import find_pairs
 from lisa.errors import DivergedError, InputError
 from lisa.evaluation.evaluate import evaluate
 from lisa.evaluation.metrics import figures
-from lisa.labels.celebamask import CELEBAMASK
 from lisa.losses import SegmentationLoss
 from lisa.models import build
 from lisa.run import checkpoint
-from lisa.training.loop import Result, fit
+from lisa.training.loop import fit
 from lisa.training.precision import settle_precision
 from lisa.training.state import TrainState
 from lisa.world import World
 
 
-def small(root: Path, output: Path, epochs: int = 2, patience: int = 20) -> Config:
-    return Config(
-        data=DataConfig(root=str(root), size=32, workers=0),
-        optim=OptimConfig(ema_decay=0.9),
-        train=TrainConfig(epochs=epochs, batch_size=2, patience=patience),
-        output=str(output),
-    )
-
-
 def test_a_run_leaves_checkpoints_logs_and_figures(make_faces: Callable[..., Path], tmp_path: Path):
     heard: list[dict[str, Any]] = []
-    config = small(make_faces(train=5), tmp_path / "run")
+    config = small_run(make_faces(train=5), tmp_path / "run")
     result = fit(config, World(), on_epoch=heard.append)
     assert result.finished
     assert [record["epoch"] for record in heard] == [1, 2]
@@ -56,160 +47,20 @@ def test_a_run_that_is_stopped_before_its_first_figure_has_no_best(
 ):
     world = World()
     world.stop_asked = True
-    assert not fit(small(make_faces(), tmp_path / "run"), world).finished
+    assert not fit(small_run(make_faces(), tmp_path / "run"), world).finished
     told = json.loads((tmp_path / "run/summary.json").read_text())
     assert (told["best"], told["epochs"]) == ({"miou": None, "epoch": None}, 0)
     assert checkpoint.load(tmp_path / "run/last.pt")["metrics"] == {}
 
 
-def test_resuming_a_finished_run_does_nothing(make_faces: Callable[..., Path], tmp_path: Path):
-    config = small(make_faces(), tmp_path / "run", epochs=1)
-    first = fit(config, World())
-    assert fit(config, resume=True) == Result(first.best_miou, 1, 1, finished=True)
-
-
-def test_a_folder_that_holds_a_run_is_refused(make_faces: Callable[..., Path], tmp_path: Path):
-    config = small(make_faces(), tmp_path / "run", epochs=1)
-    fit(config, World())
-    nowhere = dataclasses.replace(config, data=DataConfig(root="nowhere"))
-    for other in (config, nowhere):  # before any picture is read
-        with pytest.raises(InputError, match="holds a run: go on with --resume"):
-            fit(other, World())
-    for name in ("last.pt", "previous.pt"):  # best.pt and the logs may be all that somebody keeps
-        (tmp_path / "run" / name).unlink(missing_ok=True)
-    with pytest.raises(InputError, match="holds a run"):
-        fit(config, World())
-
-
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [
-        ("config.json", '{"mine": 1}'),
-        ("config.json", "notes"),
-        ("summary.json", "[]"),
-        ("summary.json", "{}"),
-    ],
-)
-def test_somebodys_own_files_are_not_written_over(
-    make_faces: Callable[..., Path], tmp_path: Path, name: str, content: str
-):
-    config = small(make_faces(), tmp_path, epochs=1)
-    (tmp_path / name).write_text(content)
-    for resume in (False, True):
-        with pytest.raises(InputError, match=f"{name} is there, and no run left it so"):
-            fit(config, World(), resume=resume)
-    assert (tmp_path / name).read_text() == content
-
-
-def test_a_log_outlives_its_checkpoints(make_faces: Callable[..., Path], tmp_path: Path):
-    config = small(make_faces(), tmp_path / "run", epochs=1)
-    fit(config, World())
-    for name in ("last.pt", "previous.pt", "best.pt"):
-        (tmp_path / "run" / name).unlink(missing_ok=True)
-    log = (tmp_path / "run/metrics.jsonl").read_bytes()
-    with pytest.raises(InputError, match=r"metrics.jsonl is of a run whose checkpoints are gone"):
-        fit(config, World())
-    assert (tmp_path / "run/metrics.jsonl").read_bytes() == log
-    fit(config, World(), resume=True)
-    (tmp_path / "run/best.pt").rename(tmp_path / "run/last.pt")
-    with pytest.raises(InputError, match=r"last.pt holds weights, and no run to go on with: .* --init"):
-        fit(config, World(), resume=True)
-
-
-def test_a_run_whose_validation_faces_changed_finds_another_best(
-    make_faces: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
-    """Figures on others don't compare: harder ones would never give a best.pt again."""
-    root = make_faces()
-    fit(small(root, tmp_path / "run", epochs=1), World())
-    root = root.rename(tmp_path / "elsewhere")
-    fit(small(root, tmp_path / "run", epochs=2), World(), resume=True)
-    assert "validation faces are others" not in capsys.readouterr().out
-    last = checkpoint.load(tmp_path / "run/last.pt")
-    last["training"]["best"] = 0.99
-    torch.save(last, tmp_path / "run/last.pt")
-    first = find_pairs(root, "val")[0]
-    first.image.unlink()
-    first.mask.unlink()
-    finished = fit(small(root, tmp_path / "run", epochs=2), World(), resume=True)
-    assert finished.best_miou == 0.99  # no epoch is to come that could be better
-    assert "validation faces are others" not in capsys.readouterr().out
-    result = fit(small(root, tmp_path / "run", epochs=3), World(), resume=True)
-    assert "validation faces are others than before: the best from now on" in capsys.readouterr().out
-    assert result.best_epoch == 3
-    records = (json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines())
-    best = [record["best_epoch"] for record in records if record["event"] == "epoch"]
-    assert best[-1] == 3  # what a search ranks the run by
-
-
-def test_a_run_that_goes_on_keeps_what_it_began_with(
-    make_faces: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
-    root = make_faces()
-    fit(small(root, tmp_path / "run", epochs=1), World())
-    asked = small(root, tmp_path / "run", epochs=2)
-    asked = dataclasses.replace(asked, train=dataclasses.replace(asked.train, init="drawn"))
-    fit(asked, World(), resume=True)
-    assert "--init drawn changes nothing" in capsys.readouterr().out
-    assert checkpoint.load(tmp_path / "run/last.pt")["config"]["train"]["init"] == ""
-
-
-def test_a_run_whose_best_weights_are_gone_finds_others(
-    make_faces: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
-    """Its last checkpoint alone was copied, say: an epoch that is no better than the lost one counts."""
-    root = make_faces()
-    fit(small(root, tmp_path / "run", epochs=1), World())
-    (tmp_path / "run/best.pt").unlink()
-    last = checkpoint.load(tmp_path / "run/last.pt")
-    last["training"]["best"] = 0.99
-    torch.save(last, tmp_path / "run/last.pt")
-    result = fit(small(root, tmp_path / "run", epochs=2), World(), resume=True)
-    assert "best.pt of epoch 1 is not there: the best from now on counts" in capsys.readouterr().out
-    assert result.best_epoch == 2
-    assert checkpoint.load(tmp_path / "run/best.pt")["metrics"]["miou"] == result.best_miou
-
-
-def test_resuming_with_another_network_is_refused(make_faces: Callable[..., Path], tmp_path: Path):
-    config = small(make_faces(), tmp_path / "run", epochs=1)
-    fit(config, World())
-    other = dataclasses.replace(config, model=ModelConfig(activation="relu"))
-    with pytest.raises(
-        InputError, match=r"trained with model.activation prelu \(now relu\): give it as before"
-    ):
-        fit(other, World(), resume=True)
-    settled = settle_precision(config, World())
-    assert Config.from_json((tmp_path / "run/config.json").read_text()) == settled
-
-
-def test_a_run_goes_on_however_its_pairs_are_written(make_faces: Callable[..., Path], tmp_path: Path):
-    config = small(make_faces(), tmp_path / "run", epochs=1)
-    fit(config, World())
-    pairs = tuple((right, left) for left, right in reversed(CELEBAMASK.pairs))
-    again = dataclasses.replace(config, labels=dataclasses.replace(CELEBAMASK, pairs=pairs))
-    assert fit(again, World(), resume=True).epochs == 1
-    more = dataclasses.replace(CELEBAMASK, pairs=(*CELEBAMASK.pairs, ("u_lip", "l_lip")))
-    with pytest.raises(InputError, match=r"trained on another set 'celebamask'.*: give --labels as before"):
-        fit(dataclasses.replace(config, labels=more), World(), resume=True)
-
-
-def test_a_run_keeps_its_bound(make_faces: Callable[..., Path], tmp_path: Path):
-    config = small(make_faces(), tmp_path / "run", epochs=1)
-    tiny = ModelConfig(widths=(4, 4, 6, 8, 8), depths=(1, 1, 1, 1, 1), bound=3.0)
-    fit(dataclasses.replace(config, model=tiny), World())
-    other = dataclasses.replace(config, model=dataclasses.replace(tiny, bound=5.0))
-    with pytest.raises(InputError, match=r"trained with model.bound 3.0 \(now 5.0\)"):
-        fit(other, World(), resume=True)
-
-
 def test_a_run_begins_with_another_ones_weights(make_faces: Callable[..., Path], tmp_path: Path):
     """A second stage at a larger size; once it has begun it no longer needs the first."""
-    first = small(make_faces(), tmp_path / "first", epochs=1)
+    first = small_run(make_faces(), tmp_path / "first", epochs=1)
     fit(first, World())
     weights = checkpoint.load(tmp_path / "first/best.pt")["weights"]
     started = TrainConfig(init=str(tmp_path / "first/best.pt"), epochs=1, batch_size=2)
     still = OptimConfig(lr=1e-12, min_lr=0, ema_decay=0)
-    second = small(Path(first.data.root), tmp_path / "second")
+    second = small_run(Path(first.data.root), tmp_path / "second")
     second = dataclasses.replace(second, data=dataclasses.replace(second.data, size=48), optim=still)
     second = dataclasses.replace(second, train=started)
     fit(second, World())
@@ -235,7 +86,7 @@ def test_a_run_begins_with_the_published_weights_and_says_so(
     make_faces: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     path = write_published(tmp_path / "best_model.pth")
-    config = small(make_faces(), tmp_path / "run", epochs=1)
+    config = small_run(make_faces(), tmp_path / "run", epochs=1)
     still = dataclasses.replace(config, optim=OptimConfig(lr=1e-12, min_lr=0, ema_decay=0))
     fit(dataclasses.replace(still, train=dataclasses.replace(config.train, init=str(path))), World())
     begun = checkpoint.load(tmp_path / "run/last.pt")
@@ -248,7 +99,7 @@ def test_a_run_begins_with_the_published_weights_and_says_so(
 
 
 def test_early_stopping(make_faces: Callable[..., Path], tmp_path: Path):
-    config = small(make_faces(), tmp_path / "run", epochs=30, patience=1)
+    config = small_run(make_faces(), tmp_path / "run", epochs=30, patience=1)
     # A rate this small changes no prediction, so that no epoch is better than the first.
     still = dataclasses.replace(config, optim=OptimConfig(lr=1e-12, min_lr=0, ema_decay=0))
     result = fit(still, World())
@@ -259,13 +110,13 @@ def test_early_stopping(make_faces: Callable[..., Path], tmp_path: Path):
 def test_unwritable_output(make_faces: Callable[..., Path], tmp_path: Path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="can't be written"):
-        fit(small(make_faces(), tmp_path / "file/run"), World())
+        fit(small_run(make_faces(), tmp_path / "file/run"), World())
 
 
 def test_an_empty_data_folder_leaves_nothing_to_resume(tmp_path: Path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="no split 'train' here"):
-        fit(small(tmp_path / "empty", tmp_path / "run"), World())
+        fit(small_run(tmp_path / "empty", tmp_path / "run"), World())
     assert not (tmp_path / "run").exists()
 
 
@@ -278,7 +129,7 @@ def test_the_epochs_rate_is_that_of_its_last_step(
     monkeypatch.setattr(torch.optim.lr_scheduler, "ReduceLROnPlateau", impatient)
     monkeypatch.setattr("lisa.training.optim.PLATEAU_PATIENCE", 0)
     heard: list[dict[str, Any]] = []
-    config = small(make_faces(), tmp_path / "run", epochs=3)
+    config = small_run(make_faces(), tmp_path / "run", epochs=3)
     plateau = dataclasses.replace(config, optim=OptimConfig(lr=1e-3, schedule="plateau", ema_decay=0))
     fit(plateau, World(), on_epoch=heard.append)
     assert [record["lr"] for record in heard] == pytest.approx([1e-3, 1e-3, 1e-4])
@@ -286,12 +137,12 @@ def test_the_epochs_rate_is_that_of_its_last_step(
 
 def test_a_batch_without_a_picture_for_each_process_is_refused_before_the_data_are_read(tmp_path: Path):
     with pytest.raises(InputError, match=r"batch_size = 2: at least one picture for each of 3 processes"):
-        fit(small(tmp_path / "nowhere", tmp_path / "run"), World(world_size=3))
+        fit(small_run(tmp_path / "nowhere", tmp_path / "run"), World(world_size=3))
     assert not (tmp_path / "run").exists()
 
 
 def test_views_show_each_picture_so_many_times(make_faces: Callable[..., Path], tmp_path: Path):
-    config = small(make_faces(train=4), tmp_path / "run", epochs=1)
+    config = small_run(make_faces(train=4), tmp_path / "run", epochs=1)
     heard: list[dict[str, Any]] = []
     three = dataclasses.replace(config, train=TrainConfig(epochs=1, batch_size=2, views=3))
     fit(three, World(), on_epoch=heard.append)
@@ -300,7 +151,7 @@ def test_views_show_each_picture_so_many_times(make_faces: Callable[..., Path], 
 
 def test_the_better_of_raw_and_averaged_weights_is_kept(make_faces: Callable[..., Path], tmp_path: Path):
     heard: list[dict[str, Any]] = []
-    config = small(make_faces(), tmp_path / "run", epochs=2)
+    config = small_run(make_faces(), tmp_path / "run", epochs=2)
     fit(config, World(), on_epoch=heard.append)
     for record in heard:
         assert record["miou"] == max(record["miou_by_weights"].values())
@@ -313,7 +164,7 @@ def test_the_better_of_raw_and_averaged_weights_is_kept(make_faces: Callable[...
 def test_a_run_that_diverges_leaves_its_last_good_weights(
     make_faces: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    config = small(make_faces(train=4), tmp_path / "run")
+    config = small_run(make_faces(train=4), tmp_path / "run")
     diverging = dataclasses.replace(config, train=TrainConfig(epochs=6, batch_size=2))
     forward = SegmentationLoss.forward
     with monkeypatch.context() as patch:
